@@ -1,0 +1,112 @@
+"""What flows between the rooms. Importable without torch: tensors appear in annotations only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+IdMap = npt.NDArray[np.int32]
+"""Segment id per pixel, [H, W]; 0 is void."""
+
+
+@dataclass
+class Targets:
+    """Ground truth of one image, derived from its (augmented) id map.
+
+    Attributes:
+        boxes: [N, 4] float, absolute XYXY pixels, tight around the masks (x1 and y1 exclusive).
+        labels: [N] int64, contiguous thing labels.
+        masks: [N, H, W] bool.
+        semantic: [H, W] int64; 0 = a thing, 1..S = stuff, 255 = ignore.
+    """
+
+    boxes: Tensor
+    labels: Tensor
+    masks: Tensor
+    semantic: Tensor
+
+    def to(self, device: torch.device | str) -> Targets:
+        """The same targets on another device."""
+        return Targets(
+            self.boxes.to(device, non_blocking=True),
+            self.labels.to(device, non_blocking=True),
+            self.masks.to(device, non_blocking=True),
+            self.semantic.to(device, non_blocking=True),
+        )
+
+    def pin_memory(self) -> Targets:
+        """The same targets in page-locked memory (called by `DataLoader(pin_memory=True)`)."""
+        return Targets(
+            self.boxes.pin_memory(), self.labels.pin_memory(), self.masks.pin_memory(), self.semantic.pin_memory()
+        )
+
+
+@dataclass
+class Instances:
+    """Detections of one image, best score first.
+
+    Attributes:
+        boxes: [N, 4] float, absolute XYXY pixels of an image of `size`.
+        scores: [N] float in 0..1.
+        labels: [N] int64, contiguous thing labels.
+        mask_patches: [N, R, R] float, foreground probability inside each box.
+        size: (height, width) of the image the boxes live in.
+    """
+
+    boxes: Tensor
+    scores: Tensor
+    labels: Tensor
+    mask_patches: Tensor
+    size: tuple[int, int]
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    @property
+    def masks(self) -> Tensor:
+        """[N, H, W] bool, rasterised at every call: N full images of memory, so ask only when needed."""
+        from panoptic_blend.pasting import paste_masks
+
+        return paste_masks(self.mask_patches, self.boxes, self.size)
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One segment of a predicted panoptic map.
+
+    Attributes:
+        id: value of its pixels in the id map, > 0.
+        category_id: dataset category id.
+        area: pixels it owns in the id map.
+        score: confidence of a thing; 1.0 for stuff.
+    """
+
+    id: int
+    category_id: int
+    is_thing: bool
+    score: float
+    area: int
+
+
+@dataclass
+class PanopticPrediction:
+    """What the model says about one image, on the host.
+
+    Attributes:
+        id_map: int32 [H, W], 0 = void.
+        segments: one entry per id in the map.
+        instances: every detection, merged or not.
+        semantic: uint8 [H, W] label map of the semantic branch; 0 = a thing, 1..S = stuff.
+    """
+
+    id_map: IdMap
+    segments: list[Segment]
+    instances: Instances
+    semantic: npt.NDArray[np.uint8]
