@@ -1,0 +1,221 @@
+"""From annotated files to training batches and evaluation samples, the same for any number of workers and processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import Dataset, Sampler
+
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
+from panoptic_blend.data.images import read_image
+from panoptic_blend.data.targets import rank_segments, targets_from_ranks
+from panoptic_blend.data.transforms import TrainingTransform
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.structures import IdMap, Targets
+
+
+@dataclass
+class TrainingSample:
+    """One augmented image.
+
+    Attributes:
+        image: uint8 RGB [3, H, W].
+        targets: derived from the augmented id map.
+        file_name: of the image, as in the annotations.
+    """
+
+    image: Tensor
+    targets: Targets
+    file_name: str
+
+
+@dataclass
+class Batch:
+    """Training images of any sizes with their targets."""
+
+    images: list[Tensor]
+    targets: list[Targets]
+    file_names: list[str]
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The same batch on another device."""
+        images = [image.to(device, non_blocking=True) for image in self.images]
+        return Batch(images, [targets.to(device) for targets in self.targets], self.file_names)
+
+    def pin_memory(self) -> Batch:
+        """The same batch in page-locked memory (called by `DataLoader(pin_memory=True)`)."""
+        images = [image.pin_memory() for image in self.images]
+        return Batch(images, [targets.pin_memory() for targets in self.targets], self.file_names)
+
+
+@dataclass
+class EvaluationSample:
+    """One image as it is on disk.
+
+    Attributes:
+        image: uint8 RGB [3, H, W].
+        record: its row of the annotations.
+        id_map: int32 [H, W], or None when the annotations have no segments.
+    """
+
+    image: Tensor
+    record: ImageRecord
+    id_map: IdMap | None
+
+
+def collate(samples: Sequence[TrainingSample]) -> Batch:
+    """Put samples side by side; padding to one size is the model's business."""
+    return Batch(
+        [sample.image for sample in samples],
+        [sample.targets for sample in samples],
+        [sample.file_name for sample in samples],
+    )
+
+
+class TrainingDataset(Dataset[TrainingSample]):
+    """Augmented training samples, each a pure function of (seed, index, draw).
+
+    Args:
+        annotations: of the training images.
+        images: folder of the images.
+        segments: folder of the id-map PNGs.
+        transform: the augmentation.
+        seed: of the augmentation.
+        indices: which images of the annotations to use; all when None.
+    """
+
+    def __init__(
+        self,
+        annotations: PanopticAnnotations,
+        images: Path,
+        segments: Path,
+        transform: TrainingTransform,
+        seed: int,
+        indices: Sequence[int] | None = None,
+    ):
+        self.annotations = annotations
+        self.images = images
+        self.segments = segments
+        self.transform = transform
+        self.seed = seed
+        self.indices = np.arange(len(annotations)) if indices is None else np.asarray(indices, dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, key: tuple[int, int]) -> TrainingSample:
+        """Load and augment the image at `key = (index, draw)`, as `StepSampler` yields them.
+
+        Raises:
+            DatasetError: image or id map cannot be read or do not fit the annotations.
+        """
+        index, draw = key
+        record = self.annotations[int(self.indices[index])]
+        image = _read_image_of(record, self.images)
+        id_map = read_segments(record, self.segments, self.annotations.categories, str(self.annotations.path))
+        ranks, ordered = rank_segments(id_map, record.segments)
+        image, ranks = self.transform(image, ranks, np.random.default_rng([self.seed, draw]))
+        return TrainingSample(image, targets_from_ranks(ranks, ordered, self.annotations.categories), record.file_name)
+
+
+class EvaluationDataset(Dataset[EvaluationSample]):
+    """Images as they are, with their truth where there is any.
+
+    Processes share the work by `indices=range(rank, len(annotations), world_size)`: no image twice, no padding.
+
+    Args:
+        annotations: of the images.
+        images: folder of the images.
+        segments: folder of the id-map PNGs; None leaves the truth out.
+        indices: which images of the annotations to use; all when None.
+    """
+
+    def __init__(
+        self,
+        annotations: PanopticAnnotations,
+        images: Path,
+        segments: Path | None,
+        indices: Sequence[int] | None = None,
+    ):
+        self.annotations = annotations
+        self.images = images
+        self.segments = segments
+        self.indices = range(len(annotations)) if indices is None else indices
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    def __getitem__(self, index: int) -> EvaluationSample:
+        """Load one image and its id map.
+
+        Raises:
+            DatasetError: image or id map cannot be read or do not fit the annotations.
+        """
+        record = self.annotations[int(self.indices[index])]
+        image = _read_image_of(record, self.images)
+        id_map = None
+        if self.segments is not None:
+            id_map = read_segments(record, self.segments, self.annotations.categories, str(self.annotations.path))
+        return EvaluationSample(image, record, id_map)
+
+
+class StepSampler(Sampler[tuple[int, int]]):
+    """Endless (index, draw) keys for `TrainingDataset`, a pure function of the seed and the position.
+
+    Positions 0, 1, 2... run through one permutation of the images after another. Process `rank` takes the positions p
+    with p % world_size == rank, so the k-th batches of all processes together hold the same images for any number of
+    processes, and a run resumed at any step goes on with the very same data.
+
+    Args:
+        length: images in the data set.
+        seed: of the order.
+        start: positions that all processes together have consumed already: steps x images per step.
+        rank: this process.
+        world_size: number of processes.
+
+    Raises:
+        DatasetError: there are no images.
+    """
+
+    def __init__(self, length: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1):
+        if length < 1:
+            raise DatasetError("there are no training images left. Check the annotations, or the samples left out.")
+        self.length = length
+        self.seed = seed
+        self.start = start
+        self.rank = rank
+        self.world_size = world_size
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        position = self.start + self.rank
+        epoch, order = -1, np.empty(0, dtype=np.int64)
+        while True:
+            if position // self.length != epoch:
+                epoch = position // self.length
+                order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
+            yield int(order[position % self.length]), position
+            position += self.world_size
+
+
+def _read_image_of(record: ImageRecord, folder: Path) -> Tensor:
+    path = folder / record.file_name
+    image = read_image(path)
+    check_image_size(path, (image.shape[1], image.shape[2]), record)
+    return image
+
+
+def check_image_size(path: Path, size: tuple[int, int], record: ImageRecord) -> None:
+    """Raise `DatasetError` unless an upright image's (height, width) is that of its record."""
+    if size != (record.height, record.width):
+        raise DatasetError(
+            f"{path}: is {size[1]} x {size[0]} pixels upright (EXIF orientation applied), but the annotations say "
+            f"{record.width} x {record.height}. Correct width and height in the JSON, or replace the image."
+        )

@@ -1,0 +1,88 @@
+"""Reads any image file as RGB."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+
+from panoptic_blend.errors import DatasetError
+
+# What Pillow's many decoders raise on files that are cut off, damaged or no images at all.
+_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_EXIF_ORIENTATION = 0x0112
+
+
+def read_image(path: Path | str) -> Tensor:
+    """Decode an image file, turned upright by its EXIF orientation.
+
+    Grayscale is repeated into three channels; 16-bit samples keep their upper byte; CMYK is converted. Transparency is
+    dropped: the colours stored beneath it are kept, as detectron2 and OpenCV do.
+
+    Args:
+        path: a file of any format and mode that Pillow reads.
+
+    Returns:
+        uint8 RGB [3, H, W].
+
+    Raises:
+        DatasetError: the file is missing, no image, damaged, or so large that decoding it might exhaust memory.
+    """
+    return torch.from_numpy(np.array(_decode(Path(path)))).permute(2, 0, 1)
+
+
+def check_image(path: Path | str) -> tuple[int, int]:
+    """Make sure that an image file can be decoded to its end, at less cost than `read_image`.
+
+    Returns:
+        (height, width) as `read_image` would return them.
+
+    Raises:
+        DatasetError: as `read_image`.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+            image.draft("RGB", (width // 8, height // 8))  # JPEG: reads every byte, but draws a thumbnail
+            image.load()
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+    return (width, height) if turned else (height, width)
+
+
+def _decode(path: Path) -> Image.Image:
+    try:
+        with Image.open(path) as image:
+            return _to_rgb(ImageOps.exif_transpose(image))
+    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+        raise _unreadable(path, error) from error
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit gray, which convert("RGB") would clip at 255
+        samples = np.clip(np.array(image).astype(np.int64), 0, 65535) >> 8
+        return Image.fromarray(samples.astype(np.uint8)).convert("RGB")
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA").convert("RGB")  # Pillow's way for palettes with transparency
+    if image.mode == "F":
+        raise ValueError("floating-point samples have no agreed range; convert it to 8 or 16 bits")
+    return image.convert("RGB")
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    if isinstance(error, FileNotFoundError):
+        return DatasetError(f"{path}: no such image. Check the images folder and the file_name in the annotations.")
+    if isinstance(error, IsADirectoryError):
+        return DatasetError(f"{path}: is a folder; an image file was expected.")
+    if isinstance(error, UnidentifiedImageError):
+        return DatasetError(f"{path}: is not an image in a format that Pillow reads. Replace or remove it.")
+    if isinstance(error, Image.DecompressionBombError):
+        return DatasetError(f"{path}: too large to decode safely ({error}). Scale it down first.")
+    return DatasetError(f"{path}: cannot be decoded ({error}). Replace or remove it.")

@@ -1,0 +1,282 @@
+"""Paints one picture of the generated *shapes* data set, and its id map with it.
+
+A beach-like landscape in bands (stuff) with toy shapes lying on it (things). Shapes are signed distances in pixels,
+negative inside: the picture blends them over one pixel, the id map cuts them at zero.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from panoptic_blend.categories import Categories, Category
+from panoptic_blend.structures import IdMap
+
+HEIGHT, WIDTH = 160, 224
+MIN_AREA = 40
+"""Segments with fewer visible pixels than this become void."""
+
+SHAPES = Categories(
+    [
+        Category(1, "disc", True, (230, 90, 60), "toy"),
+        Category(2, "square", True, (60, 110, 200), "toy"),
+        Category(3, "triangle", True, (50, 160, 120), "toy"),
+        Category(4, "star", True, (245, 185, 50), "toy"),
+        Category(5, "cross", True, (150, 90, 180), "toy"),
+        Category(11, "sky", False, (160, 205, 235), "landscape"),
+        Category(12, "hills", False, (110, 135, 120), "landscape"),
+        Category(13, "sea", False, (40, 120, 150), "landscape"),
+        Category(14, "sand", False, (230, 205, 155), "landscape"),
+        Category(15, "grass", False, (130, 175, 80), "landscape"),
+    ]
+)
+SKY, HILLS, SEA, SAND, GRASS = (category.id for category in SHAPES.stuff)
+PAINTS = np.array(
+    [(226, 84, 58), (56, 104, 196), (38, 150, 118), (246, 186, 44), (142, 84, 176), (240, 240, 232), (222, 110, 150)],
+    dtype=np.float32,
+)
+"""Colours of the toys; the first five are the favourites of the five kinds, in their order."""
+FAVOURITE_COLOR = 0.65
+"""Probability that a toy wears its kind's favourite colour."""
+
+Floats = npt.NDArray[np.floating]
+
+
+def _regular(corners: int, inner: float = 1.0) -> Floats:
+    """Corners of a regular polygon, or of a star when every other one lies at `inner`; radius 1."""
+    angles = 2 * np.pi * np.arange(corners) / corners
+    radii = np.where(np.arange(corners) % 2, inner, 1.0)
+    return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1).astype(np.float32)
+
+
+def _plus(arm: float = 0.34, length: float = 0.94) -> Floats:
+    quarter = np.array([(length, -arm), (length, arm), (arm, arm)])
+    turns = [np.linalg.matrix_power(np.array([(0, 1), (-1, 0)]), k) for k in range(4)]
+    return np.concatenate([quarter @ turn for turn in turns]).astype(np.float32)
+
+
+OUTLINES = {2: _regular(4), 3: _regular(3), 4: _regular(10, inner=0.48), 5: _plus()}
+"""Corners of each kind by category id; a disc has none."""
+
+
+@dataclass
+class Scene:
+    """One picture with its truth.
+
+    Attributes:
+        image: uint8 [160, 224, 3] RGB.
+        id_map: int32 [160, 224]; 0 = void.
+        segments: id -> (category id, whether it is a crowd), for every id in the map.
+    """
+
+    image: npt.NDArray[np.uint8]
+    id_map: IdMap
+    segments: dict[int, tuple[int, bool]]
+
+
+def polygon_distance(corners: Floats, x: Floats, y: Floats) -> Floats:
+    """Signed distance to a simple polygon, negative inside.
+
+    Args:
+        corners: [V, 2] XY, in order.
+        x, y: coordinates, broadcastable to one shape [...].
+
+    Returns:
+        [...] distances in the coordinates' unit.
+    """
+    squared = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf, dtype=np.float32)
+    inside = np.zeros(squared.shape, dtype=bool)
+    for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
+        ex, ey, wx, wy = bx - ax, by - ay, x - ax, y - ay
+        along = np.clip((wx * ex + wy * ey) / (ex * ex + ey * ey), 0, 1)
+        squared = np.minimum(squared, (wx - along * ex) ** 2 + (wy - along * ey) ** 2)
+        inside ^= ((ay <= y) != (by <= y)) & (wx * ey * np.sign(ey) < wy * ex * np.sign(ey))
+    return np.where(inside, -1, 1).astype(np.float32) * np.sqrt(squared)
+
+
+@dataclass
+class _Toy:
+    kind: int
+    x: float
+    y: float
+    radius: float
+    angle: float
+
+    def window(self, margin: int = 6) -> tuple[slice, slice]:
+        """Rows and columns that the toy and its shadow can touch."""
+        reach = self.radius + margin
+        rows = slice(max(0, int(self.y - reach)), min(HEIGHT, int(self.y + reach) + 1))
+        return rows, slice(max(0, int(self.x - reach)), min(WIDTH, int(self.x + reach) + 1))
+
+    def local(self, rows: slice, columns: slice) -> tuple[Floats, Floats]:
+        """Pixel centres in the toy's own turned frame, in pixels from its centre."""
+        dy, dx = np.ogrid[rows, columns]
+        x, y = dx + np.float32(0.5 - self.x), dy + np.float32(0.5 - self.y)
+        cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
+        return cos * x + sin * y, cos * y - sin * x
+
+    def distance(self, rows: slice, columns: slice) -> Floats:
+        """Signed distance to the outline; corners are rounded by two pixels at most."""
+        u, v = self.local(rows, columns)
+        if self.kind not in OUTLINES:
+            return np.hypot(u, v) - np.float32(self.radius)
+        rounding = np.float32(min(2.0, 0.1 * self.radius))
+        return polygon_distance(OUTLINES[self.kind] * np.float32(self.radius - rounding), u, v) - rounding
+
+
+def paint_scene(rng: np.random.Generator) -> Scene:
+    """Draw one scene; the same generator state gives the same bytes."""
+    canvas, id_map, segments = _landscape(rng)
+    if rng.random() < 0.12:
+        _scatter_crowd(rng, canvas, id_map, segments)
+    full_area: dict[int, int] = {}
+    for number in range(1, int(rng.integers(3, 9)) + 1):
+        toy, inside = _place(rng, id_map, full_area)
+        if toy is None:
+            continue
+        segment_id = 1000 * toy.kind + number
+        window = toy.window()
+        distance = toy.distance(*window)
+        _paint_toy(rng, canvas, toy)
+        if rng.random() < 0.25:  # annotators leave a thin unlabelled rim around some objects
+            id_map[window][distance < 1] = 0
+        id_map[window][inside] = segment_id
+        full_area[segment_id] = int(inside.sum())
+        segments[segment_id] = (toy.kind, False)
+    ids, counts = np.unique(id_map, return_counts=True)
+    seen = {int(i): int(n) for i, n in zip(ids, counts, strict=True) if i > 0}
+    id_map[np.isin(id_map, [i for i, n in seen.items() if n < MIN_AREA])] = 0
+    canvas += rng.normal(0, 2.5, canvas.shape).astype(np.float32)
+    image = np.clip(canvas + 0.5, 0, 255).astype(np.uint8)
+    return Scene(image, id_map, {i: segments[i] for i, n in seen.items() if n >= MIN_AREA})
+
+
+def _place(
+    rng: np.random.Generator, id_map: IdMap, full_area: dict[int, int]
+) -> tuple[_Toy | None, npt.NDArray[np.bool_]]:
+    """Find a place where the new toy leaves at least 40 % of every earlier one to be seen."""
+    kind = int(rng.integers(1, len(SHAPES.things) + 1))
+    radius = float(np.exp(rng.uniform(np.log(13), np.log(44))))
+    for _ in range(12):
+        x, y = rng.uniform(0.05 * WIDTH, 0.95 * WIDTH), rng.uniform(0.2 * HEIGHT, 0.95 * HEIGHT)
+        toy = _Toy(kind, x, y, radius, float(rng.uniform(0, 2 * np.pi)))
+        window = toy.window()
+        inside = toy.distance(*window) < 0
+        left = {i: int((id_map == i).sum()) - int((id_map[window][inside] == i).sum()) for i in full_area}
+        if all(left[i] >= 0.4 * area for i, area in full_area.items()):
+            return toy, inside
+    return None, np.zeros((0, 0), dtype=bool)
+
+
+def _paint_toy(rng: np.random.Generator, canvas: Floats, toy: _Toy) -> None:
+    """Blend shadow, textured body and dark outline of one toy into the picture [H, W, 3], in place."""
+    window = toy.window()
+    rows, columns = window
+    distance = toy.distance(rows, columns)
+    fallen = _Toy(toy.kind, toy.x + 2.5, toy.y + 3, toy.radius, toy.angle).distance(rows, columns)
+    canvas[window] *= (1 - 0.4 * np.clip(0.6 - fallen / 5, 0, 1))[..., None]
+
+    favourite = rng.random() < FAVOURITE_COLOR
+    paint = PAINTS[toy.kind - 1] if favourite else PAINTS[rng.integers(len(PAINTS))]
+    paint = np.clip(paint * rng.uniform(0.85, 1.1) + rng.uniform(-12, 12, 3), 0, 255).astype(np.float32)
+    second = paint * 0.62 if rng.random() < 0.5 else 0.45 * paint + 0.55 * 250
+    body = paint + _pattern(rng, toy, rows, columns)[..., None] * (second - paint)
+
+    dy, dx = np.ogrid[rows, columns]
+    slope = ((dx - toy.x) + 1.4 * (dy - toy.y)) / (2 * toy.radius)
+    body = body * (1.06 - 0.22 * slope[..., None]).astype(np.float32)
+    rim = np.clip((distance + 2.2) / 1.2, 0, 1)[..., None]
+    body = body * (1 - 0.6 * rim)
+    cover = np.clip(0.5 - distance, 0, 1)[..., None]
+    canvas[window] = canvas[window] * (1 - cover) + body * cover
+
+
+def _pattern(rng: np.random.Generator, toy: _Toy, rows: slice, columns: slice) -> Floats:
+    """Where a toy wears its second colour, 0..1: nowhere, or in stripes, dots, checks or rings."""
+    u, v = toy.local(rows, columns)
+    wave = np.float32(2 * np.pi / max(7.0, toy.radius * rng.uniform(0.35, 0.6)))
+    choice = rng.integers(5)
+    if choice == 1:
+        field = np.sin(wave * u) + 0 * v
+    elif choice == 2:
+        field = np.cos(wave * u) + np.cos(wave * v) - 0.9
+    elif choice == 3:
+        field = 1.5 * np.sin(wave * u / 1.5) * np.sin(wave * v / 1.5)
+    elif choice == 4:
+        field = np.sin(wave * np.hypot(u, v))
+    else:
+        return np.zeros(np.broadcast_shapes(u.shape, v.shape), dtype=np.float32)
+    return np.clip(0.5 + 1.5 * field, 0, 1)
+
+
+def _landscape(rng: np.random.Generator) -> tuple[Floats, IdMap, dict[int, tuple[int, bool]]]:
+    """Bands from sky to ground behind wavy borders, some of them with a thin void line."""
+    bands = [SKY]
+    bands += [HILLS] if rng.random() < 0.55 else []
+    bands += [SEA] if rng.random() < 0.6 else []
+    bands += [SAND] if rng.random() < 0.5 else [GRASS]
+    weights = {SKY: 1.1, HILLS: 0.7, SEA: 0.8, SAND: 1.6, GRASS: 1.6}
+    heights = np.array([weights[b] for b in bands]) * rng.uniform(0.75, 1.25, len(bands))
+    edges = np.cumsum(heights / heights.sum())[:-1] * HEIGHT
+
+    y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
+    canvas = _band_texture(rng, SKY, y, x)
+    id_map = np.full((HEIGHT, WIDTH), 1000 * SKY, dtype=np.int32)
+    segments = {1000 * SKY: (SKY, False)}
+    for band, edge in zip(bands[1:], edges, strict=True):
+        swing = {HILLS: 9.0, SEA: 0.6, SAND: 4.0, GRASS: 4.0}[band]
+        waves = sum(
+            np.float32(swing / k) * np.sin(x * np.float32(2 * np.pi * k / rng.uniform(90, 200)) + rng.uniform(0, 7))
+            for k in (1, 2)
+        )
+        below = (y + 0.5 - np.float32(edge) - waves).astype(np.float32)
+        cover = np.clip(0.5 + below, 0, 1)[..., None]
+        canvas = canvas * (1 - cover) + _band_texture(rng, band, y - np.float32(edge), x) * cover
+        if rng.random() < 0.25:
+            id_map[below > -1.5] = 0
+        id_map[below > 0] = 1000 * band
+        segments[1000 * band] = (band, False)
+    return canvas, id_map, segments
+
+
+def _noise(rng: np.random.Generator, cell_height: int, cell_width: int) -> Floats:
+    """Smooth noise in about -1..1 with blobs of the given size in pixels, [H, W, 1]."""
+    grid = rng.uniform(-1, 1, (HEIGHT // cell_height + 2, WIDTH // cell_width + 2)).astype(np.float32)
+    return np.asarray(Image.fromarray(grid).resize((WIDTH, HEIGHT), Image.Resampling.BICUBIC))[..., None]
+
+
+def _band_texture(rng: np.random.Generator, band: int, y: Floats, x: Floats) -> Floats:
+    """A full [H, W, 3] picture of one band's material; `y` counts from the band's upper edge."""
+    tone = rng.uniform(0.92, 1.06) * np.array(SHAPES.by_id(band).color) + rng.uniform(-8, 8, 3)
+    color: Floats = np.broadcast_to(tone.astype(np.float32), (HEIGHT, WIDTH, 3))
+    if band == SKY:
+        clouds = np.clip(_noise(rng, 14, 44) + 0.4 * _noise(rng, 6, 16) - 0.15, 0, 1)
+        haze = np.clip(y[..., None] / 90, 0, 1)
+        return color * (0.84 + 0.16 * haze) + (250 - color) * (0.75 * clouds)
+    if band == HILLS:
+        return color * (1 - 0.1 * np.clip(y[..., None] / 40, 0, 1)) + 12 * _noise(rng, 10, 14) + 7 * _noise(rng, 3, 4)
+    if band == SEA:
+        phase = np.float32(rng.uniform(0, 7))
+        ripples = np.sin(np.float32(0.9) * y + np.float32(1.2) * np.sin(np.float32(0.06) * x + phase))[..., None]
+        return color * (1.1 - 0.2 * np.clip(y[..., None] / 50, 0, 1)) + 9 * ripples + 9 * _noise(rng, 3, 18)
+    grain = _noise(rng, 2, 2) if band == SAND else _noise(rng, 5, 2)
+    return color + (7 if band == SAND else 16) * grain + 8 * _noise(rng, 20, 40)
+
+
+def _scatter_crowd(
+    rng: np.random.Generator, canvas: Floats, id_map: IdMap, segments: dict[int, tuple[int, bool]]
+) -> None:
+    """A heap of many small toys of one kind, annotated as one crowd segment."""
+    kind = int(rng.integers(1, len(SHAPES.things) + 1))
+    x, y = rng.uniform(0.2, 0.8) * WIDTH, rng.uniform(0.65, 0.9) * HEIGHT
+    for _ in range(int(rng.integers(10, 18))):
+        place = rng.normal((x, y), (17, 7))
+        toy = _Toy(kind, float(place[0]), float(place[1]), float(rng.uniform(4.5, 6.5)), float(rng.uniform(0, 7)))
+        if not (0 < toy.x < WIDTH and 0 < toy.y < HEIGHT):
+            continue
+        _paint_toy(rng, canvas, toy)
+        id_map[toy.window()][toy.distance(*toy.window()) < 0] = 1000 * kind
+    segments[1000 * kind] = (kind, True)

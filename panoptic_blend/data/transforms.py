@@ -1,0 +1,102 @@
+"""Augments an image together with its id map, and nothing else: all targets are derived afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+from torchvision.transforms import v2
+from torchvision.transforms.v2 import functional as F
+
+
+def output_size(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
+    """Size of an image whose shortest edge is brought to `shortest`, unless the longest would pass `longest`.
+
+    Pixels, rounded to the nearest as in detectron2's `ResizeShortestEdge`, never below 1.
+    """
+    scale = min(shortest / min(height, width), longest / max(height, width))
+    return _scaled(height, scale), _scaled(width, scale)
+
+
+def _scaled(length: int, scale: float) -> int:
+    return max(1, int(length * scale + 0.5))
+
+
+def resize_shortest_edge(image: Tensor, shortest: int, longest: int) -> Tensor:
+    """Resize [3, H, W] (uint8 stays uint8) to `output_size`, bilinear with antialiasing."""
+    return _resize_image(image, output_size(image.shape[-2], image.shape[-1], shortest, longest))
+
+
+def _resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
+    return F.resize(image, list(size), interpolation=v2.InterpolationMode.BILINEAR, antialias=True)
+
+
+def _resize_map(id_map: Tensor, size: tuple[int, int]) -> Tensor:
+    # Not as a tv_tensors.Mask, whose NEAREST lies half a pixel off the bilinear image where this one does not.
+    return F.resize(id_map, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT, antialias=False)
+
+
+class TrainingTransform:
+    """Random size, crop, flip and colour, all drawn from one generator.
+
+    Args:
+        shortest_edge: sizes in pixels, one of which is drawn for the shortest edge...
+        longest_edge: ...unless the longest would pass this.
+        jitter: range (low, high) of a further factor on the size (large-scale jitter, Simple Copy-Paste, sec. 3).
+        crop: (height, width) of a random crop; smaller images are padded at the bottom and right, with black and void.
+        flip: probability of a horizontal flip.
+        color: brightness, contrast and saturation are each multiplied by a factor from [1 - color, 1 + color].
+    """
+
+    def __init__(
+        self,
+        shortest_edge: Sequence[int],
+        longest_edge: int,
+        jitter: tuple[float, float] | None = None,
+        crop: tuple[int, int] | None = None,
+        flip: float = 0.5,
+        color: float = 0.0,
+    ):
+        self.shortest_edge = tuple(shortest_edge)
+        self.longest_edge = longest_edge
+        self.jitter = jitter
+        self.crop = crop
+        self.flip = flip
+        self.color = color
+
+    def __call__(self, image: Tensor, id_map: np.ndarray, rng: np.random.Generator) -> tuple[Tensor, np.ndarray]:
+        """Vary one image and its map in the same way.
+
+        Args:
+            image: uint8 RGB [3, H, W].
+            id_map: [H, W] of an integer type; small types are faster. Exact up to 2^24.
+            rng: decides everything, so equal generators give equal results.
+
+        Returns:
+            image uint8 [3, H', W'] and map [H', W'] of the type that came in.
+        """
+        labels = torch.from_numpy(id_map)[None]
+        size = self._draw_size(image.shape[-2], image.shape[-1], rng)
+        image, labels = _resize_image(image, size), _resize_map(labels, size)
+        if self.crop is not None:
+            top, left = (int(rng.integers(max(0, have - want) + 1)) for have, want in zip(size, self.crop, strict=True))
+            # F.crop pads with zeros, black and void, where the window leaves the image.
+            image, labels = (F.crop(tensor, top, left, *self.crop) for tensor in (image, labels))
+        if rng.random() < self.flip:
+            image, labels = F.horizontal_flip(image), F.horizontal_flip(labels)
+        if self.color > 0:
+            brightness, contrast, saturation = rng.uniform(1 - self.color, 1 + self.color, 3).tolist()
+            image = F.adjust_brightness(image, brightness)
+            image = F.adjust_contrast(image, contrast)
+            image = F.adjust_saturation(image, saturation)
+        return image.contiguous(), labels[0].contiguous().numpy()
+
+    def _draw_size(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:
+        shortest = self.shortest_edge[rng.integers(len(self.shortest_edge))]
+        size = output_size(height, width, shortest, self.longest_edge)
+        if self.jitter is None:
+            return size
+        factor = rng.uniform(*self.jitter)
+        return _scaled(size[0], factor), _scaled(size[1], factor)
