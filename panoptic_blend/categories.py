@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from panoptic_blend.errors import DatasetError
 
@@ -53,7 +54,7 @@ class Categories(Sequence[Category]):
     def __len__(self) -> int:
         return len(self._all)
 
-    def __getitem__(self, index):  # type: ignore[no-untyped-def, override]  # int or slice, as in any Sequence
+    def __getitem__(self, index: Any) -> Any:  # an int or a slice, as in any Sequence
         return self._all[index]
 
     def __iter__(self) -> Iterator[Category]:
@@ -136,12 +137,11 @@ class Categories(Sequence[Category]):
         ]
 
 
-def _color(value: object, position: int, where: str) -> tuple[int, int, int]:
+def _color(value: Any, position: int, where: str) -> tuple[int, int, int]:
     if value is None:
         # An odd multiplier modulo 256 visits every value once, so the first 256 colours differ.
         return (67 * position + 40) % 256, (131 * position + 90) % 256, (29 * position + 160) % 256
     valid = isinstance(value, (list, tuple)) and len(value) == 3
-    if not valid or not all(isinstance(v, int) and 0 <= v <= 255 for v in value):  # type: ignore[attr-defined]
+    if not valid or not all(isinstance(v, int) and 0 <= v <= 255 for v in value):
         raise DatasetError(f"{where}: 'color' must be three integers in 0..255, found {value!r}.")
-    red, green, blue = value  # type: ignore[misc]
-    return red, green, blue
+    return value[0], value[1], value[2]

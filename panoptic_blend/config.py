@@ -57,7 +57,6 @@ class BackboneConfig:
         frozen_stages: stages that are not trained; 1 = stem, 2 = stem and C2, and so on; 0 trains everything.
         width: channels of the stem and of the first stage's 3x3 convolutions; 64 is the published network.
         stem_width: channels of the stem when they differ from `width`; 0 means the same.
-        output_width: channels of C2 of a bottleneck network when they differ from 4 x width; 0 means the same.
         stride_in_1x1: bottlenecks stride in their first 1x1 convolution (Caffe's ResNet) instead of the 3x3.
         deformable_stages: stages (2..5) whose every `deformable_interval`-th block uses modulated deformable convolution.
         deformable_interval: see `deformable_stages`.
@@ -69,7 +68,6 @@ class BackboneConfig:
     frozen_stages: int = 2
     width: int = 64
     stem_width: int = 0
-    output_width: int = 0
     stride_in_1x1: bool = False
     deformable_stages: tuple[int, ...] = ()
     deformable_interval: int = 3
@@ -230,8 +228,7 @@ class MergeConfig:
     Args:
         min_score: instances below are dropped.
         max_overlap: an instance is dropped when more of it than this share is already taken.
-        min_stuff_area: stuff smaller than this many pixels becomes void; counted on an image whose shortest edge is
-            `model.input.shortest_edge`, so the same share of the picture at any output size.
+        min_stuff_area: stuff smaller than this many pixels of the output becomes void.
     """
 
     min_score: float = 0.45

@@ -1,0 +1,80 @@
+"""The network: a batched image tensor in, raw tensors out, no branching on values.
+
+This is the part that is compiled, exported and timed on its own.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from panoptic_blend.modeling.fcos.head import FCOSHead, HeadOutput
+from panoptic_blend.modeling.fpn import FPN
+from panoptic_blend.modeling.semantic import SemanticTrunk
+
+
+class NetworkOutput(NamedTuple):
+    """Raw outputs for a batch of B padded images.
+
+    Attributes:
+        detector: FCOS outputs per level.
+        bases: [B, K, H / 4, W / 4].
+        semantic: [B, 1 + S, H / 4, W / 4] logits, or None for an instance-only model.
+        auxiliary: [B, 1 + T, H / 8, W / 8] logits of the auxiliary head; training only.
+    """
+
+    detector: HeadOutput
+    bases: Tensor
+    semantic: Tensor | None
+    auxiliary: Tensor | None
+
+
+class Network(nn.Module):
+    """Backbone, shared pyramid and the three branches that read it.
+
+    Args:
+        backbone: image -> C2..C5.
+        fpn: C2..C5 -> pyramid.
+        head: FCOS on P3 and coarser.
+        bases: bottom module.
+        trunk: the semantic branch's stride-4 map, or None without stuff.
+        stuff_predictor: trunk (and bases, when shared) -> semantic logits.
+        bases_reach_stuff: the stuff predictor reads the bases beside the trunk.
+        auxiliary: auxiliary semantic head on P3, or None.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        fpn: FPN,
+        head: FCOSHead,
+        bases: nn.Module,
+        trunk: SemanticTrunk | None,
+        stuff_predictor: nn.Conv2d | None,
+        bases_reach_stuff: bool,
+        auxiliary: nn.Module | None,
+    ):
+        super().__init__()
+        self.backbone = backbone
+        self.fpn = fpn
+        self.head = head
+        self.bases = bases
+        self.trunk = trunk
+        self.stuff_predictor = stuff_predictor
+        self.bases_reach_stuff = bases_reach_stuff
+        self.auxiliary = auxiliary
+
+    def forward(self, images: Tensor) -> NetworkOutput:
+        """Normalised images [B, 3, H, W], H and W multiples of 32 -> `NetworkOutput`."""
+        features = self.backbone(images)
+        pyramid = self.fpn(features)
+        detector = self.head([pyramid[level] for level in self.fpn.levels if level >= 3])
+        trunk = None if self.trunk is None else self.trunk(pyramid)
+        bases = self.bases(features, pyramid, trunk)
+        semantic = None
+        if self.stuff_predictor is not None and trunk is not None:
+            semantic = self.stuff_predictor(torch.cat([trunk, bases], dim=1) if self.bases_reach_stuff else trunk)
+        auxiliary = self.auxiliary(pyramid[3]) if self.auxiliary is not None and self.training else None
+        return NetworkOutput(detector, bases, semantic, auxiliary)
