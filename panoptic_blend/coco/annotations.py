@@ -1,0 +1,233 @@
+"""COCO panoptic annotations: read, checked, and compact in memory."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.coco.counting import count_ids
+from panoptic_blend.coco.json_rows import (
+    ImageId,
+    ImageRows,
+    check_areas,
+    check_categories,
+    parse_annotations,
+    parse_images,
+    read_json,
+)
+from panoptic_blend.coco.segments_png import read_id_map
+from panoptic_blend.coco.table import SegmentTable, SegmentTableBuilder, Texts
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.structures import IdMap
+
+
+@dataclass(frozen=True)
+class SegmentRecord:
+    """One row of `segments_info`.
+
+    Attributes:
+        id: value of its pixels in the id map, 1..256^3-1.
+        category_id: dataset category id.
+        is_crowd: a group of things nobody told apart; ignored in training and scoring.
+        area: pixels as the file says, -1 where it does not.
+        bbox: XYWH pixels as the file says, zeros where it does not.
+    """
+
+    id: int
+    category_id: int
+    is_crowd: bool
+    area: int
+    bbox: tuple[float, float, float, float]
+
+
+@dataclass(frozen=True)
+class ImageRecord:
+    """One image and its segments.
+
+    Attributes:
+        image_id: a number, or a text (Cityscapes).
+        file_name: of the image, relative to the images' folder.
+        width, height: pixels.
+        segments_file_name: of the id-map PNG, relative to the segments' folder; "" when there is no annotation.
+    """
+
+    image_id: ImageId
+    file_name: str
+    width: int
+    height: int
+    segments_file_name: str
+    segments: list[SegmentRecord]
+
+
+class PanopticAnnotations(Sequence[ImageRecord]):
+    """The content of a COCO panoptic JSON, image by image in the order of its `images`.
+
+    Kept as flat arrays, so that 118,000 images fit into some tens of megabytes that forked loader processes share.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        categories: Categories | None,
+        images: ImageRows,
+        table: SegmentTable,
+        segments_file_names: Sequence[str],
+        has_segments: bool,
+    ):
+        self.path = path
+        self.has_segments = has_segments
+        """False for an image-info JSON (COCO's test sets), which lists images only."""
+        self._categories = categories
+        self._image_ids = Texts(map(json.dumps, images.ids))
+        self._file_names = Texts(images.file_names)
+        self._sizes = np.array([images.widths, images.heights], np.int64)
+        self._table = table
+        self._segments_file_names = Texts(segments_file_names)
+
+    @classmethod
+    def load(cls, path: Path | str) -> PanopticAnnotations:
+        """Read and check a COCO panoptic JSON, or an image-info JSON (no `annotations`).
+
+        The id-map PNGs are not opened; `read_segments` checks them one by one.
+
+        Raises:
+            DatasetError: the file cannot be read, is no such JSON, or does not hold together.
+        """
+        path = Path(path)
+        data = read_json(path)
+        source = str(path)
+        images = parse_images(data.get("images"), source)
+        if "annotations" not in data:
+            categories = Categories.from_json(data["categories"], source) if "categories" in data else None
+            none = SegmentTableBuilder(len(images.ids)).build()
+            return cls(path, categories, images, none, [""] * len(images.ids), has_segments=False)
+        categories = check_categories(data.get("categories"), source)
+        positions = {image_id: position for position, image_id in enumerate(images.ids)}
+        table, names = parse_annotations(data["annotations"], positions, categories, source)
+        missing = _missing(table, images)
+        if missing:
+            raise DatasetError(f"{source}: no annotation for {missing}. Add one, or drop it from 'images'.")
+        check_areas(table, images, source)
+        return cls(path, categories, images, table.build(), names, has_segments=True)
+
+    @classmethod
+    def load_predictions(cls, path: Path | str, truth: PanopticAnnotations) -> PanopticAnnotations:
+        """Read predictions for the images of `truth`, in its order; predictions for other images are passed over.
+
+        Raises:
+            DatasetError: the file does not hold together, or images have no prediction.
+        """
+        path = Path(path)
+        data = read_json(path)
+        images = truth._image_rows()
+        positions = {image_id: position for position, image_id in enumerate(images.ids)}
+        table, names = parse_annotations(
+            data.get("annotations"), positions, truth.categories, str(path), predicted=True
+        )
+        missing = _missing(table, images)
+        if missing:
+            raise DatasetError(f"{path}: no prediction for {missing} of {truth.path}. Predict every image.")
+        return cls(path, truth.categories, images, table.build(), names, has_segments=True)
+
+    @property
+    def categories(self) -> Categories:
+        """What the file says its segments can be.
+
+        Raises:
+            DatasetError: an image-info JSON without categories.
+        """
+        if self._categories is None:
+            raise DatasetError(f"{self.path}: has no 'categories'. Add them, or take the model's.")
+        return self._categories
+
+    @property
+    def default_segments_folder(self) -> Path:
+        """Where the id-map PNGs lie unless told otherwise: the JSON's path without `.json`."""
+        return self.path.with_suffix("")
+
+    def __len__(self) -> int:
+        return len(self._file_names)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # int or slice, as in any Sequence
+        if isinstance(index, slice):
+            return [self._record(i) for i in range(*index.indices(len(self)))]
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"image {index} of {len(self)}")
+        return self._record(int(index) % len(self))
+
+    def _record(self, image: int) -> ImageRecord:
+        rows = self._table.of_image(image)
+        columns = (self._table.categories, self._table.ids, self._table.crowds, self._table.areas, self._table.boxes)
+        segments = [
+            SegmentRecord(segment_id, self.categories[category].id, is_crowd, area, tuple(box))
+            for category, segment_id, is_crowd, area, box in zip(*(c[rows].tolist() for c in columns), strict=True)
+        ]
+        width, height = self._sizes[:, image].tolist()
+        return ImageRecord(
+            image_id=json.loads(self._image_ids[image]),
+            file_name=self._file_names[image],
+            width=width,
+            height=height,
+            segments_file_name=self._segments_file_names[image],
+            segments=segments,
+        )
+
+    def _image_rows(self) -> ImageRows:
+        return ImageRows(
+            ids=[json.loads(self._image_ids[i]) for i in range(len(self))],
+            file_names=[self._file_names[i] for i in range(len(self))],
+            widths=self._sizes[0].tolist(),
+            heights=self._sizes[1].tolist(),
+        )
+
+
+def read_segments(record: ImageRecord, segments_folder: Path, categories: Categories, source: Path | str) -> IdMap:
+    """Read the id map of one image and check it against its record.
+
+    Args:
+        segments_folder: folder `record.segments_file_name` is relative to.
+        source: what error messages call the JSON, normally its path.
+
+    Returns:
+        int32 [height, width], in which every segment of the record, and no other id but 0 (void), has pixels.
+
+    Raises:
+        DatasetError: no PNG, not an 8-bit RGB PNG, another size, or missing or extra segments.
+    """
+    where = f"{source}: image {record.image_id}"
+    if not record.segments_file_name:
+        raise DatasetError(f"{where} has no annotation. Give a panoptic JSON with 'annotations'.")
+    path = segments_folder / record.segments_file_name
+    id_map = read_id_map(path)
+    if id_map.shape != (record.height, record.width):
+        raise DatasetError(
+            f"{where} is {record.width} x {record.height}, but {path} is {id_map.shape[1]} x {id_map.shape[0]}. "
+            "Save the id map at the size the JSON gives."
+        )
+    pixels = {int(i): int(n) for i, n in zip(*count_ids(id_map), strict=True) if i != 0}
+    for segment in record.segments:
+        if segment.id not in pixels or segment.area == 0:
+            lack = f"has no pixels in {path}" if segment.id not in pixels else "has area 0"
+            raise DatasetError(
+                f"{where}: segment {segment.id} (category {categories.by_id(segment.category_id).name!r}) {lack}. "
+                "Remove it from segments_info or repaint the PNG."
+            )
+    extra = sorted(set(pixels) - {segment.id for segment in record.segments})
+    if extra:
+        raise DatasetError(
+            f"{where}: {path} has {pixels[extra[0]]} pixels of id {extra[0]}, which segments_info does not list. "
+            "List it, or paint those pixels 0 (void)."
+        )
+    return id_map
+
+
+def _missing(table: SegmentTableBuilder, images: ImageRows) -> str:
+    """Names the images without a row; empty when there are none."""
+    missing = np.flatnonzero(table.first < 0).tolist()
+    shown = ", ".join(f"image {images.ids[i]} ({images.file_names[i]})" for i in missing[:5])
+    return f"{shown} and {len(missing) - 5} more" if len(missing) > 5 else shown

@@ -1,0 +1,223 @@
+"""Read and check the rows of a COCO panoptic JSON; every complaint names the file, the row and the remedy."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.coco.file_names import check_file_name
+from panoptic_blend.coco.segments_png import MAX_ID
+from panoptic_blend.coco.table import SegmentTableBuilder
+from panoptic_blend.errors import DatasetError
+
+ImageId = int | str
+MAX_SIDE = 2**31 - 1
+_MAX_COORDINATE = 2.0**31
+
+
+@dataclass
+class ImageRows:
+    """The `images` list, column by column, in the file's order."""
+
+    ids: list[ImageId]
+    file_names: list[str]
+    widths: list[int]
+    heights: list[int]
+
+
+def read_json(path: Path) -> dict[str, object]:
+    """Decode a JSON file whose top level is an object.
+
+    Raises:
+        DatasetError: the file is missing, not JSON, or not an object.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file. Give the path of a COCO panoptic JSON.") from None
+    except (OSError, ValueError) as error:
+        raise DatasetError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: not valid JSON ({error}). Export or download it again.") from error
+    if not isinstance(data, dict):
+        raise DatasetError(
+            f"{path}: holds a {type(data).__name__}, not an object with 'images', 'annotations' and 'categories'. "
+            "Give the COCO panoptic JSON."
+        )
+    return data
+
+
+def parse_images(rows: object, source: str) -> ImageRows:
+    """Check an `images` list.
+
+    Raises:
+        DatasetError: a field is missing or of the wrong type, an id is used twice, a file name leaves its folder.
+    """
+    images = ImageRows([], [], [], [])
+    seen: set[ImageId] = set()
+    for position, row in enumerate(_list(rows, "images", source)):
+        where = f"{source}: images[{position}]"
+        if not isinstance(row, dict):
+            raise DatasetError(f"{where} must be an object with id, file_name, width and height, found {row!r:.80}.")
+        image_id = _image_id(row.get("id"), "id", where)
+        if image_id in seen:
+            raise DatasetError(f"{where}: image id {image_id!r} appears more than once. Give every image its own id.")
+        seen.add(image_id)
+        images.ids.append(image_id)
+        images.file_names.append(check_file_name(row.get("file_name"), where))
+        for field, column in (("width", images.widths), ("height", images.heights)):
+            value = row.get(field)
+            if type(value) is not int or not 1 <= value <= MAX_SIDE:
+                raise DatasetError(f"{where} (id {image_id!r}): {field!r} must be a positive integer, found {value!r}.")
+            column.append(value)
+    return images
+
+
+def check_categories(rows: object, source: str) -> Categories:
+    """Read a panoptic `categories` list, in which every row must say whether it is a thing.
+
+    Raises:
+        DatasetError: see `Categories.from_json`; or a row has no `isthing`.
+    """
+    categories = Categories.from_json(rows, source)
+    for row in rows if isinstance(rows, list) else ():
+        if "isthing" not in row:
+            raise DatasetError(
+                f"{source}: category {row['id']} ({row['name']!r}) has no 'isthing'. Write 1 for things and 0 for "
+                "stuff; if this is an instances file, give the panoptic JSON."
+            )
+    return categories
+
+
+def parse_annotations(
+    rows: object,
+    positions: Mapping[ImageId, int],
+    categories: Categories,
+    source: str,
+    *,
+    predicted: bool = False,
+) -> tuple[SegmentTableBuilder, list[str]]:
+    """Check an `annotations` list and gather its segments image by image.
+
+    Args:
+        rows: the decoded list; its rows are dropped as they are read, to keep the peak of memory low.
+        positions: image id -> position of the image.
+        predicted: read predictions: only id and category of a segment count (whatever else is there is passed over),
+            and rows of images that are not in `positions` are passed over.
+
+    Returns:
+        The table under construction (`first` is -1 for images without a row), and PNG names by image position.
+
+    Raises:
+        DatasetError: anything does not hold together.
+    """
+    rows = _list(rows, "annotations", source)
+    order = {category.id: position for position, category in enumerate(categories)}
+    table = SegmentTableBuilder(len(positions))
+    names = [""] * len(positions)
+    for position in range(len(rows)):
+        row, rows[position] = rows[position], None
+        where = f"{source}: annotations[{position}]"
+        if not isinstance(row, dict):
+            raise DatasetError(
+                f"{where} must be an object with image_id, file_name and segments_info, found {row!r:.80}."
+            )
+        segments = row.get("segments_info")
+        if not isinstance(segments, list):
+            raise DatasetError(
+                f"{where}: 'segments_info' must be a list, found {segments!r:.80}. If this is an instances file, give "
+                "the panoptic JSON."
+            )
+        image_id = _image_id(row.get("image_id"), "image_id", where)
+        image = positions.get(image_id)
+        if image is None:
+            if predicted:
+                continue
+            raise DatasetError(f"{where}: image {image_id!r} is not in 'images'. List it there or drop the annotation.")
+        where = f"{source}: image {image_id}"
+        if table.first[image] >= 0:
+            raise DatasetError(f"{where} has more than one annotation. Keep one.")
+        names[image] = check_file_name(row.get("file_name"), f"{where}: annotation")
+        table.first[image] = len(table.ids)
+        for segment in segments:
+            _add_segment(table, segment, order, where, predicted)
+        ids = table.ids[table.first[image] :]
+        table.count[image] = len(ids)
+        if len(set(ids)) < len(ids):
+            twice = sorted({i for i in ids if ids.count(i) > 1})
+            raise DatasetError(f"{where}: segment ids {twice} appear more than once. Give every segment its own id.")
+    return table, names
+
+
+def check_areas(table: SegmentTableBuilder, images: ImageRows, source: str) -> None:
+    """Raise DatasetError when a segment claims more pixels than its image has."""
+    for image, first in enumerate(table.first.tolist()):
+        limit = images.widths[image] * images.heights[image]
+        areas = table.areas[first : first + int(table.count[image])]
+        if areas and max(areas) > limit:
+            segment = table.ids[first + areas.index(max(areas))]
+            raise DatasetError(
+                f"{source}: image {images.ids[image]}: segment {segment} has area {max(areas)}, but the image is "
+                f"{images.widths[image]} x {images.heights[image]}. Write its number of pixels, or leave 'area' out."
+            )
+
+
+def _add_segment(
+    table: SegmentTableBuilder, row: object, order: Mapping[int, int], where: str, predicted: bool
+) -> None:
+    if not isinstance(row, dict):
+        raise DatasetError(f"{where}: a segment must be an object with id and category_id, found {row!r:.80}.")
+    segment_id, category_id = row.get("id"), row.get("category_id")
+    if type(segment_id) is not int or not 1 <= segment_id <= MAX_ID:
+        raise DatasetError(f"{where}: a segment 'id' must be an integer in 1..{MAX_ID}, found {segment_id!r:.80}.")
+    category = order.get(category_id) if type(category_id) is int else None
+    if category is None:
+        raise DatasetError(
+            f"{where}: segment {segment_id} has category_id {category_id!r:.80}, which 'categories' does not list. "
+            "Add the category or correct the id."
+        )
+    table.ids.append(segment_id)
+    table.categories.append(category)
+    if predicted:
+        table.crowds.append(0)
+        table.areas.append(-1)
+        table.boxes.extend((0, 0, 0, 0))
+        return
+    is_crowd, area, box = row.get("iscrowd", 0), row.get("area", -1), row.get("bbox")
+    if type(is_crowd) not in (int, bool) or is_crowd not in (0, 1):
+        raise DatasetError(f"{where}: segment {segment_id}: 'iscrowd' must be 0 or 1, found {is_crowd!r:.80}.")
+    if "area" in row and (type(area) is not int or not 0 <= area < 2**63):
+        raise DatasetError(
+            f"{where}: segment {segment_id}: 'area' must be its number of pixels, an integer, found {area!r:.80}."
+        )
+    if "bbox" not in row:
+        box = (0, 0, 0, 0)
+    elif not isinstance(box, list) or len(box) != 4 or not all(_is_coordinate(value) for value in box):
+        raise DatasetError(f"{where}: segment {segment_id}: 'bbox' must be [x, y, width, height], found {box!r:.80}.")
+    table.crowds.append(is_crowd)
+    table.areas.append(area)
+    table.boxes.extend(box)
+
+
+def _is_coordinate(value: object) -> bool:
+    return type(value) in (int, float) and -_MAX_COORDINATE <= value <= _MAX_COORDINATE  # type: ignore[operator]
+
+
+def _image_id(value: object, field: str, where: str) -> ImageId:
+    # Cityscapes' panoptic files name images by text, everybody else by number.
+    if type(value) is int or (isinstance(value, str) and value):
+        return value
+    raise DatasetError(f"{where}: {field!r} must be an integer or a text, found {value!r:.80}.")
+
+
+def _list(rows: object, field: str, source: str) -> list[object]:
+    if not isinstance(rows, list):
+        raise DatasetError(
+            f"{source}: {field!r} must be a list, found {type(rows).__name__}. Give a COCO panoptic JSON."
+        )
+    return rows

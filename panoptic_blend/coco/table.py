@@ -1,0 +1,76 @@
+"""Images and segments as a few flat arrays.
+
+A hundred thousand images own a million segments. As Python objects they would cost gigabytes, and every forked
+loader process would copy them page by page as reference counts change; arrays and byte strings are small and stay
+shared.
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+
+class Texts:
+    """A list of texts in one byte string."""
+
+    def __init__(self, texts: Iterable[str]):
+        encoded = [text.encode() for text in texts]
+        self._bytes = b"".join(encoded)
+        self._ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index: int) -> str:
+        start = self._ends[index - 1] if index > 0 else 0
+        return self._bytes[start : self._ends[index]].decode()
+
+
+@dataclass(frozen=True)
+class SegmentTable:
+    """Segments of all images, those of one image in a row.
+
+    Attributes:
+        first, count: [images] where an image's segments start and how many there are.
+        ids, categories, crowds, areas, boxes: [segments] segment id, position of its category in the data set's
+            list, iscrowd, pixels (-1 where the file does not say), XYWH box ([segments, 4], zeros where not said).
+    """
+
+    first: npt.NDArray[np.int64]
+    count: npt.NDArray[np.int64]
+    ids: npt.NDArray[np.int32]
+    categories: npt.NDArray[np.int32]
+    crowds: npt.NDArray[np.bool_]
+    areas: npt.NDArray[np.int64]
+    boxes: npt.NDArray[np.float32]
+
+    def of_image(self, image: int) -> slice:
+        """Where an image's segments are."""
+        return slice(int(self.first[image]), int(self.first[image] + self.count[image]))
+
+
+class SegmentTableBuilder:
+    """Grows a `SegmentTable` row by row without a Python object per value."""
+
+    def __init__(self, images: int):
+        self.first = np.full(images, -1, np.int64)
+        self.count = np.zeros(images, np.int64)
+        self.ids, self.categories, self.crowds = array("i"), array("i"), array("b")
+        self.areas, self.boxes = array("q"), array("f")
+
+    def build(self) -> SegmentTable:
+        """The finished table."""
+        return SegmentTable(
+            first=self.first,
+            count=self.count,
+            ids=np.array(self.ids, np.int32),
+            categories=np.array(self.categories, np.int32),
+            crowds=np.array(self.crowds, np.bool_),
+            areas=np.array(self.areas, np.int64),
+            boxes=np.array(self.boxes, np.float32).reshape(-1, 4),
+        )

@@ -1,0 +1,81 @@
+import warnings
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+from PIL import Image
+
+from panoptic_blend.coco.segments_png import MAX_ID, ids_to_rgb, read_id_map, rgb_to_ids, write_id_map
+from panoptic_blend.errors import DatasetError
+
+
+@given(arrays(np.int32, (3, 5), elements=st.integers(0, MAX_ID)))
+def test_ids_are_little_endian_rgb_and_come_back(id_map):
+    rgb = ids_to_rgb(id_map)
+    assert rgb.dtype == np.uint8
+    for y, x in np.ndindex(3, 5):
+        red, green, blue = (int(v) for v in rgb[y, x])
+        assert red + 256 * green + 65536 * blue == id_map[y, x]
+    np.testing.assert_array_equal(rgb_to_ids(rgb), id_map)
+    assert rgb_to_ids(rgb).dtype == np.int32
+
+
+def test_file_round_trip_leaves_nothing_else(tmp_path):
+    id_map = np.array([[0, MAX_ID], [256, 65536]], np.int32)
+    write_id_map(tmp_path / "new folder" / "ü.png", id_map)
+    np.testing.assert_array_equal(read_id_map(tmp_path / "new folder" / "ü.png"), id_map)
+    assert [p.name for p in (tmp_path / "new folder").iterdir()] == ["ü.png"]
+
+
+@pytest.mark.parametrize("bad", [-1, MAX_ID + 1])
+def test_ids_that_three_bytes_cannot_hold_are_refused(bad, tmp_path):
+    with pytest.raises(DatasetError, match="0..16777215"):
+        write_id_map(tmp_path / "a.png", np.array([[bad]]))
+    assert not (tmp_path / "a.png").exists()
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1", "LA", "RGBA", "I;16"])
+def test_other_png_modes_are_refused_by_name(mode, tmp_path):
+    path = tmp_path / "a.png"
+    (Image.new("I;16", (4, 3)) if mode == "I;16" else Image.new("L", (4, 3)).convert(mode)).save(path)
+    with pytest.raises(DatasetError, match=r"a\.png: a \d+-bit .* PNG\. Id maps are 8-bit RGB"):
+        read_id_map(path)
+
+
+def test_16_bit_rgb_is_refused(tmp_path):
+    # Pillow cannot write one; this is the header of a real one, which is as far as reading may go.
+    path = tmp_path / "deep.png"
+    write_id_map(path, np.zeros((2, 2), np.int32))
+    data = bytearray(path.read_bytes())
+    data[24] = 16
+    path.write_bytes(data)
+    with pytest.raises(DatasetError, match="a 16-bit RGB PNG"):
+        read_id_map(path)
+
+
+def test_jpeg_under_a_png_name_and_missing_files_are_refused(tmp_path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.png", format="JPEG")
+    with pytest.raises(DatasetError, match=r"a\.png: not a PNG file"):
+        read_id_map(tmp_path / "a.png")
+    with pytest.raises(DatasetError, match=r"b\.png: no such file"):
+        read_id_map(tmp_path / "b.png")
+    with pytest.raises(DatasetError):
+        read_id_map(tmp_path)
+
+
+@given(st.lists(st.tuples(st.integers(0, 400), st.integers(0, 255)), max_size=4), st.integers(0, 400))
+def test_damaged_files_never_raise_anything_else(tmp_path_factory, changes, length):
+    path = tmp_path_factory.mktemp("damaged") / "a.png"
+    write_id_map(path, np.random.default_rng(0).integers(0, MAX_ID, (10, 12)).astype(np.int32))
+    data = bytearray(path.read_bytes())
+    for position, value in changes:
+        data[position % len(data)] = value
+    path.write_bytes(data[:length] if length < 300 else data)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            assert read_id_map(path).dtype == np.int32
+        except DatasetError as error:
+            assert str(path) in str(error)
