@@ -158,7 +158,7 @@ class TimmBackbone(nn.Module):
             raise ConfigError(f"model.backbone.name: timm's {name} has no features at strides {missing}.")
         indices = [reductions.index(stride) for stride in (4, 8, 16, 32)]
         self.body: Any = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=indices)
-        self.channels: list[int] = self.body.feature_info.channels()
+        self.channels: list[int] = list(self.body.feature_info.channels())
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] -> C2, C3, C4, C5."""
