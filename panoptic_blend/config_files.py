@@ -1,0 +1,182 @@
+"""Configurations from YAML files and dotted overrides; a misspelt setting is answered with the nearest one."""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import json
+import re
+import sysconfig
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from jsonargparse import ArgumentError, ArgumentParser
+
+from panoptic_blend.coco.atomic import atomic_path
+from panoptic_blend.config import Config
+from panoptic_blend.errors import ConfigError
+
+Settings = TypeVar("Settings")
+
+
+def read_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> Config:
+    """Build a configuration from the defaults, then the files in order, then the overrides.
+
+    Args:
+        files: YAML files, each with any part of the settings.
+        overrides: as on the command line: `["--trainer.max_steps", "100", "--data.root=shapes"]`.
+
+    Raises:
+        ConfigError: a file that cannot be read, or a setting that is unknown, of the wrong type or out of bounds.
+    """
+    parser = _parser()
+    arguments = []
+    for file in files:
+        _check_file(parser, Path(file))
+        arguments += ["--config", str(file)]
+    try:
+        parsed = parser.instantiate(parser.parse_args([*arguments, *overrides]))
+    except ArgumentError as error:
+        check_options(overrides, [f"--{name}" for name in setting_names()])
+        raise ConfigError(_plain(str(error))) from error
+    return Config(model=parsed.model, data=parsed.data, optimizer=parsed.optimizer, trainer=parsed.trainer)
+
+
+def write_config(config: Config, path: Path | str) -> None:
+    """Write every setting to a YAML file that `read_config` reads back to an equal configuration."""
+    with atomic_path(Path(path)) as unfinished:
+        unfinished.write_text(yaml.safe_dump(plain_settings(config), sort_keys=False), encoding="utf-8")
+
+
+def plain_settings(settings: Any) -> dict[str, Any]:
+    """A settings dataclass as what JSON and YAML can hold: dicts, lists, text, numbers, truth values and null."""
+    return json.loads(json.dumps(dataclasses.asdict(settings)))
+
+
+def parse_settings(kind: type[Settings], values: object, section: str) -> Settings:
+    """Build a settings dataclass from what `plain_settings` made of it; what is left out has its default.
+
+    Args:
+        kind: the dataclass, for instance `ModelConfig`.
+        values: the decoded JSON or YAML.
+        section: what error messages call it, for instance 'model'.
+
+    Raises:
+        ConfigError: a setting is unknown, of the wrong type or out of bounds.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{section}: expected an object with settings, found {type(values).__name__}.")
+    parser = ArgumentParser(exit_on_error=False)
+    parser.add_class_arguments(kind, section)
+    _check_names({section: values}, _names(parser), section)
+    try:
+        return parser.instantiate(parser.parse_object({section: values}))[section]
+    except ArgumentError as error:
+        raise ConfigError(_plain(str(error))) from error
+
+
+def setting_names() -> list[str]:
+    """Every setting by its dotted name, such as `trainer.max_steps`."""
+    return _names(_parser())
+
+
+def settings_help() -> str:
+    """Every setting with its meaning, type and default, for the end of a command's help."""
+    return _parser().format_help().split("\n\n", 2)[2]
+
+
+def shipped_config(name: str) -> Path:
+    """Path of a configuration that comes with the package, such as `shapes/demo.yaml`.
+
+    They lie in `configs/` of a checkout, and in the environment's data folder when installed from a wheel.
+
+    Raises:
+        ConfigError: there is none of this name.
+    """
+    checkout = Path(__file__).resolve().parents[1] / "configs"
+    installed = Path(sysconfig.get_path("data")) / "share" / "panoptic_blend" / "configs"
+    for folder in (checkout, installed):
+        if (folder / name).is_file():
+            return folder / name
+    raise ConfigError(f"configuration {name!r} is neither in {checkout} nor in {installed}. Reinstall panoptic-blend.")
+
+
+def check_options(words: Sequence[str], known: Sequence[str]) -> None:
+    """Raise `ConfigError` for the first `--option` among the words that is not known, naming the nearest that is."""
+    for word in words:
+        name = word.split("=", 1)[0]
+        if name.startswith("--") and name not in known and not any(each.startswith(f"{name}.") for each in known):
+            raise ConfigError(f"{name} is not an option or setting here.{did_you_mean(name, known)}")
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    """`" Did you mean X?"` with the nearest known name, or where to look when none is near."""
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+    if not near:  # the right word in the wrong section, or in none: --max_steps
+        words = {_last_word(each): each for each in known}
+        near = [words[word] for word in difflib.get_close_matches(_last_word(name), list(words), n=1, cutoff=0.8)]
+    return f" Did you mean {near[0]}?" if near else " --help lists them all."
+
+
+def _last_word(name: str) -> str:
+    return name.lstrip("-").rsplit(".", 1)[-1].replace("-", "_")
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    parser.add_argument("--config", action="config")
+    parser.add_class_arguments(Config)
+    return parser
+
+
+def _names(parser: ArgumentParser) -> list[str]:
+    names = parser.get_defaults().keys()  # a Namespace has keys, but cannot be iterated over itself
+    return [name for name in names if name != "config"]
+
+
+def _check_file(parser: ArgumentParser, file: Path) -> None:
+    """Raise `ConfigError`, naming the file, unless it holds settings alone, with values of their types."""
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}). Give a YAML file of settings.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from error
+    if not isinstance(content, dict):
+        raise ConfigError(f"{file}: holds no settings. Write them as 'trainer: {{max_steps: 1000}}'.")
+    _check_names(content, setting_names(), str(file))
+    try:
+        parser.parse_path(file)
+    except ArgumentError as error:
+        raise ConfigError(f"{file}: {_plain(str(error))}") from error
+
+
+def _check_names(content: dict[str, Any], known: Sequence[str], source: str) -> None:
+    for name in _dotted_names(content):
+        if name in known:
+            continue
+        if any(each.startswith(f"{name}.") for each in known):
+            raise ConfigError(f"{source}: {name} is a group of settings; write them indented beneath it.")
+        raise ConfigError(f"{source}: {name} is not a setting.{did_you_mean(name, known)}")
+
+
+def _dotted_names(content: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    for key, value in content.items():
+        if isinstance(value, dict):
+            yield from _dotted_names(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}"
+
+
+def _plain(message: str) -> str:
+    """A type error in words of the settings instead of Python's types."""
+    setting = re.search(r'Parser key "([^"]+)"', message)
+    expected = re.search(r"Subtypes: \[(.*)\]|Expected an? (.*?)\. Got", message)
+    given = re.search(r"(?:Got value|Given value): (.*)", message)
+    if not (setting and expected and given):
+        return message
+    kind = re.sub(r"<class '(\w+)'>", r"\1", expected[1] or expected[2]).replace("NoneType", "null")
+    kind = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", r"one of \1", kind)
+    return f"{setting[1]} is {given[1]!r}; it must be {kind}."
