@@ -279,7 +279,8 @@ class DataConfig:
         root: folder the other paths are relative to.
         train_images: folder of training images.
         train_annotations: COCO panoptic JSON of the training images.
-        train_segments: folder of the id-map PNGs; empty means the annotations' path without '.json'.
+        train_segments: folder of the id-map PNGs; empty means the annotations' path without '.json', or the folder of
+            that name one level up.
         val_images: folder of validation images.
         val_annotations: COCO panoptic JSON of the validation images.
         val_segments: as train_segments.

@@ -147,8 +147,14 @@ class PanopticAnnotations(Sequence[ImageRecord]):
 
     @property
     def default_segments_folder(self) -> Path:
-        """Where the id-map PNGs lie unless told otherwise: the JSON's path without `.json`."""
-        return self.path.with_suffix("")
+        """Where the id-map PNGs lie unless told otherwise.
+
+        `annotations/panoptic_val.json` has its own in `annotations/panoptic_val/`, or in `panoptic_val/` beside
+        `annotations/`: COCO's archives get unpacked in both places.
+        """
+        inside = self.path.with_suffix("")
+        beside = self.path.parent.parent / inside.name
+        return beside if beside.is_dir() and not inside.is_dir() else inside
 
     def __len__(self) -> int:
         return len(self._file_names)

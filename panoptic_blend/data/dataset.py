@@ -120,7 +120,7 @@ class TrainingDataset(Dataset[TrainingSample]):
         index, draw = key
         record = self.annotations[int(self.indices[index])]
         image = _read_image_of(record, self.images)
-        id_map = read_segments(record, self.segments, self.annotations.categories, str(self.annotations.path))
+        id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
         ranks, ordered = rank_segments(id_map, record.segments)
         image, ranks = self.transform(image, ranks, np.random.default_rng([self.seed, draw]))
         return TrainingSample(image, targets_from_ranks(ranks, ordered, self.annotations.categories), record.file_name)
@@ -163,7 +163,7 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         image = _read_image_of(record, self.images)
         id_map = None
         if self.segments is not None:
-            id_map = read_segments(record, self.segments, self.annotations.categories, str(self.annotations.path))
+            id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
         return EvaluationSample(image, record, id_map)
 
 

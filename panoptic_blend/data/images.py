@@ -8,14 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from panoptic_blend.errors import DatasetError
 
 # What Pillow's many decoders raise on files that are cut off, damaged or no images at all.
-_DECODER_ERRORS = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error)
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, zlib.error)
+_UNREADABLE = (*_DAMAGED, Image.DecompressionBombError)
 _EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How to make an image of each EXIF orientation upright."""
 
 
 def read_image(path: Path | str) -> Tensor:
@@ -33,7 +44,15 @@ def read_image(path: Path | str) -> Tensor:
     Raises:
         DatasetError: the file is missing, no image, damaged, or so large that decoding it might exhaust memory.
     """
-    return torch.from_numpy(np.array(_decode(Path(path)))).permute(2, 0, 1)
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            turn = _TURNS.get(_orientation(image))
+            rgb = _to_rgb(image)
+            upright = rgb if turn is None else rgb.transpose(turn)
+            return torch.from_numpy(np.array(upright)).permute(2, 0, 1)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
 
 
 def check_image(path: Path | str) -> tuple[int, int]:
@@ -49,23 +68,24 @@ def check_image(path: Path | str) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = image.getexif().get(_EXIF_ORIENTATION, 1) >= 5
+            turned = _orientation(image) >= 5
             image.draft("RGB", (width // 8, height // 8))  # JPEG: reads every byte, but draws a thumbnail
             image.load()
-    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
+    except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     return (width, height) if turned else (height, width)
 
 
-def _decode(path: Path) -> Image.Image:
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1, upright, when there is none or the EXIF block is damaged."""
     try:
-        with Image.open(path) as image:
-            return _to_rgb(ImageOps.exif_transpose(image))
-    except (*_DECODER_ERRORS, Image.DecompressionBombError) as error:
-        raise _unreadable(path, error) from error
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except _DAMAGED:
+        return 1
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    image.load()
     if image.mode.startswith("I"):  # 16-bit gray, which convert("RGB") would clip at 255
         samples = np.clip(np.array(image).astype(np.int64), 0, 65535) >> 8
         return Image.fromarray(samples.astype(np.uint8)).convert("RGB")
@@ -73,7 +93,7 @@ def _to_rgb(image: Image.Image) -> Image.Image:
         return image.convert("RGBA").convert("RGB")  # Pillow's way for palettes with transparency
     if image.mode == "F":
         raise ValueError("floating-point samples have no agreed range; convert it to 8 or 16 bits")
-    return image.convert("RGB")
+    return image if image.mode == "RGB" else image.convert("RGB")
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:

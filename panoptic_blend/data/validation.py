@@ -1,0 +1,97 @@
+"""Looks at every sample of a data set before hours of training depend on it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import track
+from torch.utils.data import DataLoader, Dataset
+
+from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.data.dataset import check_image_size
+from panoptic_blend.data.images import check_image
+from panoptic_blend.errors import DatasetError
+
+
+@dataclass(frozen=True)
+class BadSample:
+    """A sample that cannot be used.
+
+    Attributes:
+        file_name: of the image, as in the annotations.
+        reason: the sentence that says what to mend.
+    """
+
+    file_name: str
+    reason: str
+
+
+class _Checks(Dataset[str]):
+    """Item i is what is wrong with sample i, or nothing."""
+
+    def __init__(self, annotations: PanopticAnnotations, images: Path, segments: Path):
+        self.annotations = annotations
+        self.images = images
+        self.segments = segments
+
+    def __len__(self) -> int:
+        return len(self.annotations)
+
+    def __getitem__(self, index: int) -> str:
+        record = self.annotations[index]
+        path = self.images / record.file_name
+        try:
+            check_image_size(path, check_image(path), record)
+            read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
+        except DatasetError as error:
+            return str(error)
+        return ""
+
+
+def check_samples(
+    annotations: PanopticAnnotations,
+    images: Path,
+    segments: Path,
+    on_bad_sample: Literal["raise", "skip"] = "raise",
+    workers: int = 0,
+    console: Console | None = None,
+) -> tuple[npt.NDArray[np.int64], Sequence[BadSample]]:
+    """Read every image and id map once and hold them against the annotations.
+
+    Args:
+        annotations: of the images.
+        images: folder of the images.
+        segments: folder of the id-map PNGs.
+        on_bad_sample: stop at the first bad sample, or leave bad samples out.
+        workers: processes that share the work; 0 does it in this one.
+        console: where a progress bar is drawn; None draws none.
+
+    Returns:
+        good: [n] positions in the annotations of the samples that hold together.
+        bad: the others, in their order; always empty with 'raise'.
+
+    Raises:
+        DatasetError: with 'raise', what is wrong with the first bad sample.
+    """
+    # PyTorch's loader brings its worker processes, their order and their clean end.
+    reasons: Iterator[str] = iter(
+        DataLoader(_Checks(annotations, images, segments), batch_size=None, num_workers=workers)
+    )
+    if console is not None:
+        reasons = iter(track(reasons, f"Checking {annotations.path.name}", total=len(annotations), console=console))
+    good: list[int] = []
+    bad: list[BadSample] = []
+    for index, reason in enumerate(reasons):
+        if not reason:
+            good.append(index)
+        elif on_bad_sample == "raise":
+            raise DatasetError(reason)
+        else:
+            bad.append(BadSample(annotations[index].file_name, reason))
+    return np.array(good, dtype=np.int64), bad
