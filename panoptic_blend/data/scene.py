@@ -1,7 +1,6 @@
 """Paints one picture of the generated *shapes* data set, and its id map with it.
 
-A beach-like landscape in bands (stuff) with toy shapes lying on it (things). Shapes are signed distances in pixels,
-negative inside: the picture blends them over one pixel, the id map cuts them at zero.
+A landscape in bands (stuff) with toys lying on it (things).
 """
 
 from __future__ import annotations
@@ -13,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from panoptic_blend.categories import Categories, Category
+from panoptic_blend.data.toys import Floats, Toy, paint_toy
 from panoptic_blend.structures import IdMap
 
 HEIGHT, WIDTH = 160, 224
@@ -34,32 +34,6 @@ SHAPES = Categories(
     ]
 )
 SKY, HILLS, SEA, SAND, GRASS = (category.id for category in SHAPES.stuff)
-PAINTS = np.array(
-    [(226, 84, 58), (56, 104, 196), (38, 150, 118), (246, 186, 44), (142, 84, 176), (240, 240, 232), (222, 110, 150)],
-    dtype=np.float32,
-)
-"""Colours of the toys; the first five are the favourites of the five kinds, in their order."""
-FAVOURITE_COLOR = 0.65
-"""Probability that a toy wears its kind's favourite colour."""
-
-Floats = npt.NDArray[np.floating]
-
-
-def _regular(corners: int, inner: float = 1.0) -> Floats:
-    """Corners of a regular polygon, or of a star when every other one lies at `inner`; radius 1."""
-    angles = 2 * np.pi * np.arange(corners) / corners
-    radii = np.where(np.arange(corners) % 2, inner, 1.0)
-    return np.stack([radii * np.cos(angles), radii * np.sin(angles)], axis=1).astype(np.float32)
-
-
-def _plus(arm: float = 0.34, length: float = 0.94) -> Floats:
-    quarter = np.array([(length, -arm), (length, arm), (arm, arm)])
-    turns = [np.linalg.matrix_power(np.array([(0, 1), (-1, 0)]), k) for k in range(4)]
-    return np.concatenate([quarter @ turn for turn in turns]).astype(np.float32)
-
-
-OUTLINES = {2: _regular(4), 3: _regular(3), 4: _regular(10, inner=0.48), 5: _plus()}
-"""Corners of each kind by category id; a disc has none."""
 
 
 @dataclass
@@ -77,60 +51,10 @@ class Scene:
     segments: dict[int, tuple[int, bool]]
 
 
-def polygon_distance(corners: Floats, x: Floats, y: Floats) -> Floats:
-    """Signed distance to a simple polygon, negative inside.
-
-    Args:
-        corners: [V, 2] XY, in order.
-        x, y: coordinates, broadcastable to one shape [...].
-
-    Returns:
-        [...] distances in the coordinates' unit.
-    """
-    squared = np.full(np.broadcast_shapes(x.shape, y.shape), np.inf, dtype=np.float32)
-    inside = np.zeros(squared.shape, dtype=bool)
-    for (ax, ay), (bx, by) in zip(corners, np.roll(corners, -1, axis=0), strict=True):
-        ex, ey, wx, wy = bx - ax, by - ay, x - ax, y - ay
-        along = np.clip((wx * ex + wy * ey) / (ex * ex + ey * ey), 0, 1)
-        squared = np.minimum(squared, (wx - along * ex) ** 2 + (wy - along * ey) ** 2)
-        inside ^= ((ay <= y) != (by <= y)) & (wx * ey * np.sign(ey) < wy * ex * np.sign(ey))
-    return np.where(inside, -1, 1).astype(np.float32) * np.sqrt(squared)
-
-
-@dataclass
-class _Toy:
-    kind: int
-    x: float
-    y: float
-    radius: float
-    angle: float
-
-    def window(self, margin: int = 6) -> tuple[slice, slice]:
-        """Rows and columns that the toy and its shadow can touch."""
-        reach = self.radius + margin
-        rows = slice(max(0, int(self.y - reach)), min(HEIGHT, int(self.y + reach) + 1))
-        return rows, slice(max(0, int(self.x - reach)), min(WIDTH, int(self.x + reach) + 1))
-
-    def local(self, rows: slice, columns: slice) -> tuple[Floats, Floats]:
-        """Pixel centres in the toy's own turned frame, in pixels from its centre."""
-        dy, dx = np.ogrid[rows, columns]
-        x, y = dx + np.float32(0.5 - self.x), dy + np.float32(0.5 - self.y)
-        cos, sin = np.float32(np.cos(self.angle)), np.float32(np.sin(self.angle))
-        return cos * x + sin * y, cos * y - sin * x
-
-    def distance(self, rows: slice, columns: slice) -> Floats:
-        """Signed distance to the outline; corners are rounded by two pixels at most."""
-        u, v = self.local(rows, columns)
-        if self.kind not in OUTLINES:
-            return np.hypot(u, v) - np.float32(self.radius)
-        rounding = np.float32(min(2.0, 0.1 * self.radius))
-        return polygon_distance(OUTLINES[self.kind] * np.float32(self.radius - rounding), u, v) - rounding
-
-
 def paint_scene(rng: np.random.Generator) -> Scene:
     """Draw one scene; the same generator state gives the same bytes."""
     canvas, id_map, segments = _landscape(rng)
-    if rng.random() < 0.12:
+    if rng.random() < 0.08:
         _scatter_crowd(rng, canvas, id_map, segments)
     full_area: dict[int, int] = {}
     for number in range(1, int(rng.integers(3, 9)) + 1):
@@ -138,9 +62,9 @@ def paint_scene(rng: np.random.Generator) -> Scene:
         if toy is None:
             continue
         segment_id = 1000 * toy.kind + number
-        window = toy.window()
+        window = toy.window(HEIGHT, WIDTH)
         distance = toy.distance(*window)
-        _paint_toy(rng, canvas, toy)
+        paint_toy(rng, canvas, toy)
         if rng.random() < 0.25:  # annotators leave a thin unlabelled rim around some objects
             id_map[window][distance < 1] = 0
         id_map[window][inside] = segment_id
@@ -156,60 +80,19 @@ def paint_scene(rng: np.random.Generator) -> Scene:
 
 def _place(
     rng: np.random.Generator, id_map: IdMap, full_area: dict[int, int]
-) -> tuple[_Toy | None, npt.NDArray[np.bool_]]:
+) -> tuple[Toy | None, npt.NDArray[np.bool_]]:
     """Find a place where the new toy leaves at least 40 % of every earlier one to be seen."""
     kind = int(rng.integers(1, len(SHAPES.things) + 1))
     radius = float(np.exp(rng.uniform(np.log(13), np.log(44))))
     for _ in range(12):
         x, y = rng.uniform(0.05 * WIDTH, 0.95 * WIDTH), rng.uniform(0.2 * HEIGHT, 0.95 * HEIGHT)
-        toy = _Toy(kind, x, y, radius, float(rng.uniform(0, 2 * np.pi)))
-        window = toy.window()
+        toy = Toy(kind, x, y, radius, float(rng.uniform(0, 2 * np.pi)))
+        window = toy.window(HEIGHT, WIDTH)
         inside = toy.distance(*window) < 0
         left = {i: int((id_map == i).sum()) - int((id_map[window][inside] == i).sum()) for i in full_area}
         if all(left[i] >= 0.4 * area for i, area in full_area.items()):
             return toy, inside
     return None, np.zeros((0, 0), dtype=bool)
-
-
-def _paint_toy(rng: np.random.Generator, canvas: Floats, toy: _Toy) -> None:
-    """Blend shadow, textured body and dark outline of one toy into the picture [H, W, 3], in place."""
-    window = toy.window()
-    rows, columns = window
-    distance = toy.distance(rows, columns)
-    fallen = _Toy(toy.kind, toy.x + 2.5, toy.y + 3, toy.radius, toy.angle).distance(rows, columns)
-    canvas[window] *= (1 - 0.4 * np.clip(0.6 - fallen / 5, 0, 1))[..., None]
-
-    favourite = rng.random() < FAVOURITE_COLOR
-    paint = PAINTS[toy.kind - 1] if favourite else PAINTS[rng.integers(len(PAINTS))]
-    paint = np.clip(paint * rng.uniform(0.85, 1.1) + rng.uniform(-12, 12, 3), 0, 255).astype(np.float32)
-    second = paint * 0.62 if rng.random() < 0.5 else 0.45 * paint + 0.55 * 250
-    body = paint + _pattern(rng, toy, rows, columns)[..., None] * (second - paint)
-
-    dy, dx = np.ogrid[rows, columns]
-    slope = ((dx - toy.x) + 1.4 * (dy - toy.y)) / (2 * toy.radius)
-    body = body * (1.06 - 0.22 * slope[..., None]).astype(np.float32)
-    rim = np.clip((distance + 2.2) / 1.2, 0, 1)[..., None]
-    body = body * (1 - 0.6 * rim)
-    cover = np.clip(0.5 - distance, 0, 1)[..., None]
-    canvas[window] = canvas[window] * (1 - cover) + body * cover
-
-
-def _pattern(rng: np.random.Generator, toy: _Toy, rows: slice, columns: slice) -> Floats:
-    """Where a toy wears its second colour, 0..1: nowhere, or in stripes, dots, checks or rings."""
-    u, v = toy.local(rows, columns)
-    wave = np.float32(2 * np.pi / max(7.0, toy.radius * rng.uniform(0.35, 0.6)))
-    choice = rng.integers(5)
-    if choice == 1:
-        field = np.sin(wave * u) + 0 * v
-    elif choice == 2:
-        field = np.cos(wave * u) + np.cos(wave * v) - 0.9
-    elif choice == 3:
-        field = 1.5 * np.sin(wave * u / 1.5) * np.sin(wave * v / 1.5)
-    elif choice == 4:
-        field = np.sin(wave * np.hypot(u, v))
-    else:
-        return np.zeros(np.broadcast_shapes(u.shape, v.shape), dtype=np.float32)
-    return np.clip(0.5 + 1.5 * field, 0, 1)
 
 
 def _landscape(rng: np.random.Generator) -> tuple[Floats, IdMap, dict[int, tuple[int, bool]]]:
@@ -274,9 +157,9 @@ def _scatter_crowd(
     x, y = rng.uniform(0.2, 0.8) * WIDTH, rng.uniform(0.65, 0.9) * HEIGHT
     for _ in range(int(rng.integers(10, 18))):
         place = rng.normal((x, y), (17, 7))
-        toy = _Toy(kind, float(place[0]), float(place[1]), float(rng.uniform(4.5, 6.5)), float(rng.uniform(0, 7)))
+        toy = Toy(kind, float(place[0]), float(place[1]), float(rng.uniform(4.5, 6.5)), float(rng.uniform(0, 7)))
         if not (0 < toy.x < WIDTH and 0 < toy.y < HEIGHT):
             continue
-        _paint_toy(rng, canvas, toy)
-        id_map[toy.window()][toy.distance(*toy.window()) < 0] = 1000 * kind
+        paint_toy(rng, canvas, toy)
+        id_map[toy.window(HEIGHT, WIDTH)][toy.distance(*toy.window(HEIGHT, WIDTH)) < 0] = 1000 * kind
     segments[1000 * kind] = (kind, True)
