@@ -19,3 +19,15 @@ class CheckpointError(PanopticBlendError):
 
 class TrainingError(PanopticBlendError):
     """Training cannot go on, for instance because a loss is not finite."""
+
+
+class TrainingStopped(PanopticBlendError):  # noqa: N818  # not an error, as KeyboardInterrupt is none
+    """A signal asked training to stop and its state was saved; the message says how to go on.
+
+    Attributes:
+        exit_code: what a shell expects of a process that a signal stopped: 128 + its number (Ctrl-C 130, `kill` 143).
+    """
+
+    def __init__(self, message: str, signal_number: int):
+        super().__init__(message)
+        self.exit_code = 128 + signal_number

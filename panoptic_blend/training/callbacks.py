@@ -1,0 +1,147 @@
+"""What happens between two optimiser steps: saving, validating, stopping."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as pl
+import torch
+
+from panoptic_blend.checkpoints.native import BEST, LAST, save_model
+from panoptic_blend.data.dataset import Batch
+from panoptic_blend.errors import TrainingError, TrainingStopped
+from panoptic_blend.training.data_module import DataModule
+from panoptic_blend.training.module import TrainingModule
+from panoptic_blend.training.progress import StepLog
+from panoptic_blend.training.stopping import StopRequest
+from panoptic_blend.training.validation import validate
+
+STATE = "last.ckpt"
+
+
+class Milestones(pl.Callback):
+    """Keeps a run's folder: `last.ckpt` to resume from, `last.safetensors` and `best.safetensors` to use.
+
+    State is saved before and after a validation, so that no stop in between loses anything.
+
+    Args:
+        run: the folder.
+        data: validation images; also knows how many training images came before.
+        step_log: where results are shown.
+        max_steps: optimiser steps of the run; validated at the end.
+        batch_size: images per optimiser step.
+        val_every: steps between validations; 0 = only at the end.
+        checkpoint_every: steps between saves.
+        precision: validation's autocast type.
+    """
+
+    def __init__(
+        self,
+        run: Path,
+        data: DataModule,
+        step_log: StepLog,
+        max_steps: int,
+        batch_size: int,
+        val_every: int,
+        checkpoint_every: int,
+        precision: torch.dtype,
+    ):
+        self.run = run
+        self.data = data
+        self.step_log = step_log
+        self.max_steps = max_steps
+        self.batch_size = batch_size
+        self.val_every = val_every
+        self.checkpoint_every = checkpoint_every
+        self.precision = precision
+        self.stop = StopRequest()
+        self.images_seen = data.start
+        self.validated_step = 0
+        self.best_pq = -1.0
+        self._step = 0
+
+    def state_dict(self) -> dict[str, Any]:
+        """What resuming needs beside Lightning's own state."""
+        return {"images_seen": self.images_seen, "validated_step": self.validated_step, "best_pq": self.best_pq}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take up where another run of this callback stopped."""
+        self.images_seen = state_dict["images_seen"]
+        self.validated_step = state_dict["validated_step"]
+        self.best_pq = state_dict["best_pq"]
+
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Listen for signals; make up for a validation that a stop cut short."""
+        assert isinstance(pl_module, TrainingModule)
+        self.stop.listen()  # only now: Lightning installs handlers of its own earlier
+        self._step = trainer.global_step
+        if self._step > 0 and self._validation_due(self._step) and self.validated_step < self._step:
+            self._validate(trainer, pl_module)
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
+    ) -> None:
+        """After an optimiser step: save, validate, stop, each when it is due.
+
+        Raises:
+            TrainingStopped: a signal asked to stop; the state is saved.
+            TrainingError: the weights are not finite; nothing was saved.
+        """
+        assert isinstance(pl_module, TrainingModule)
+        if trainer.global_step == self._step:
+            return  # accumulating
+        self._step = trainer.global_step
+        self.images_seen += self.batch_size
+        stopping = self.stop.agree(pl_module.device)
+        due = self._validation_due(self._step)
+        if stopping or due or self._step % self.checkpoint_every == 0:
+            self._save(trainer, pl_module)
+        if stopping:
+            raise self._stopped()
+        if due:
+            self._validate(trainer, pl_module)
+
+    def _validation_due(self, step: int) -> bool:
+        return step == self.max_steps or (self.val_every > 0 and step % self.val_every == 0)
+
+    def _save(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        broken = [name for name, value in module.model.named_parameters() if not torch.isfinite(value).all()]
+        if broken:
+            raise TrainingError(
+                f"after step {self._step} the weights are not finite ({broken[0]} and {len(broken) - 1} more). "
+                f"{self.run / STATE} is from before. Lower optimizer.lr, lengthen optimizer.warmup_steps or set "
+                "optimizer.clip_norm."
+            )
+        unfinished = self.run / f".{STATE}.unfinished"
+        trainer.save_checkpoint(unfinished, weights_only=False)
+        if trainer.is_global_zero:
+            os.replace(unfinished, self.run / STATE)
+            save_model(module.result, self.run / LAST)
+
+    def _validate(self, trainer: pl.Trainer, module: TrainingModule) -> None:
+        loader = self.data.validation_loader()
+        samples = self.step_log.track(loader, len(loader))
+        result = validate(module.result, samples, module.device, self.precision, self.stop)
+        if result is None:
+            raise self._stopped()
+        self.validated_step = self._step
+        pq = 100 * result.all.pq
+        if trainer.is_global_zero:
+            groups = {"PQ": result.all, "PQ_th": result.things, "PQ_st": result.stuff}
+            self.step_log.record(trainer, self._step, {name: 100 * group.pq for name, group in groups.items()})
+            if pq > self.best_pq:
+                save_model(module.result, self.run / BEST)
+            self.step_log.console.print(
+                f"step {self._step}: PQ {pq:.2f}" + (" (best so far)" if pq > self.best_pq else ""), highlight=False
+            )
+        self.best_pq = max(self.best_pq, pq)
+        self._save(trainer, module)
+
+    def _stopped(self) -> TrainingStopped:
+        return TrainingStopped(
+            f"stopped after step {self._step} of {self.max_steps}; everything is saved. "
+            f"Go on with: panoptic-blend train --resume {self.run}",
+            self.stop.signal,
+        )

@@ -1,0 +1,146 @@
+"""Loaders for one run: endless training batches from any step on, and this process's share of the validation images."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import lightning.pytorch as pl
+from rich.console import Console
+from torch.utils.data import DataLoader
+
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.config import DataConfig
+from panoptic_blend.data.dataset import (
+    EvaluationDataset,
+    EvaluationSample,
+    StepSampler,
+    TrainingDataset,
+    TrainingSample,
+    collate,
+)
+from panoptic_blend.data.transforms import TrainingTransform
+from panoptic_blend.data.validation import check_samples
+from panoptic_blend.errors import DatasetError
+
+
+def load_data(settings: DataConfig, seed: int, console: Console) -> tuple[TrainingDataset, EvaluationDataset]:
+    """Training and validation sets, every sample checked.
+
+    Raises:
+        DatasetError: annotations or samples that do not hold together, or sets that name other categories.
+    """
+    root = Path(settings.root)
+    training = PanopticAnnotations.load(root / settings.train_annotations)
+    validation = PanopticAnnotations.load(root / settings.val_annotations)
+    if training.categories != validation.categories:
+        raise DatasetError(
+            f"{validation.path}: its categories are not those of {training.path}. Give both files the same list."
+        )
+    folders = []
+    for found, images, segments in (
+        (training, settings.train_images, settings.train_segments),
+        (validation, settings.val_images, settings.val_segments),
+    ):
+        if not found.has_segments:
+            raise DatasetError(f"{found.path}: lists images only. Training needs panoptic annotations.")
+        folders.append((root / images, root / segments if segments else found.default_segments_folder))
+    transform = TrainingTransform(
+        settings.shortest_edge, settings.longest_edge, settings.jitter, settings.crop, settings.flip, settings.color
+    )
+    good = [
+        _good_samples(found, *places, settings, console)
+        for found, places in zip((training, validation), folders, strict=True)
+    ]
+    return (
+        TrainingDataset(training, *folders[0], transform, seed, good[0]),
+        EvaluationDataset(validation, *folders[1], good[1]),
+    )
+
+
+def _good_samples(
+    annotations: PanopticAnnotations, images: Path, segments: Path, settings: DataConfig, console: Console
+) -> Sequence[int]:
+    good, bad = check_samples(annotations, images, segments, settings.on_bad_sample, settings.workers, console)
+    if bad:
+        console.print(f"{annotations.path}: {len(bad)} of {len(annotations)} samples left out:")
+        for sample in bad:
+            console.print(f"  {sample.file_name}: {sample.reason}", highlight=False, soft_wrap=True)
+    if not len(good):
+        raise DatasetError(f"{annotations.path}: not one usable sample.")
+    return good.tolist()
+
+
+class DataModule(pl.LightningDataModule):
+    """Training and validation loaders.
+
+    Args:
+        training: augmented training samples.
+        validation: every validation image with its truth.
+        images_per_pass: images of one forward pass of one process.
+        start: images that all processes together have consumed before this run begins.
+        workers: loader processes.
+        seed: of the order of the training images.
+        pin_memory: page-locked batches, for copies to a GPU.
+    """
+
+    def __init__(
+        self,
+        training: TrainingDataset,
+        validation: EvaluationDataset,
+        images_per_pass: int,
+        start: int,
+        workers: int,
+        seed: int,
+        pin_memory: bool,
+    ):
+        super().__init__()
+        self.training = training
+        self.validation = validation
+        self.images_per_pass = images_per_pass
+        self.start = start
+        self.workers = workers
+        self.seed = seed
+        self.pin_memory = pin_memory
+
+    def train_dataloader(self) -> DataLoader[TrainingSample]:
+        """Endless batches for this process, a pure function of the seed and `start`."""
+        assert self.trainer is not None
+        sampler = StepSampler(
+            len(self.training), self.seed, self.start, self.trainer.global_rank, self.trainer.world_size
+        )
+        return DataLoader(
+            self.training,
+            batch_size=self.images_per_pass,
+            sampler=sampler,
+            collate_fn=collate,
+            num_workers=self.workers,
+            pin_memory=self.pin_memory,
+            persistent_workers=self.workers > 0,
+            worker_init_fn=ignore_stop_signals,
+        )
+
+    def validation_loader(self) -> DataLoader[EvaluationSample]:
+        """This process's share of the validation images, one at a time; no image goes to two processes."""
+        assert self.trainer is not None
+        mine = range(self.trainer.global_rank, len(self.validation), self.trainer.world_size)
+        return DataLoader(
+            self.validation,
+            batch_size=1,
+            sampler=mine,
+            collate_fn=_the_only_one,
+            num_workers=self.workers,
+            worker_init_fn=ignore_stop_signals,
+        )
+
+
+def ignore_stop_signals(worker: int) -> None:
+    """Leave stopping to the main process: Ctrl-C and `kill` of a process group reach the workers too."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+
+
+def _the_only_one(samples: Sequence[EvaluationSample]) -> EvaluationSample:
+    (sample,) = samples
+    return sample

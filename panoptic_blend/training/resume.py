@@ -1,0 +1,89 @@
+"""Where a run goes on, and what may change when it does."""
+
+from __future__ import annotations
+
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from panoptic_blend.checkpoints.native import BEST, LAST
+from panoptic_blend.config import Config
+from panoptic_blend.config_files import plain_settings
+from panoptic_blend.errors import CheckpointError, ConfigError
+from panoptic_blend.training.callbacks import STATE, Milestones
+
+
+@dataclass(frozen=True)
+class ResumePoint:
+    """A saved state.
+
+    Attributes:
+        path: the `.ckpt` file.
+        step: optimiser steps taken.
+        images_seen: training images consumed by all processes together.
+    """
+
+    path: Path
+    step: int
+    images_seen: int
+
+
+def find_resume_point(resume: Path) -> ResumePoint:
+    """Read where a run stopped.
+
+    Args:
+        resume: a run's folder, or its `.ckpt` file.
+
+    Raises:
+        CheckpointError: there is no such file, or it is not the state of one of our runs.
+    """
+    path = resume / STATE if resume.is_dir() else resume
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file. Name a run's folder that holds {STATE}, or a .ckpt file.")
+    wrong = f"{path}: not the saved state of a training run, or damaged"
+    try:
+        # Memory-mapped: only the few numbers below are read, the weights are left to Lightning.
+        state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        ours = state["callbacks"][Milestones.__qualname__]
+        return ResumePoint(path, state["global_step"], ours["images_seen"])
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+        raise CheckpointError(f"{wrong} ({error}). Name the {STATE} of a run.") from error
+    except (KeyError, TypeError) as error:
+        raise CheckpointError(f"{wrong}: it lacks {error}. Name the {STATE} of a run.") from error
+
+
+def refuse_existing_run(run: Path) -> None:
+    """Never start a new run over the results of another.
+
+    Raises:
+        ConfigError: the folder holds results.
+    """
+    kept = [name for name in (STATE, LAST, BEST) if (run / name).exists()]
+    if kept:
+        raise ConfigError(
+            f"trainer.output {run} already holds a run ({', '.join(kept)}). Go on with it by --resume {run}, choose "
+            "another --trainer.output, or remove the folder."
+        )
+
+
+def changed_settings(before: Config, after: Config) -> list[str]:
+    """What differs between the settings a run began with and those it goes on with, as `name: old -> new`.
+
+    Raises:
+        ConfigError: a setting of the network differs, so that the saved weights would not fit.
+    """
+    old, new = _flatten(plain_settings(before)), _flatten(plain_settings(after))
+    changes = [f"{name}: {old[name]} -> {new[name]}" for name in old if old[name] != new[name]]
+    network = [change for change in changes if change.startswith("model.")]
+    if network:
+        raise ConfigError(f"a resumed run keeps its network, but {'; '.join(network)}. Leave it, or start a new run.")
+    return changes
+
+
+def _flatten(settings: dict[str, object], prefix: str = "") -> dict[str, object]:
+    flat: dict[str, object] = {}
+    for name, value in settings.items():
+        flat.update(_flatten(value, f"{prefix}{name}.") if isinstance(value, dict) else {f"{prefix}{name}": value})
+    return flat

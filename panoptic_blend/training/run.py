@@ -1,0 +1,179 @@
+"""One training run, from settings to a folder of checkpoints and logs."""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Literal
+
+import lightning.pytorch as pl
+import torch
+from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from rich.console import Console
+
+from panoptic_blend.config import Config, TrainerConfig
+from panoptic_blend.config_files import read_config, write_config
+from panoptic_blend.data.dataset import TrainingDataset
+from panoptic_blend.errors import ConfigError, TrainingStopped
+from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.training.callbacks import Milestones
+from panoptic_blend.training.data_module import DataModule, load_data
+from panoptic_blend.training.module import TrainingModule
+from panoptic_blend.training.progress import StepLog
+from panoptic_blend.training.resume import ResumePoint, changed_settings, find_resume_point, refuse_existing_run
+
+CONFIG = "config.yaml"
+Accelerator = Literal["cpu", "gpu"]
+
+
+def train(config: Config, resume: Path | None = None, console: Console | None = None) -> Path:
+    """Train a model, or go on with a run that was stopped.
+
+    Args:
+        config: all settings; with `resume`, those of the run with any overrides.
+        resume: a run's folder or `.ckpt` file. The run goes on in that folder, whatever `trainer.output` says.
+        console: where progress is shown; standard output when None.
+
+    Returns:
+        The run's folder: config.yaml, best.safetensors (highest PQ), last.safetensors, last.ckpt, tensorboard/, csv/.
+
+    Raises:
+        ConfigError: settings that contradict each other, this machine, or the run to be resumed.
+        DatasetError: data that do not hold together.
+        CheckpointError: nothing to resume from, or weights that do not fit.
+        TrainingError: a loss or weight is no longer finite.
+        TrainingStopped: Ctrl-C or `kill`; the state is saved and `resume` goes on to the very same result.
+    """
+    console = console or Console(quiet=_process_rank() > 0)
+    _quiet_lightning()
+    accelerator = choose_accelerator(config.trainer)
+    point: ResumePoint | None = None
+    if resume is None:
+        run = Path(config.trainer.output)
+        refuse_existing_run(run)
+    else:
+        point = find_resume_point(Path(resume))
+        run = point.path.parent
+        _announce_resume(config, point, run / CONFIG, console)
+        if point.step >= config.trainer.max_steps:
+            console.print(f"Nothing to train: {run} is at step {point.step} of {config.trainer.max_steps}.")
+            return run
+    torch.manual_seed(config.trainer.seed)
+    training, validation = load_data(config.data, config.trainer.seed, console)
+    settings = config.trainer
+    processes = settings.devices * settings.num_nodes
+    module = _build_module(config, training)
+    data = DataModule(
+        training,
+        validation,
+        settings.batch_size // (settings.accumulate * processes),
+        point.images_seen if point else 0,
+        config.data.workers,
+        settings.seed,
+        pin_memory=accelerator == "gpu",
+    )
+    log = StepLog(settings.max_steps, settings.log_every, console)
+    milestones = Milestones(
+        run,
+        data,
+        log,
+        settings.max_steps,
+        settings.batch_size,
+        settings.val_every,
+        settings.checkpoint_every,
+        {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision],
+    )
+    run.mkdir(parents=True, exist_ok=True)
+    if _process_rank() == 0:
+        write_config(config, run / CONFIG)
+    trainer = _build_trainer(config, accelerator, run, [log, milestones])
+    try:
+        trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
+    except TrainingStopped:
+        if trainer.is_global_zero:
+            raise
+        return run  # one process tells; the launcher must not take the others for crashed
+    console.print(f"Trained {settings.max_steps} steps; best PQ {milestones.best_pq:.2f}. Checkpoints are in {run}")
+    return run
+
+
+def choose_accelerator(settings: TrainerConfig) -> Accelerator:
+    """'gpu' or 'cpu', once it is sure that this machine has what the settings ask for.
+
+    Raises:
+        ConfigError: no GPU or too few, fp16 without a GPU, or a launcher that started another number of processes.
+    """
+    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    accelerator: Accelerator = (
+        "cpu" if settings.accelerator == "cpu" or (settings.accelerator == "auto" and not gpus) else "gpu"
+    )
+    if accelerator == "gpu" and settings.devices > gpus:
+        raise ConfigError(f"trainer.devices is {settings.devices}, but this machine shows {gpus} GPUs. Lower it.")
+    if accelerator == "cpu" and settings.precision == "fp16":
+        raise ConfigError("trainer.precision fp16 needs a GPU; use bf16 or fp32 on the CPU.")
+    launched = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
+    if launched is not None and int(launched) != settings.devices * settings.num_nodes:
+        raise ConfigError(
+            f"torchrun started {launched} processes, but trainer.devices x trainer.num_nodes is {settings.devices} x "
+            f"{settings.num_nodes}. Set them to torchrun's --nproc-per-node and --nnodes."
+        )
+    return accelerator
+
+
+def _build_module(config: Config, training: TrainingDataset) -> TrainingModule:
+    settings = config.trainer
+    model = build_model(config.model, training.annotations.categories)
+    if settings.channels_last:
+        model.to(memory_format=torch.channels_last)
+    module = TrainingModule(
+        model, config.optimizer, settings.batch_size, settings.max_steps, settings.ema_decay, settings.seed
+    )
+    if settings.compile:
+        model.network.compile()  # in place: the names of the weights stay as they are
+    return module
+
+
+def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
+    settings = config.trainer
+    several = settings.devices * settings.num_nodes > 1
+    return pl.Trainer(
+        accelerator=accelerator,
+        devices=settings.devices,
+        num_nodes=settings.num_nodes,
+        strategy="ddp" if several else "auto",
+        # Lightning's synchronised batch norm exists on GPUs only; on CPUs each process keeps its own statistics.
+        sync_batchnorm=several and accelerator == "gpu",
+        precision={"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[settings.precision],  # type: ignore[arg-type]
+        max_steps=settings.max_steps,
+        accumulate_grad_batches=settings.accumulate,
+        gradient_clip_val=config.optimizer.clip_norm or None,
+        logger=[TensorBoardLogger(run, name="", version="tensorboard"), CSVLogger(run, name="csv")],
+        callbacks=callbacks,
+        default_root_dir=run,
+        # Sampling, checkpoints, validation and progress are the callbacks' and loaders' own.
+        use_distributed_sampler=False,
+        enable_checkpointing=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        limit_val_batches=0,
+    )
+
+
+def _announce_resume(config: Config, point: ResumePoint, begun_with: Path, console: Console) -> None:
+    console.print(f"Going on from {point.path}, after step {point.step}.")
+    changes = changed_settings(read_config([begun_with]), config) if begun_with.is_file() else []
+    for change in changes:
+        console.print(f"  changed {change}", highlight=False)
+    if any(change.startswith(("trainer.max_steps", "optimizer.")) for change in changes):
+        console.print("  The learning-rate schedule is the one of the new settings from here on.")
+
+
+def _process_rank() -> int:
+    """Rank of this process before Lightning has set up anything; 0 unless a launcher says otherwise."""
+    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+
+
+def _quiet_lightning() -> None:
+    """Keep advice about features that are not used here out of the run's output."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
