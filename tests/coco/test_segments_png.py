@@ -31,7 +31,7 @@ def test_file_round_trip_leaves_nothing_else(tmp_path):
 
 @pytest.mark.parametrize("bad", [-1, MAX_ID + 1])
 def test_ids_that_three_bytes_cannot_hold_are_refused(bad, tmp_path):
-    with pytest.raises(DatasetError, match="0..16777215"):
+    with pytest.raises(DatasetError, match=r"0\.\.16777215"):
         write_id_map(tmp_path / "a.png", np.array([[bad]]))
     assert not (tmp_path / "a.png").exists()
 
@@ -75,7 +75,10 @@ def test_damaged_files_never_raise_anything_else(tmp_path_factory, changes, leng
     path.write_bytes(data[:length] if length < 300 else data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        # Either some map comes out, or a DatasetError that names the file; anything else fails the test.
         try:
-            assert read_id_map(path).dtype == np.int32
-        except DatasetError as error:
-            assert str(path) in str(error)
+            shape = read_id_map(path).shape
+        except DatasetError as refused:
+            shape = None
+            message = str(refused)
+    assert shape is not None or str(path) in message

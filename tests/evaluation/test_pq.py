@@ -1,0 +1,261 @@
+import contextlib
+import io
+import json
+from collections import Counter, defaultdict
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from panoptic_blend.categories import Categories, Category
+from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.coco.predictions import PredictionWriter
+from panoptic_blend.coco.segments_png import write_id_map
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
+from panoptic_blend.structures import Segment
+
+from .random_maps import CATEGORIES, random_image
+
+
+def slow_counts(truth_ids, truth_segments, predicted_ids, predicted_segments):
+    """The paper's definition and the official exceptions, from sets of pixels."""
+    truth_pixels, predicted_pixels = defaultdict(set), defaultdict(set)
+    for place in np.ndindex(truth_ids.shape):
+        truth_pixels[int(truth_ids[place])].add(place)
+        predicted_pixels[int(predicted_ids[place])].add(place)
+    void = truth_pixels[0]
+    tp, fp, fn, iou = Counter(), Counter(), Counter(), defaultdict(float)
+    matched = set()
+    for true in truth_segments:
+        found = False
+        for predicted in predicted_segments:
+            if true.is_crowd or true.category_id != predicted.category_id:
+                continue
+            a, b = truth_pixels[true.id], predicted_pixels[predicted.id]
+            overlap = len(a & b) / len(a | (b - void))
+            if overlap > 0.5:
+                tp[true.category_id] += 1
+                iou[true.category_id] += overlap
+                matched.add(predicted.id)
+                found = True
+        if not found and not true.is_crowd:
+            fn[true.category_id] += 1
+    for predicted in predicted_segments:
+        if predicted.id in matched:
+            continue
+        excuse = set(void)
+        crowds = [s.id for s in truth_segments if s.is_crowd and s.category_id == predicted.category_id]
+        if crowds:
+            excuse |= truth_pixels[crowds[-1]]
+        pixels = predicted_pixels[predicted.id]
+        if len(pixels & excuse) / len(pixels) <= 0.5:
+            fp[predicted.category_id] += 1
+    return tp, fp, fn, iou
+
+
+def assert_counts_equal(quality, expected, exact_iou=False):
+    tp, fp, fn, iou = expected
+    for row in quality.compute().per_class:
+        i = row.category.id
+        assert (row.tp, row.fp, row.fn) == (tp[i], fp[i], fn[i]), row
+        assert row.iou == (iou[i] if exact_iou else pytest.approx(iou[i], abs=1e-12))
+
+
+@given(st.integers(0, 2**63), st.integers(1, 12), st.integers(1, 12))
+@settings(max_examples=300, deadline=None)
+def test_equals_the_definition_pixel_by_pixel(seed, height, width):
+    record, truth, predicted, segments = random_image(np.random.default_rng(seed), 1, (height, width))
+    quality = PanopticQuality(CATEGORIES)
+    quality.update(truth, record.segments, predicted, segments)
+    assert_counts_equal(quality, slow_counts(truth, record.segments, predicted, segments))
+
+
+def write_random_set(root, images, seed, size=(9, 11)):
+    """Truth and prediction files of random images; returns both JSON paths and the images."""
+    rng = np.random.default_rng(seed)
+    cases = [random_image(rng, i, size) for i in range(1, images + 1)]
+    with PredictionWriter(root / "out", CATEGORIES) as writer:
+        for record, truth, predicted, segments in cases:
+            write_id_map(root / "truth" / record.segments_file_name, truth)
+            writer.write(record, predicted, segments)
+    data = {
+        "images": [
+            {"id": r.image_id, "file_name": r.file_name, "width": r.width, "height": r.height} for r, *_ in cases
+        ],
+        "annotations": [
+            {
+                "image_id": r.image_id,
+                "file_name": r.segments_file_name,
+                "segments_info": [
+                    {"id": s.id, "category_id": s.category_id, "iscrowd": int(s.is_crowd), "area": s.area}
+                    for s in r.segments
+                ],
+            }
+            for r, *_ in cases
+        ],
+        "categories": CATEGORIES.to_json(),
+    }
+    (root / "truth.json").write_text(json.dumps(data))
+    return root / "truth.json", root / "out" / "predictions.json", cases
+
+
+def test_equals_panopticapi_on_two_thousand_images(tmp_path):
+    evaluation = pytest.importorskip("panopticapi.evaluation")
+    truth_json, predictions_json, cases = write_random_set(tmp_path, 2000, seed=0)
+    quality = PanopticQuality(CATEGORIES)
+    for record, truth, predicted, segments in cases:
+        quality.update(truth, record.segments, predicted, segments)
+    pairs = list(
+        zip(
+            json.loads(truth_json.read_text())["annotations"],
+            json.loads(predictions_json.read_text())["annotations"],
+            strict=True,
+        )
+    )
+    with contextlib.redirect_stdout(io.StringIO()):
+        stat = evaluation.pq_compute_single_core(
+            0, pairs, str(tmp_path / "truth"), str(tmp_path / "out" / "predictions"), {c.id: c for c in CATEGORIES}
+        )
+    # Not even the rounding differs: the same sums in the same order.
+    expected = tuple({c.id: getattr(stat[c.id], name) for c in CATEGORIES} for name in ("tp", "fp", "fn", "iou"))
+    assert_counts_equal(quality, expected, exact_iou=True)
+    assert all(row.tp > 30 and row.fp > 30 and row.fn > 30 for row in quality.compute().per_class)
+
+
+def test_files_score_the_same_here_there_and_with_any_number_of_processes(tmp_path):
+    evaluation = pytest.importorskip("panopticapi.evaluation")
+    truth_json, predictions_json, _ = write_random_set(tmp_path, 70, seed=1)
+    with contextlib.redirect_stdout(io.StringIO()):
+        official = evaluation.pq_compute(str(truth_json), str(predictions_json))
+    one, two = (panoptic_quality(truth_json, predictions_json, workers=n) for n in (1, 2))
+    checked = panoptic_quality(truth_json, predictions_json, engine="panopticapi")
+    assert one == two
+    for result in (one, checked):
+        for group, name in ((result.all, "All"), (result.things, "Things"), (result.stuff, "Stuff")):
+            assert group.n == official[name]["n"]
+            for key in ("pq", "sq", "rq"):
+                assert getattr(group, key) == pytest.approx(official[name][key], abs=1e-12)
+        for row in result.per_class:
+            for key, value in official["per_class"][row.category.id].items():
+                assert getattr(row, key) == pytest.approx(value, abs=1e-12)
+    assert [(r.tp, r.fp, r.fn) for r in one.per_class] == [(r.tp, r.fp, r.fn) for r in checked.per_class]
+    assert one.notes == ()
+
+    done = []
+    panoptic_quality(truth_json, predictions_json, workers=2, progress=lambda i, n: done.append((i, n)))
+    assert done == [(32, 70), (64, 70), (70, 70)]
+
+
+def test_merged_parts_equal_the_whole():
+    rng = np.random.default_rng(3)
+    whole, first, second = (PanopticQuality(CATEGORIES) for _ in range(3))
+    for i in range(40):
+        record, truth, predicted, segments = random_image(rng, i)
+        for quality in (whole, first if i < 25 else second):
+            quality.update(truth, record.segments, predicted, segments)
+    restored = PanopticQuality(CATEGORIES)
+    restored.load_state(second.state())
+    first.merge(restored)
+    for a, b in zip(first.compute().per_class, whole.compute().per_class, strict=True):
+        assert (a.tp, a.fp, a.fn) == (b.tp, b.fp, b.fn)
+        assert a.iou == pytest.approx(b.iou, abs=1e-12)
+
+
+def test_nothing_at_all_is_zero_and_says_so():
+    result = PanopticQuality(CATEGORIES).compute()
+    assert (result.all.pq, result.things.sq, result.stuff.rq, result.all.n) == (0, 0, 0, 0)
+    assert len(result.notes) == 3
+    assert result.notes[0] == "no category is in truth or prediction: its PQ is 0"
+
+
+def test_absent_classes_are_left_out_of_the_mean():
+    quality = PanopticQuality(CATEGORIES)
+    ids = np.full((2, 2), 5, np.int32)
+    quality.update(ids, [SegmentRecord(5, 1, False, 4, (0, 0, 2, 2))], ids, [Segment(5, 1, True, 1.0, 4)])
+    result = quality.compute()
+    assert (result.all.pq, result.all.n, result.things.n, result.stuff.n) == (1.0, 1, 1, 0)
+    assert result.notes == ("no stuff is in truth or prediction: its PQ is 0",)
+
+
+def one_pixel_row(values):
+    return np.array([values], np.int32)
+
+
+def test_a_wrong_area_in_the_truth_is_used_and_noted():
+    quality = PanopticQuality(CATEGORIES)
+    quality.update(
+        one_pixel_row([5, 5, 5, 5]),
+        [SegmentRecord(5, 1, False, 5, (0, 0, 0, 0))],
+        one_pixel_row([6, 6, 6, 6]),
+        [Segment(6, 1, True, 1.0, 4)],
+    )
+    assert quality.compute().per_class[1].iou == 4 / 5
+    assert "1 true segments have another 'area'" in quality.compute().notes[0]
+
+
+def test_an_area_the_truth_does_not_say_is_counted():
+    quality = PanopticQuality(CATEGORIES)
+    ids = one_pixel_row([5, 5])
+    quality.update(ids, [SegmentRecord(5, 1, False, -1, (0, 0, 0, 0))], ids, [Segment(5, 1, True, 1.0, 2)])
+    assert quality.compute().per_class[1].iou == 1
+    assert not any("area" in note for note in quality.compute().notes)
+
+
+@pytest.mark.parametrize(
+    ("truth", "predicted", "segments", "message"),
+    [
+        ([5, 5], [6, 6, 6], [Segment(6, 1, True, 1.0, 3)], "the truth is 2 x 1, the prediction 3 x 1"),
+        ([5, 5], [6, 7], [Segment(6, 1, True, 1.0, 1)], r"ids \[7\] are in the map alone"),
+        ([5, 5], [6, 0], [Segment(6, 1, True, 1.0, 1), Segment(7, 1, True, 1.0, 1)], r"ids \[7\] in the list alone"),
+        ([5, 5], [6, 6], [Segment(6, 1, True, 1.0, 1)] * 2, "listed twice"),
+        ([5, 5], [6, 6], [Segment(6, 2, True, 1.0, 2)], "segment 6 has category_id 2"),
+        ([5, 5, 5], [6, 6, 6], [Segment(6, 1, True, 1.0, 3)], "true segment 5 has area 2, yet 3"),
+    ],
+)
+def test_what_does_not_hold_together_is_refused(truth, predicted, segments, message):
+    quality = PanopticQuality(CATEGORIES)
+    with pytest.raises(DatasetError, match=f"image 8: .*{message}"):
+        quality.update(
+            one_pixel_row(truth),
+            [SegmentRecord(5, 1, False, 2, (0, 0, 0, 0))],
+            one_pixel_row(predicted),
+            segments,
+            "image 8",
+        )
+
+
+def test_missing_predictions_are_named(tmp_path):
+    truth_json, predictions_json, _ = write_random_set(tmp_path, 9, seed=2)
+    data = json.loads(predictions_json.read_text())
+    data["annotations"] = data["annotations"][7:]
+    predictions_json.write_text(json.dumps(data))
+    with pytest.raises(DatasetError, match=r"no prediction for image 1 \(1\.jpg\), .* and 2 more of .*truth\.json"):
+        panoptic_quality(truth_json, predictions_json)
+
+
+def test_a_missing_png_stops_all_processes_with_its_name(tmp_path):
+    truth_json, predictions_json, _ = write_random_set(tmp_path, 70, seed=2)
+    (tmp_path / "out" / "predictions" / "40.png").unlink()
+    with pytest.raises(DatasetError, match=r"40\.png: no such file"):
+        panoptic_quality(truth_json, predictions_json, workers=2)
+    with pytest.raises(DatasetError, match="panopticapi refuses"):
+        panoptic_quality(truth_json, predictions_json, engine="panopticapi")
+    with pytest.raises(DatasetError, match="nowhere: no such folder"):
+        panoptic_quality(truth_json, predictions_json, segments=tmp_path / "nowhere")
+
+
+def test_predictions_may_cover_more_images_and_other_names(tmp_path):
+    truth_json, predictions_json, _ = write_random_set(tmp_path, 6, seed=5)
+    before = panoptic_quality(truth_json, predictions_json)
+    data = json.loads(predictions_json.read_text())
+    del data["images"], data["categories"]
+    data["annotations"].append({"image_id": 77, "file_name": "x.png", "segments_info": [{"id": 1}]})
+    predictions_json.write_text(json.dumps(data))
+    assert panoptic_quality(truth_json, predictions_json) == before
+
+
+def test_thing_or_stuff_is_what_the_truth_says():
+    only_things = Categories([Category(1, "a", True, (0, 0, 0))])
+    assert PanopticQuality(only_things).compute().stuff.n == 0
