@@ -69,7 +69,7 @@ def check_image(path: Path | str) -> tuple[int, int]:
         with Image.open(path) as image:
             width, height = image.size
             turned = _orientation(image) >= 5
-            image.draft("RGB", (width // 8, height // 8))  # JPEG: reads every byte, but draws a thumbnail
+            image.draft("RGB", (width // 8 + 1, height // 8 + 1))  # JPEG: reads every byte, but draws a thumbnail
             image.load()
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error

@@ -1,0 +1,156 @@
+from __future__ import annotations
+
+import io
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from panoptic_blend.data.images import check_image, read_image
+from panoptic_blend.errors import DatasetError
+
+RGB = np.random.default_rng(0).integers(0, 256, (6, 10, 3)).astype(np.uint8)
+GRAY = RGB[..., 0]
+
+
+def read(path: Path) -> np.ndarray:
+    """Pixels [H, W, 3] as read; also holds `check_image` to the same size."""
+    image = read_image(path)
+    assert image.shape[0] == 3
+    assert check_image(path) == tuple(image.shape[1:])
+    return image.permute(1, 2, 0).numpy()
+
+
+def png(width: int, height: int, depth: int, color_type: int, rows: bytes) -> bytes:
+    """A PNG file, also of kinds that Pillow cannot write. `rows` without the filter bytes."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+
+    stride = len(rows) // height
+    filtered = b"".join(b"\0" + rows[i * stride : (i + 1) * stride] for i in range(height)) if rows else b""
+    header = struct.pack(">IIBBBBB", width, height, depth, color_type, 0, 0, 0)
+    data = zlib.compress(filtered)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("name", ["image.png", "image.bmp", "image.tif", "image.ppm"])
+def test_plain_rgb(tmp_path: Path, name: str) -> None:
+    Image.fromarray(RGB).save(tmp_path / name)
+    assert (read(tmp_path / name) == RGB).all()
+
+
+def test_gray_is_repeated(tmp_path: Path) -> None:
+    Image.fromarray(GRAY).save(tmp_path / "gray.png")
+    assert (read(tmp_path / "gray.png") == GRAY[..., None]).all()
+
+
+def test_one_bit(tmp_path: Path) -> None:
+    Image.fromarray(GRAY > 127).save(tmp_path / "bits.png")
+    assert (read(tmp_path / "bits.png") == 255 * (GRAY > 127)[..., None]).all()
+
+
+@pytest.mark.parametrize("transparency", [None, 3, bytes(range(0, 256, 2))])
+def test_palette_with_and_without_transparency(tmp_path: Path, transparency: int | bytes | None) -> None:
+    indices = GRAY % 128
+    palette = np.random.default_rng(1).integers(0, 256, (256, 3)).astype(np.uint8)
+    image = Image.fromarray(indices)
+    image.putpalette(palette.tobytes())
+    image.save(tmp_path / "palette.png", **({} if transparency is None else {"transparency": transparency}))
+    assert (read(tmp_path / "palette.png") == palette[indices]).all()
+
+
+def test_alpha_is_dropped_and_the_colour_beneath_kept(tmp_path: Path) -> None:
+    alpha = np.arange(60, dtype=np.uint8).reshape(6, 10, 1)
+    Image.fromarray(np.concatenate([RGB, alpha], axis=2)).save(tmp_path / "rgba.png")
+    assert (read(tmp_path / "rgba.png") == RGB).all()
+    Image.merge("LA", [Image.fromarray(GRAY), Image.fromarray(alpha[..., 0])]).save(tmp_path / "la.png")
+    assert (read(tmp_path / "la.png") == GRAY[..., None]).all()
+
+
+def test_cmyk(tmp_path: Path) -> None:
+    inks = np.zeros((6, 10, 4), dtype=np.uint8)
+    inks[..., 0] = 255  # cyan: no red
+    Image.fromarray(inks, mode="CMYK").save(tmp_path / "cyan.jpg", quality=100)
+    assert np.abs(read(tmp_path / "cyan.jpg").astype(int) - (0, 255, 255)).max() <= 3
+
+
+def test_sixteen_bit_gray_keeps_its_upper_byte(tmp_path: Path) -> None:
+    deep = np.random.default_rng(2).integers(0, 65536, (6, 10)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    Image.fromarray(deep).save(tmp_path / "deep.tif")
+    Image.fromarray(deep.astype(np.int32)).save(tmp_path / "wide.tif")
+    big_endian = io.BytesIO(b"P5 10 6 65535\n" + deep.astype(">u2").tobytes())
+    (tmp_path / "deep.pgm").write_bytes(big_endian.getvalue())
+    for name in ("deep.png", "deep.tif", "wide.tif", "deep.pgm"):
+        assert (read(tmp_path / name) == (deep >> 8)[..., None]).all(), name
+
+
+@pytest.mark.parametrize(("color_type", "channels"), [(2, 3), (6, 4), (4, 2)])
+def test_sixteen_bit_colour_keeps_its_upper_byte(tmp_path: Path, color_type: int, channels: int) -> None:
+    deep = np.random.default_rng(3).integers(0, 65536, (6, 10, channels)).astype(">u2")
+    (tmp_path / "deep.png").write_bytes(png(10, 6, 16, color_type, deep.tobytes()))
+    expected = (deep >> 8)[..., :3] if channels > 2 else (deep >> 8)[..., :1]
+    assert (read(tmp_path / "deep.png") == expected).all()
+
+
+# How a camera held in each of the eight ways stores the upright picture.
+STORED = {
+    1: RGB,
+    2: RGB[:, ::-1],
+    3: RGB[::-1, ::-1],
+    4: RGB[::-1],
+    5: RGB.transpose(1, 0, 2),
+    6: np.rot90(RGB),
+    7: RGB[::-1, ::-1].transpose(1, 0, 2),
+    8: np.rot90(RGB, -1),
+}
+
+
+@pytest.mark.parametrize("orientation", STORED)
+def test_exif_orientation_is_undone(tmp_path: Path, orientation: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.ascontiguousarray(STORED[orientation])).save(tmp_path / "camera.png", exif=exif)
+    assert (read(tmp_path / "camera.png") == RGB).all()
+
+
+def test_damaged_exif_does_not_matter(tmp_path: Path) -> None:
+    Image.fromarray(RGB).save(tmp_path / "camera.png", exif=b"Exif\0\0nothing of the kind")
+    assert (read(tmp_path / "camera.png") == RGB).all()
+
+
+def _truncated(path: Path) -> None:
+    large = np.random.default_rng(4).integers(0, 256, (200, 200, 3)).astype(np.uint8)
+    Image.fromarray(large).save(path)
+    path.write_bytes(path.read_bytes()[:-2000])
+
+
+@pytest.mark.parametrize("name", ["cut.jpg", "cut.png", "cut.tif"])
+def test_truncated_files_are_named(tmp_path: Path, name: str) -> None:
+    _truncated(tmp_path / name)
+    for reader in (read_image, check_image):
+        with pytest.raises(DatasetError, match=rf"{name}: cannot be decoded"):
+            reader(tmp_path / name)
+
+
+def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
+    (tmp_path / "notes.jpg").write_text("not an image")
+    (tmp_path / "empty.png").touch()
+    (tmp_path / "folder.png").mkdir()
+    Image.fromarray(np.ones((2, 2), dtype=np.float32)).save(tmp_path / "float.tif")
+    # 40,000 x 40,000 pixels in a few bytes.
+    (tmp_path / "bomb.png").write_bytes(png(40_000, 40_000, 8, 2, b""))
+    for name, message in {
+        "notes.jpg": "is not an image",
+        "empty.png": "is not an image",
+        "folder.png": "is a folder",
+        "missing.png": "no such image",
+        "float.tif": "floating-point",
+        "bomb.png": "too large to decode safely",
+    }.items():
+        with pytest.raises(DatasetError, match=f"{name}: .*{message}"):
+            read_image(tmp_path / name)
