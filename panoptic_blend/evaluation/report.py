@@ -1,0 +1,126 @@
+"""Metrics for files and for people."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.coco.atomic import atomic_path
+from panoptic_blend.evaluation.pq_result import PQResult
+
+MASK_AP_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+
+
+def metrics(
+    pq: PQResult, mask_ap: Mapping[str, Any] | None = None, mean_iou: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """All numbers as one JSON object, in percent.
+
+    Args:
+        mask_ap: what `MaskAP.compute` returned.
+        mean_iou: what `MeanIoU.compute` returned.
+
+    Returns:
+        `PQ SQ RQ PQ_th SQ_th RQ_th PQ_st SQ_st RQ_st N`, `per_class` {name: {PQ, SQ, RQ, tp, fp, fn}}, where given
+        `mask_ap` and `semantic`, and `notes`. Categories of one name are told apart by their ids.
+    """
+    result: dict[str, Any] = {}
+    for group, suffix in ((pq.all, ""), (pq.things, "_th"), (pq.stuff, "_st")):
+        result |= {f"PQ{suffix}": 100 * group.pq, f"SQ{suffix}": 100 * group.sq, f"RQ{suffix}": 100 * group.rq}
+    result["N"] = pq.all.n
+    names = category_names(Categories([row.category for row in pq.per_class]))
+    result["per_class"] = {
+        names[row.category.id]: {
+            "PQ": 100 * row.pq,
+            "SQ": 100 * row.sq,
+            "RQ": 100 * row.rq,
+            "tp": row.tp,
+            "fp": row.fp,
+            "fn": row.fn,
+        }
+        for row in pq.per_class
+    }
+    notes = list(pq.notes)
+    if mask_ap is not None:
+        result["mask_ap"] = {key: 100 * mask_ap[key] for key in MASK_AP_KEYS}
+        result["mask_ap"]["per_class"] = {names[i]: 100 * value for i, value in mask_ap["per_class"].items()}
+        notes += [f"mask AP: {note}" for note in mask_ap["notes"]]
+    if mean_iou is not None:
+        result["semantic"] = {key: 100 * mean_iou[key] for key in ("mIoU", "pixel_accuracy")}
+        result["semantic"]["per_class"] = {names[i]: 100 * value for i, value in mean_iou["per_class"].items()}
+        notes += [f"mIoU: {note}" for note in mean_iou["notes"]]
+    return result | {"notes": notes}
+
+
+def write_metrics(
+    path: Path, pq: PQResult, mask_ap: Mapping[str, Any] | None = None, mean_iou: Mapping[str, Any] | None = None
+) -> None:
+    """Write what `metrics` returns; the file appears whole or not at all."""
+    text = json.dumps(metrics(pq, mask_ap, mean_iou), indent=2, ensure_ascii=False)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text + "\n", encoding="utf-8", errors="backslashreplace")
+
+
+def print_tables(
+    console: Console,
+    pq: PQResult,
+    mask_ap: Mapping[str, Any] | None = None,
+    mean_iou: Mapping[str, Any] | None = None,
+    per_class: bool = True,
+) -> None:
+    """Print panoptic quality overall and per category, mask AP and mIoU, and what to know about them."""
+    console.print(_overall(pq))
+    if per_class:
+        console.print(_per_class(pq))
+    if mask_ap is not None:
+        console.print("mask AP  " + "  ".join(f"{key} {100 * mask_ap[key]:.1f}" for key in MASK_AP_KEYS))
+    if mean_iou is not None:
+        console.print(
+            f"semantic  mIoU {100 * mean_iou['mIoU']:.1f}  pixel accuracy {100 * mean_iou['pixel_accuracy']:.1f}"
+        )
+    for note in metrics(pq, mask_ap, mean_iou)["notes"]:
+        console.print(f"Note: {escape(note)}.")
+
+
+def category_names(categories: Categories) -> dict[int, str]:
+    """A name of its own for every category id: categories that share a name get their id added."""
+    names = {c.id: c.name for c in categories}
+    # An addition may hit another category's real name, hence again until all differ.
+    while any(count > 1 for count in Counter(names.values()).values()):
+        times = Counter(names.values())
+        names = {i: f"{name} ({i})" if times[name] > 1 else name for i, name in names.items()}
+    return names
+
+
+def _overall(pq: PQResult) -> Table:
+    table = Table(title="Panoptic quality (%)")
+    table.add_column("")
+    for name in ("PQ", "SQ", "RQ", "N"):
+        table.add_column(name, justify="right")
+    for name, group in (("All", pq.all), ("Things", pq.things), ("Stuff", pq.stuff)):
+        table.add_row(name, *(f"{100 * v:.1f}" for v in (group.pq, group.sq, group.rq)), str(group.n))
+    return table
+
+
+def _per_class(pq: PQResult) -> Table:
+    table = Table(title="Per category")
+    table.add_column("Category")
+    table.add_column("Kind")
+    for name in ("PQ", "SQ", "RQ", "TP", "FP", "FN"):
+        table.add_column(name, justify="right")
+    names = category_names(Categories([row.category for row in pq.per_class]))
+    for row in pq.per_class:
+        counts = (row.tp, row.fp, row.fn)
+        # Dashes: a category in neither truth nor prediction has no score.
+        values = [f"{100 * v:.1f}" if any(counts) else "-" for v in (row.pq, row.sq, row.rq)]
+        kind = "thing" if row.category.is_thing else "stuff"
+        table.add_row(escape(names[row.category.id]), kind, *values, *map(str, counts))
+    return table

@@ -1,0 +1,105 @@
+import contextlib
+import io
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco_mask
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+from panoptic_blend.evaluation.instances import MaskAP
+from panoptic_blend.evaluation.report import MASK_AP_KEYS
+
+from .random_maps import CATEGORIES, random_image
+
+SIZE = (240, 260)
+"""Large enough for COCO's small, medium and large objects."""
+
+
+def random_detections(rng, record, truth):
+    """Noisy copies of true masks, blocks where nothing is, equal scores, sometimes another label."""
+    things = [s for s in record.segments if CATEGORIES.by_id(s.category_id).is_thing]
+    masks, labels = [], []
+    for segment in things * 2:
+        mask = (truth == segment.id) & (rng.random(SIZE) < rng.choice([0.5, 0.8, 0.95, 1.0]))
+        masks.append(mask)
+        right = rng.random() < 0.8
+        labels.append(CATEGORIES.thing_label(segment.category_id) if right else int(rng.integers(3)))
+    for _ in range(rng.integers(0, 3)):
+        mask = np.zeros(SIZE, bool)
+        mask[: rng.integers(1, 99), : rng.integers(1, 99)] = True
+        masks.append(mask)
+        labels.append(int(rng.integers(3)))
+    scores = np.round(rng.random(len(masks)), 1)
+    return scores, labels, [coco_mask.encode(np.asfortranarray(m, np.uint8)) for m in masks]
+
+
+def plain_coco_eval(images):
+    """Everything at once through pycocotools' own front door; the twelve official numbers."""
+    truth_rows, results = [], []
+    for record, truth, (scores, labels, rles) in images:
+        for segment in record.segments:
+            if not CATEGORIES.by_id(segment.category_id).is_thing:
+                continue
+            mask = truth == segment.id
+            truth_rows.append(
+                {
+                    "id": len(truth_rows) + 1,
+                    "image_id": record.image_id,
+                    "category_id": segment.category_id,
+                    "segmentation": coco_mask.encode(np.asfortranarray(mask, np.uint8)),
+                    "area": int(mask.sum()),
+                    "bbox": [0, 0, 1, 1],
+                    "iscrowd": int(segment.is_crowd),
+                }
+            )
+        for score, label, rle in zip(scores, labels, rles, strict=True):
+            category_id = CATEGORIES.things[label].id
+            results.append(
+                {"image_id": record.image_id, "category_id": category_id, "segmentation": rle, "score": float(score)}
+            )
+    coco = COCO()
+    coco.dataset = {
+        "images": [{"id": r.image_id, "width": r.width, "height": r.height} for r, *_ in images],
+        "annotations": truth_rows,
+        "categories": [{"id": c.id, "name": c.name} for c in CATEGORIES.things],
+    }
+    with contextlib.redirect_stdout(io.StringIO()):
+        coco.createIndex()
+        evaluation = COCOeval(coco, coco.loadRes(results), "segm")
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    return evaluation.stats
+
+
+def test_equals_coco_eval_on_the_whole_set(capsys):
+    rng = np.random.default_rng(0)
+    images = []
+    # Ids out of order: which of two equal scores comes first depends on it.
+    for image_id in (7, 3, 12, 1, 30, 2, 9, 4, 5, 11, 10, 8):
+        record, truth, _, _ = random_image(rng, image_id, SIZE)
+        images.append((record, truth, random_detections(rng, record, truth)))
+    first, second = MaskAP(CATEGORIES), MaskAP(CATEGORIES)
+    for number, (record, truth, detections) in enumerate(images):
+        metric = first if number % 2 else second
+        metric.update(truth, record.segments, record.image_id, *detections)
+    first.merge(second)
+    result = first.compute()
+    assert capsys.readouterr().out == ""
+    expected = plain_coco_eval(images)
+    assert 0.05 < expected[0] < 0.95
+    assert [result[name] for name in MASK_AP_KEYS] == pytest.approx(expected[:6].tolist(), abs=1e-12)
+    assert set(result["per_class"]) == {c.id for c in CATEGORIES.things}
+    assert np.mean(list(result["per_class"].values())) == pytest.approx(result["AP"])
+    assert result["notes"] == []
+
+
+def test_nothing_to_find_is_zero_and_says_so():
+    metric = MaskAP(CATEGORIES)
+    metric.update(np.zeros((4, 4), np.int32), [], 1, [], [], [])
+    result = metric.compute()
+    assert result["AP"] == 0
+    assert result["per_class"] == {}
+    assert result["notes"] == ["the truth has no object for AP, AP50, AP75, APs, APm, APl: 0"]
+    assert MaskAP(CATEGORIES).compute() == result
