@@ -1,0 +1,101 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torchvision import models
+from torchvision.ops import FrozenBatchNorm2d
+
+from panoptic_blend.errors import CheckpointError, ConfigError
+from panoptic_blend.modeling.backbone import ModulatedDeformConv, ResNet, TimmBackbone, load_backbone_weights
+
+
+def torchvision_pyramid(network: models.ResNet, images: Tensor) -> list[Tensor]:
+    features = [network.maxpool(network.relu(network.bn1(network.conv1(images))))]
+    for stage in (network.layer1, network.layer2, network.layer3, network.layer4):
+        features.append(stage(features[-1]))
+    return features[1:]
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_a_torchvision_weights_file_gives_torchvision_features(name: str, tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    reference = getattr(models, name)(weights=None).eval()
+    torch.save(reference.state_dict(), tmp_path / "weights.pth")
+    backbone = ResNet(name, "frozen")
+    load_backbone_weights(backbone, name, str(tmp_path / "weights.pth"))
+    images = torch.randn(1, 3, 64, 96)
+    with torch.no_grad():
+        for own, expected in zip(backbone(images), torchvision_pyramid(reference, images), strict=True):
+            torch.testing.assert_close(own, expected, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet34", "resnet50", "resnet101"])
+def test_channels_and_strides_are_as_announced(name: str) -> None:
+    backbone = ResNet(name, "batch", width=8, stem_width=4)
+    for index, feature in enumerate(backbone(torch.randn(2, 3, 64, 32))):
+        assert feature.shape == (2, backbone.channels[index], 16 // 2**index, 8 // 2**index)
+
+
+def test_frozen_stages_do_not_train() -> None:
+    backbone = ResNet("resnet18", "batch", frozen_stages=2, width=8, stem_width=8)
+    trained = {name.split(".")[0] for name, parameter in backbone.named_parameters() if parameter.requires_grad}
+    assert trained == {"layer2", "layer3", "layer4"}
+    assert isinstance(backbone.bn1, FrozenBatchNorm2d)
+    assert isinstance(backbone.layer2[0].bn1, nn.BatchNorm2d)
+
+
+def test_caffe_bottlenecks_stride_in_their_first_convolution() -> None:
+    backbone = ResNet("resnet50", "frozen", width=4, stem_width=4, stride_in_1x1=True)
+    block = backbone.layer2[0]
+    assert (block.conv1.stride, block.conv2.stride) == ((2, 2), (1, 1))
+
+
+def test_deformable_blocks_come_at_the_interval_and_start_as_plain_convolutions() -> None:
+    backbone = ResNet("resnet50", "frozen", width=4, stem_width=4, deformable_stages=(3, 4, 5), deformable_interval=3)
+    assert not isinstance(backbone.layer1[0].conv2, ModulatedDeformConv)
+    assert [isinstance(block.conv2, ModulatedDeformConv) for block in backbone.layer3] == [True, False, False] * 2
+    deformable = ModulatedDeformConv(5, 2)
+    x = torch.randn(1, 5, 9, 8)
+    plain = nn.functional.conv2d(x, deformable.conv.weight, stride=2, padding=1)
+    torch.testing.assert_close(deformable(x), plain * 0.5)  # untrained tap weights are sigmoid(0)
+
+
+def test_weights_from_safetensors_and_without_classifier(tmp_path: Path) -> None:
+    source = ResNet("resnet18", "batch", width=8, stem_width=8)
+    save_file(source.state_dict(), tmp_path / "weights.safetensors")
+    target = ResNet("resnet18", "frozen", width=8, stem_width=8)
+    load_backbone_weights(target, "resnet18", str(tmp_path / "weights.safetensors"))
+    assert torch.equal(target.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+
+
+def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
+    torch.save(ResNet("resnet34", "batch", width=8, stem_width=8).state_dict(), tmp_path / "weights.pth")
+    target = ResNet("resnet18", "batch", width=16, stem_width=8)
+    with pytest.raises(CheckpointError, match=r"surplus \['layer1\.2.*of another shape \['layer1\.0"):
+        load_backbone_weights(target, "resnet18", str(tmp_path / "weights.pth"))
+
+
+@pytest.mark.parametrize("content", [None, b"", b"not a checkpoint"])
+def test_unreadable_weights_are_an_error_for_people(content: bytes | None, tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"weights\.pth"):
+        load_backbone_weights(ResNet("resnet18", "batch", width=8, stem_width=8), "resnet18", str(path))
+
+
+def test_timm_pyramids_have_the_four_strides() -> None:
+    pytest.importorskip("timm", reason="needs the timm extra")
+    backbone = TimmBackbone("mobilenetv3_small_050", pretrained=False)
+    shapes = [feature.shape for feature in backbone(torch.randn(1, 3, 64, 64))]
+    assert shapes == [(1, channels, 16 // 2**i, 16 // 2**i) for i, channels in enumerate(backbone.channels)]
+
+
+def test_an_unknown_timm_model_is_a_setting_s_error() -> None:
+    pytest.importorskip("timm", reason="needs the timm extra")
+    with pytest.raises(ConfigError, match="no model 'resnet5o'"):
+        TimmBackbone("resnet5o", pretrained=False)

@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.config import BasesConfig, FCOSConfig, FPNConfig, InputConfig, ModelConfig, SemanticConfig
+from panoptic_blend.errors import ConfigError
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.structures import Targets
+from tests.tiny import tiny_model_config
+
+CATEGORIES = Categories.from_json(
+    [
+        {"id": 4, "name": "ball", "isthing": 1},
+        {"id": 2, "name": "grass", "isthing": 0},
+        {"id": 9, "name": "box", "isthing": 1},
+        {"id": 7, "name": "sky", "isthing": 0},
+    ]
+)
+INSTANCE_ONLY = replace(
+    tiny_model_config(),
+    bases=BasesConfig(kind="fpn", channels=16),
+    semantic=SemanticConfig(enabled=False),
+    fpn=FPNConfig(channels=16, finest_level=3, coarsest_level=5),
+)
+
+
+def tiny_model(**changes: object) -> PanopticBlend:
+    torch.manual_seed(0)
+    return build_model(replace(tiny_model_config(), **changes), CATEGORIES)  # type: ignore[arg-type]
+
+
+def scene(height: int, width: int, boxes: list[tuple[int, int, int, int]]) -> tuple[Tensor, Targets]:
+    """Bright rectangles (things) on grass below sky."""
+    image = torch.full((3, height, width), 60, dtype=torch.uint8)
+    semantic = torch.full((height, width), 2)
+    semantic[height // 2 :] = 1
+    image[2, : height // 2] = 220
+    image[1, height // 2 :] = 160
+    masks = torch.zeros(len(boxes), height, width, dtype=torch.bool)
+    for index, (x1, y1, x2, y2) in enumerate(boxes):
+        masks[index, y1:y2, x1:x2] = True
+        image[:, y1:y2, x1:x2] = torch.tensor([250, 40 + 180 * (index % 2), 30])[:, None, None].to(torch.uint8)
+        semantic[y1:y2, x1:x2] = 0
+    labels = torch.arange(len(boxes)) % 2
+    return image, Targets(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels, masks, semantic)
+
+
+def training_losses(model: PanopticBlend, *scenes: tuple[Tensor, Targets]) -> dict[str, Tensor]:
+    return model([image for image, _ in scenes], [targets for _, targets in scenes])
+
+
+ALL_LOSSES = {"loss_fcos_cls", "loss_fcos_loc", "loss_fcos_ctr", "loss_mask", "loss_sem_seg", "loss_basis_sem"}
+
+
+@pytest.mark.parametrize("kind", ["shared", "fpn", "deeplab"])
+def test_gradients_reach_every_parameter(kind: str) -> None:
+    model = tiny_model(bases=BasesConfig(kind=kind, channels=16, num_bases=3))  # type: ignore[arg-type]
+    losses = training_losses(model, scene(64, 96, [(5, 6, 40, 50), (50, 20, 80, 45)]), scene(50, 70, [(3, 3, 30, 30)]))
+    assert losses.keys() == ALL_LOSSES
+    sum(losses.values(), torch.zeros(())).backward()
+    without = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert without == []
+
+
+def test_images_without_objects_give_finite_losses_and_gradients_everywhere() -> None:
+    model = tiny_model()
+    losses = training_losses(model, scene(64, 96, []), scene(40, 64, []))
+    assert all(loss.isfinite() for loss in losses.values())
+    assert losses["loss_mask"] == 0
+    sum(losses.values(), torch.zeros(())).backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, f"{name}: distributed training needs a gradient from every process"
+        assert parameter.grad.isfinite().all()
+
+
+def test_one_pixel_boxes_and_void_images_are_harmless() -> None:
+    model = tiny_model()
+    image, targets = scene(64, 96, [(5, 6, 6, 7), (95, 63, 96, 64)])
+    targets.semantic[:] = 255
+    losses = training_losses(model, (image, targets))
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_an_image_s_losses_do_not_depend_on_its_dtype() -> None:
+    model = tiny_model()
+    image, targets = scene(64, 96, [(5, 6, 40, 50)])
+    for a, b in zip(model([image], [targets]).values(), model([image.float()], [targets]).values(), strict=True):
+        torch.testing.assert_close(a, b)
+
+
+def test_bgr_models_see_the_channels_flipped() -> None:
+    image, _ = scene(64, 96, [(5, 6, 40, 50)])
+    rgb = tiny_model(input=InputConfig(pixel_mean=(1, 2, 3), pixel_std=(4, 5, 6)))
+    bgr = tiny_model(input=InputConfig(pixel_mean=(3, 2, 1), pixel_std=(6, 5, 4), channel_order="BGR"))
+    torch.testing.assert_close(bgr.preprocess([image]), rgb.preprocess([image]).flip(1))
+
+
+def test_batches_are_padded_with_zeros_after_normalisation() -> None:
+    images = [torch.randint(0, 255, (3, 40, 70), dtype=torch.uint8), torch.randint(0, 255, (3, 64, 33)).float()]
+    model = tiny_model()
+    batch = model.preprocess(images)
+    assert batch.shape == (2, 3, 64, 96)
+    mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
+    expected = (images[0].float() - mean[:, None, None]) / std[:, None, None]
+    torch.testing.assert_close(batch[0, :, :40, :70], expected)
+    assert not batch[0, :, 40:].any()
+    assert not batch[1, :, :, 33:].any()
+
+
+def test_predictions_come_at_the_size_asked_for_and_leave_the_mode_alone() -> None:
+    model = tiny_model(fcos=replace(tiny_model_config().fcos, score_threshold=0.0)).train()
+    images = [scene(64, 96, [])[0], scene(50, 40, [])[0]]
+    predictions = model.predict(images, [(100, 33), (50, 40)])
+    assert model.training
+    for prediction, size in zip(predictions, [(100, 33), (50, 40)], strict=True):
+        assert prediction.id_map.shape == prediction.semantic.shape == size
+        assert prediction.instances.masks.shape == (len(prediction.instances), *size)
+        assert (prediction.instances.boxes[:, 2] <= size[1]).all()
+        assert {s.id for s in prediction.segments} == set(prediction.id_map[prediction.id_map > 0].tolist())
+        assert len(prediction.instances) > 0
+
+
+def test_a_batch_predicts_what_its_images_predict_alone() -> None:
+    model = tiny_model(fcos=replace(tiny_model_config().fcos, score_threshold=0.0)).eval()
+    images = [scene(64, 96, [(5, 6, 40, 50)])[0], scene(64, 96, [(50, 20, 80, 45)])[0]]
+    for together, image in zip(model.predict(images), images, strict=True):
+        (alone,) = model.predict([image])
+        torch.testing.assert_close(together.instances.boxes, alone.instances.boxes, atol=1e-3, rtol=1e-4)
+        assert (together.id_map == alone.id_map).mean() > 0.999
+
+
+def test_no_detections_still_give_stuff() -> None:
+    (prediction,) = tiny_model(fcos=replace(tiny_model_config().fcos, score_threshold=0.99)).predict(
+        [scene(64, 96, [])[0]]
+    )
+    assert len(prediction.instances) == 0
+    assert prediction.instances.masks.shape == (0, 64, 96)
+    assert not any(segment.is_thing for segment in prediction.segments)
+
+
+def test_an_instance_only_model_trains_and_predicts_without_stuff() -> None:
+    model = build_model(INSTANCE_ONLY, CATEGORIES)
+    losses = training_losses(model, scene(64, 96, [(5, 6, 40, 50)]))
+    assert losses.keys() == ALL_LOSSES - {"loss_sem_seg"}
+    (prediction,) = model.predict([scene(64, 96, [])[0]])
+    assert all(segment.is_thing for segment in prediction.segments)
+
+
+def test_one_scene_is_learned_by_heart() -> None:
+    config = tiny_model_config()
+    config.merge.min_stuff_area = 50
+    torch.manual_seed(0)
+    model = build_model(config, CATEGORIES)
+    image, targets = scene(64, 96, [(6, 8, 36, 44), (50, 20, 86, 50)])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(120):
+        optimizer.zero_grad()
+        sum(model([image], [targets]).values(), torch.zeros(())).backward()
+        optimizer.step()
+    (prediction,) = model.predict([image])
+    found = {(s.category_id, s.is_thing): torch.from_numpy(prediction.id_map == s.id) for s in prediction.segments}
+    truth = {
+        (4, True): targets.masks[0],
+        (9, True): targets.masks[1],
+        (2, False): targets.semantic == 1,
+        (7, False): targets.semantic == 2,
+    }
+    assert found.keys() == truth.keys()
+    for key, mask in truth.items():
+        assert (found[key] & mask).sum() / (found[key] | mask).sum() > 0.8, key
+
+
+def test_contradictions_are_refused_by_name() -> None:
+    stuff_only = Categories.from_json([{"id": 1, "name": "sky", "isthing": 0}])
+    with pytest.raises(ConfigError, match="no thing categories"):
+        build_model(tiny_model_config(), stuff_only)
+    frozen = tiny_model_config()
+    frozen.backbone.norm = "frozen"
+    with pytest.raises(ConfigError, match="random weights need"):
+        build_model(frozen, CATEGORIES)
+    with pytest.raises(ConfigError, match=r"model\.fcos\.sizes_of_interest"):
+        ModelConfig(fcos=FCOSConfig(sizes_of_interest=(64,)))
+
+
+def test_the_default_is_the_published_size() -> None:
+    config = ModelConfig()
+    config.backbone.weights, config.backbone.norm = "none", "batch"
+    with torch.device("meta"):
+        model = build_model(config, CATEGORIES, pretrained=False)
+    assert model.strides == [8, 16, 32, 64, 128]
+    assert model.mask_head.top_layer.out_channels == 4 * 14 * 14
