@@ -47,12 +47,21 @@ def read_image(path: Path | str) -> Tensor:
     path = Path(path)
     try:
         with Image.open(path) as image:
-            turn = _TURNS.get(_orientation(image))
-            rgb = _to_rgb(image)
-            upright = rgb if turn is None else rgb.transpose(turn)
-            return torch.from_numpy(np.array(upright)).permute(2, 0, 1)
+            return _to_tensor(image)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
+
+
+def image_to_tensor(image: Image.Image) -> Tensor:
+    """An image opened with Pillow as `read_image` would return it.
+
+    Raises:
+        DatasetError: its pixels cannot be decoded.
+    """
+    try:
+        return _to_tensor(image)
+    except _UNREADABLE as error:
+        raise _unreadable(Path(getattr(image, "filename", "") or "image"), error) from error
 
 
 def check_image(path: Path | str) -> tuple[int, int]:
@@ -82,6 +91,13 @@ def _orientation(image: Image.Image) -> int:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except _DAMAGED:
         return 1
+
+
+def _to_tensor(image: Image.Image) -> Tensor:
+    turn = _TURNS.get(_orientation(image))
+    rgb = _to_rgb(image)
+    upright = rgb if turn is None else rgb.transpose(turn)
+    return torch.from_numpy(np.array(upright)).permute(2, 0, 1)
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

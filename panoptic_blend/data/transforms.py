@@ -39,7 +39,7 @@ def _resize_map(id_map: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 class TrainingTransform:
-    """Random size, crop, flip and colour, all drawn from one generator.
+    """Random colour, flip, size and crop, all drawn from one generator.
 
     Args:
         shortest_edge: sizes in pixels, one of which is drawn for the shortest edge...
@@ -78,19 +78,20 @@ class TrainingTransform:
             image uint8 [3, H', W'] and map [H', W'] of the type that came in.
         """
         labels = torch.from_numpy(id_map)[None]
+        # Colour and flip come first, so that padding stays black, at the bottom and right.
+        if self.color > 0:
+            brightness, contrast, saturation = rng.uniform(1 - self.color, 1 + self.color, 3).tolist()
+            image = F.adjust_brightness(image, brightness)
+            image = F.adjust_contrast(image, contrast)
+            image = F.adjust_saturation(image, saturation)
+        if rng.random() < self.flip:
+            image, labels = F.horizontal_flip(image), F.horizontal_flip(labels)
         size = self._draw_size(image.shape[-2], image.shape[-1], rng)
         image, labels = _resize_image(image, size), _resize_map(labels, size)
         if self.crop is not None:
             top, left = (int(rng.integers(max(0, have - want) + 1)) for have, want in zip(size, self.crop, strict=True))
             # F.crop pads with zeros, black and void, where the window leaves the image.
             image, labels = (F.crop(tensor, top, left, *self.crop) for tensor in (image, labels))
-        if rng.random() < self.flip:
-            image, labels = F.horizontal_flip(image), F.horizontal_flip(labels)
-        if self.color > 0:
-            brightness, contrast, saturation = rng.uniform(1 - self.color, 1 + self.color, 3).tolist()
-            image = F.adjust_brightness(image, brightness)
-            image = F.adjust_contrast(image, contrast)
-            image = F.adjust_saturation(image, saturation)
         return image.contiguous(), labels[0].contiguous().numpy()
 
     def _draw_size(self, height: int, width: int, rng: np.random.Generator) -> tuple[int, int]:

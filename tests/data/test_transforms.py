@@ -73,11 +73,12 @@ def test_resized_map_is_centred_on_the_resized_image() -> None:
 def test_smaller_images_are_padded_at_the_bottom_and_right() -> None:
     id_map = np.full((10, 12), 5, dtype=np.uint8)
     image = torch.full((3, 10, 12), 200, dtype=torch.uint8)
-    image, varied = TrainingTransform((10,), 100, crop=(16, 20), flip=0)(image, id_map, np.random.default_rng(0))
+    transform = TrainingTransform((10,), 100, crop=(16, 20), flip=1, color=0.1)
+    image, varied = transform(image, id_map, np.random.default_rng(0))
     expected = np.zeros((16, 20), dtype=np.uint8)
     expected[:10, :12] = 1
     assert (varied == 5 * expected).all()
-    assert (image.numpy() == 200 * expected).all()
+    assert ((image.numpy() > 0) == expected).all()
 
 
 def test_crops_reach_every_corner() -> None:
