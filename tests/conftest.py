@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from panoptic_blend.data.shapes import generate_shapes
+
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
 
@@ -15,3 +17,9 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip(f"needs the reference data in {SHARED}")
     return SHARED
+
+
+@pytest.fixture(scope="session")
+def shapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small generated data set in the layout of `DataConfig`'s defaults: 6 training and 3 validation images."""
+    return generate_shapes(tmp_path_factory.mktemp("shapes"), train=6, val=3)

@@ -1,0 +1,266 @@
+"""A run that is stopped, killed or crashed and then resumed ends with the very bits of one that never stopped."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from rich.console import Console
+from safetensors.torch import load_file
+
+from panoptic_blend.checkpoints.native import load_model
+from panoptic_blend.config import Config
+from panoptic_blend.errors import CheckpointError, ConfigError, TrainingStopped
+from panoptic_blend.training.module import TrainingModule
+from panoptic_blend.training.run import train
+from panoptic_blend.training.validation import validate
+from tests.training.tiny_run import tiny_config
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+QUIET = Console(quiet=True)
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(shapes_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return train(tiny_config(shapes_root, tmp_path_factory.mktemp("uninterrupted")), console=QUIET)
+
+
+def saved_state(run: Path) -> dict[str, object]:
+    state = torch.load(run / "last.ckpt", weights_only=True)
+    kept = {name: state[name] for name in ("state_dict", "optimizer_states", "lr_schedulers", "global_step")}
+    return {**kept, "ours": state["callbacks"]["Milestones"]}
+
+
+def assert_same(left: object, right: object, where: str = "") -> None:
+    if isinstance(left, torch.Tensor):
+        assert isinstance(right, torch.Tensor)
+        assert torch.equal(left, right), where
+    elif isinstance(left, dict):
+        assert isinstance(right, dict)
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_same(left[key], right[key], f"{where}.{key}")
+    elif isinstance(left, (list, tuple)):
+        assert isinstance(right, (list, tuple))
+        assert len(left) == len(right), where
+        for index, pair in enumerate(zip(left, right, strict=True)):
+            assert_same(*pair, f"{where}[{index}]")
+    else:
+        assert left == right, where
+
+
+def assert_same_run(run: Path, other: Path) -> None:
+    assert_same(saved_state(run), saved_state(other))
+    for name in ("last.safetensors", "best.safetensors"):
+        assert_same(load_file(run / name), load_file(other / name), name)
+
+
+def signal_in_pass(monkeypatch: pytest.MonkeyPatch, number: int, first_pass: int, times: int = 1) -> None:
+    """Send this process a signal in the middle of a forward pass, counted from 0 over all steps."""
+    passes = iter(range(1000))
+    original = TrainingModule.training_step
+
+    def training_step(self: TrainingModule, batch, batch_idx):  # type: ignore[no-untyped-def]
+        if next(passes) == first_pass:
+            for _ in range(times):
+                os.kill(os.getpid(), number)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", training_step)
+
+
+def stop(config: Config, number: int) -> TrainingStopped:
+    with pytest.raises(TrainingStopped) as stopped:
+        train(config, console=QUIET)
+    assert stopped.value.exit_code == 128 + number
+    return stopped.value
+
+
+# Two passes are one step here, and steps 3 and 6 end with a validation.
+@pytest.mark.parametrize(
+    ("number", "in_pass", "at_step"),
+    [(signal.SIGINT, 2, 2), (signal.SIGTERM, 4, 3), (signal.SIGTERM, 9, 5)],
+    ids=["ctrl-c in an accumulated pass", "kill before a validation", "kill in a step's last pass"],
+)
+def test_stopped_and_resumed_equals_uninterrupted(
+    number: int,
+    in_pass: int,
+    at_step: int,
+    uninterrupted: Path,
+    shapes_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = tiny_config(shapes_root, tmp_path / "run")
+    with monkeypatch.context() as patched:
+        signal_in_pass(patched, number, in_pass)
+        stopped = stop(config, number)
+    assert f"step {at_step} of 6" in str(stopped)
+    assert f"--resume {tmp_path / 'run'}" in str(stopped)
+    assert saved_state(tmp_path / "run")["global_step"] == at_step
+    load_model(tmp_path / "run")
+    assert train(config, resume=tmp_path / "run", console=QUIET) == tmp_path / "run"
+    assert_same_run(tmp_path / "run", uninterrupted)
+
+
+def test_a_stop_during_validation_repeats_it_on_resuming(
+    uninterrupted: Path, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(shapes_root, tmp_path / "run")
+
+    def interrupted_validate(*arguments):  # type: ignore[no-untyped-def]
+        os.kill(os.getpid(), signal.SIGTERM)
+        return validate(*arguments)
+
+    with monkeypatch.context() as patched:
+        patched.setattr("panoptic_blend.training.callbacks.validate", interrupted_validate)
+        stop(config, signal.SIGTERM)
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    train(config, resume=tmp_path / "run" / "last.ckpt", console=QUIET)
+    assert_same_run(tmp_path / "run", uninterrupted)
+
+
+def test_more_signals_while_saving_do_no_harm(
+    uninterrupted: Path, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(shapes_root, tmp_path / "run")
+    replace = os.replace
+
+    def signalled_replace(source, target):  # type: ignore[no-untyped-def]
+        if Path(target).name.startswith("last"):
+            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), signal.SIGTERM)
+        replace(source, target)
+
+    with monkeypatch.context() as patched:
+        signal_in_pass(patched, signal.SIGTERM, 3, times=2)
+        patched.setattr("os.replace", signalled_replace)
+        stop(config, signal.SIGTERM)
+    train(config, resume=tmp_path / "run", console=QUIET)
+    assert_same_run(tmp_path / "run", uninterrupted)
+
+
+def test_workers_change_nothing(uninterrupted: Path, shapes_root: Path, tmp_path: Path) -> None:
+    config = tiny_config(shapes_root, tmp_path / "run")
+    config.data.workers = 2
+    assert_same_run(train(config, console=QUIET), uninterrupted)
+
+
+def start_process(*arguments: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.training.tiny_run", *map(str, arguments)],
+        cwd=REPOSITORY,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
+def wait_for(file: Path, process: subprocess.Popen[str]) -> None:
+    deadline = time.monotonic() + 120
+    while not file.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline, f"{file} did not appear"
+        time.sleep(0.02)
+
+
+def test_kill_of_a_real_process_saves_and_exits_143(shapes_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start_process(shapes_root, run, "--max-steps", 100000, "--checkpoint-every", 1)
+    wait_for(run / "last.ckpt", process)
+    process.terminate()
+    output, _ = process.communicate(timeout=60)
+    assert process.returncode == 143, output
+    assert f"Go on with: panoptic-blend train --resume {run}" in output
+    step = saved_state(run)["global_step"]
+    assert isinstance(step, int)
+    assert f"step {step} of 100000" in output
+    train(tiny_config(shapes_root, run, max_steps=step + 1), resume=run, console=QUIET)
+    assert saved_state(run)["global_step"] == step + 1
+
+
+@pytest.mark.slow
+def test_kill_9_loses_only_the_steps_since_the_last_save(shapes_root: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start_process(shapes_root, run, "--max-steps", 40, "--checkpoint-every", 2)
+    wait_for(run / "last.ckpt", process)
+    process.kill()
+    process.communicate()
+    killed_at = saved_state(run)["global_step"]
+    assert isinstance(killed_at, int)
+    assert killed_at < 40
+    config = tiny_config(shapes_root, run, max_steps=40, checkpoint_every=2)
+    train(config, resume=run, console=QUIET)
+    whole = train(tiny_config(shapes_root, tmp_path / "whole", max_steps=40), console=QUIET)
+    assert_same_run(run, whole)
+
+
+def test_a_run_never_starts_over_another(uninterrupted: Path, shapes_root: Path) -> None:
+    before = (uninterrupted / "last.ckpt").read_bytes()
+    with pytest.raises(ConfigError, match="already holds a run .*--resume"):
+        train(tiny_config(shapes_root, uninterrupted), console=QUIET)
+    assert (uninterrupted / "last.ckpt").read_bytes() == before
+
+
+def test_a_finished_run_has_nothing_to_resume(uninterrupted: Path, shapes_root: Path) -> None:
+    before = (uninterrupted / "last.ckpt").read_bytes()
+    with open(os.devnull, "w") as nowhere:
+        console = Console(record=True, width=300, file=nowhere)
+        assert train(tiny_config(shapes_root, uninterrupted), resume=uninterrupted, console=console) == uninterrupted
+    assert "Nothing to train" in console.export_text()
+    assert (uninterrupted / "last.ckpt").read_bytes() == before
+
+
+def test_overrides_take_effect_and_are_told(shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patched:
+        signal_in_pass(patched, signal.SIGTERM, 9)
+        stop(tiny_config(shapes_root, run), signal.SIGTERM)
+    changed = tiny_config(shapes_root, run, max_steps=10)
+    changed.optimizer.lr = 0.5
+    changed.optimizer.weight_decay = 0.25
+    changed.optimizer.schedule = "poly"
+    with open(os.devnull, "w") as nowhere:
+        console = Console(record=True, width=300, file=nowhere)
+        train(changed, resume=run, console=console)
+    text = console.export_text()
+    assert "optimizer.lr: 0.02 -> 0.5" in text
+    assert "trainer.max_steps: 6 -> 10" in text
+    assert "schedule" in text
+    state = saved_state(run)
+    assert state["global_step"] == 10
+    groups = state["optimizer_states"][0]["param_groups"]  # type: ignore[index]
+    assert {group["weight_decay"] for group in groups} == {0.25, 0.0}
+    assert {group["initial_lr"] for group in groups} == {0.5 * 4 / 16}
+    rows = sorted((run / "csv").glob("version_*/metrics.csv"))[-1].read_text().splitlines()
+    column = rows[0].split(",").index("lr")
+    assert float(rows[1].split(",")[column]) == pytest.approx(0.125 * (1 - 5 / 10) ** 0.9)  # step 6 follows 5 done
+
+
+def test_a_changed_network_is_refused(uninterrupted: Path, shapes_root: Path) -> None:
+    config = tiny_config(shapes_root, uninterrupted, max_steps=8)
+    config.model.fpn.channels = 32
+    with pytest.raises(ConfigError, match=r"keeps its network.*model\.fpn\.channels: 16 -> 32"):
+        train(config, resume=uninterrupted, console=QUIET)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken"])
+def test_a_damaged_state_is_named(content: bytes, shapes_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").write_bytes(content)
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: not the saved state of a training run, or damaged"):
+        train(tiny_config(shapes_root, tmp_path), resume=tmp_path, console=QUIET)
+
+
+def test_a_foreign_state_is_named(shapes_root: Path, tmp_path: Path) -> None:
+    torch.save({"weights": torch.ones(2)}, tmp_path / "last.ckpt")
+    with pytest.raises(CheckpointError, match="not the saved state"):
+        train(tiny_config(shapes_root, tmp_path), resume=tmp_path, console=QUIET)
+    with pytest.raises(CheckpointError, match="no such file"):
+        train(tiny_config(shapes_root, tmp_path), resume=tmp_path / "absent", console=QUIET)
