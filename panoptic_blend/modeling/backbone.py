@@ -160,8 +160,8 @@ class TimmBackbone(nn.Module):
         if missing:
             raise ConfigError(f"model.backbone.name: timm's {name} has no features at strides {missing}.")
         indices = [reductions.index(stride) for stride in (4, 8, 16, 32)]
-        self.body: Any = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=indices)
-        self.channels: list[int] = list(self.body.feature_info.channels())
+        self.body = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=indices)
+        self.channels: list[int] = [pyramid.feature_info.channels()[index] for index in indices]
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] -> C2, C3, C4, C5."""
