@@ -1,0 +1,43 @@
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from panoptic_blend.coco.counting import contiguous_labels, count_ids, count_pairs
+
+IDS = st.sampled_from([0, 1, 7, 256, 2**24 - 1])
+
+
+def maps(count):
+    shapes = array_shapes(min_dims=2, max_dims=2, min_side=0, max_side=6)
+    return shapes.flatmap(lambda shape: st.tuples(*(arrays(np.int32, shape, elements=IDS) for _ in range(count))))
+
+
+@given(maps(1))
+def test_count_ids_equals_unique(pair):
+    ids, counts = count_ids(pair[0])
+    expected_ids, expected_counts = np.unique(pair[0], return_counts=True)
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_array_equal(counts, expected_counts)
+
+
+@given(maps(2))
+def test_count_pairs_equals_unique_of_stacked_pixels(pair):
+    first, second, counts = count_pairs(*pair)
+    stacked = np.stack([pair[0].ravel(), pair[1].ravel()], axis=1)
+    expected, expected_counts = np.unique(stacked, axis=0, return_counts=True)
+    np.testing.assert_array_equal(np.stack([first, second], axis=1), expected.reshape(-1, 2))
+    np.testing.assert_array_equal(counts, expected_counts)
+
+
+@given(maps(1))
+def test_contiguous_labels_index_the_ids(pair):
+    ids, labels = contiguous_labels(pair[0])
+    np.testing.assert_array_equal(ids, np.unique(pair[0]))
+    np.testing.assert_array_equal(ids[labels] if len(ids) else labels, pair[0])
+    assert labels.dtype == np.int32
+
+
+def test_maps_that_are_not_contiguous_in_memory():
+    id_map = np.arange(12, dtype=np.int32).reshape(3, 4).T[::2]
+    np.testing.assert_array_equal(count_ids(id_map)[0], np.unique(id_map))
