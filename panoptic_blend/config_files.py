@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import json
 import re
 import sysconfig
@@ -17,15 +16,22 @@ from jsonargparse import ArgumentError, ArgumentParser
 from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.config import Config
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.spelling import check_options, did_you_mean
 
 Settings = TypeVar("Settings")
+
+_SHIPPED = (
+    Path(__file__).resolve().parents[1] / "configs",
+    Path(sysconfig.get_path("data")) / "share" / "panoptic_blend" / "configs",
+)
+"""Where configurations lie in a checkout, and where a wheel puts them."""
 
 
 def read_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> Config:
     """Build a configuration from the defaults, then the files in order, then the overrides.
 
     Args:
-        files: YAML files, each with any part of the settings.
+        files: YAML files, each with any part of the settings, or names that `find_config` knows.
         overrides: as on the command line: `["--trainer.max_steps", "100", "--data.root=shapes"]`.
 
     Raises:
@@ -33,8 +39,8 @@ def read_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ())
     """
     parser = _parser()
     arguments = []
-    for file in files:
-        _check_file(parser, Path(file))
+    for file in map(find_config, files):
+        _check_file(parser, file)
         arguments += ["--config", str(file)]
     try:
         parsed = parser.instantiate(parser.parse_args([*arguments, *overrides]))
@@ -87,41 +93,25 @@ def settings_help() -> str:
     return _parser().format_help().split("\n\n", 2)[2]
 
 
-def shipped_config(name: str) -> Path:
-    """Path of a configuration that comes with the package, such as `shapes/demo.yaml`.
+def find_config(name: Path | str) -> Path:
+    """A configuration file: as named, or one that comes with the package, such as `shapes/demo.yaml`.
 
-    They lie in `configs/` of a checkout, and in the environment's data folder when installed from a wheel.
+    Those that come with it lie in `configs/` of a checkout, and in the environment's data folder when installed from a
+    wheel; a leading `configs/` in the name makes no difference.
 
     Raises:
-        ConfigError: there is none of this name.
+        ConfigError: there is none of this name; the message lists those that come with the package.
     """
-    checkout = Path(__file__).resolve().parents[1] / "configs"
-    installed = Path(sysconfig.get_path("data")) / "share" / "panoptic_blend" / "configs"
-    for folder in (checkout, installed):
-        if (folder / name).is_file():
-            return folder / name
-    raise ConfigError(f"configuration {name!r} is neither in {checkout} nor in {installed}. Reinstall panoptic-blend.")
-
-
-def check_options(words: Sequence[str], known: Sequence[str]) -> None:
-    """Raise `ConfigError` for the first `--option` among the words that is not known, naming the nearest that is."""
-    for word in words:
-        name = word.split("=", 1)[0]
-        if name.startswith("--") and name not in known and not any(each.startswith(f"{name}.") for each in known):
-            raise ConfigError(f"{name} is not an option or setting here.{did_you_mean(name, known)}")
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """`" Did you mean X?"` with the nearest known name, or where to look when none is near."""
-    near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
-    if not near:  # the right word in the wrong section, or in none: --max_steps
-        words = {_last_word(each): each for each in known}
-        near = [words[word] for word in difflib.get_close_matches(_last_word(name), list(words), n=1, cutoff=0.8)]
-    return f" Did you mean {near[0]}?" if near else " --help lists them all."
-
-
-def _last_word(name: str) -> str:
-    return name.lstrip("-").rsplit(".", 1)[-1].replace("-", "_")
+    path = Path(name)
+    if path.exists():
+        return path
+    relative = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
+    shipped: list[str] = []
+    for folder in _SHIPPED:
+        if (folder / relative).is_file():
+            return folder / relative
+        shipped += sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*.yaml"))
+    raise ConfigError(f"{name}: no such file. Give a YAML file of settings, or one of: {', '.join(shipped)}.")
 
 
 def _parser() -> ArgumentParser:

@@ -135,6 +135,11 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         return cls(path, truth.categories, images, table.build(), names, has_segments=True)
 
     @property
+    def has_categories(self) -> bool:
+        """False for an image-info JSON that leaves its categories out."""
+        return self._categories is not None
+
+    @property
     def categories(self) -> Categories:
         """What the file says its segments can be.
 

@@ -1,0 +1,146 @@
+"""Predict many pictures into COCO panoptic files, one at a time in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import track
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.atomic import atomic_path
+from panoptic_blend.coco.predictions import PredictionWriter
+from panoptic_blend.data.dataset import EvaluationSample
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.inference.predictor import Prediction, Predictor, read_ahead
+from panoptic_blend.inference.sources import Samples
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """How an export went.
+
+    Attributes:
+        written: pictures predicted.
+        unreadable: why each of the others was left out.
+    """
+
+    written: int
+    unreadable: list[str]
+
+
+def predict_samples(
+    predictor: Predictor,
+    source: Samples,
+    console: Console,
+    unreadable: list[str] | None = None,
+) -> Iterator[tuple[EvaluationSample, Prediction]]:
+    """Read (in the background) and predict sample after sample, with a progress bar.
+
+    Args:
+        source: of the samples.
+        unreadable: takes the errors of samples that cannot be read, which are then left out; None raises them.
+
+    Raises:
+        DatasetError: a sample that cannot be read, when `unreadable` is None.
+    """
+    reading = read_ahead(range(len(source)), source.__getitem__)
+    for _, future in track(reading, "predicting", len(source), console=console):
+        try:
+            sample = future.result()
+        except DatasetError as error:
+            if unreadable is None:
+                raise
+            unreadable.append(str(error))
+            continue
+        yield sample, predictor(sample.image)
+
+
+def export_predictions(
+    predictor: Predictor,
+    source: Samples,
+    output: Path,
+    console: Console,
+    overlays: bool = False,
+) -> ExportResult:
+    """Write `output/predictions.json`, `output/predictions/*.png` and, if asked for, `output/overlays/*.jpg`.
+
+    Args:
+        source: of the samples; those that cannot be read are left out and reported.
+        overlays: write a picture with the segments painted over it for every sample.
+    """
+    unreadable: list[str] = []
+    written = 0
+    pictures = OverlayFolder(output / "overlays")
+    with PredictionWriter(output, predictor.model.categories) as writer:
+        for sample, prediction in predict_samples(predictor, source, console, unreadable):
+            writer.write(sample.record, prediction.id_map, prediction.segments)
+            if overlays:
+                pictures.write(sample.record.file_name, prediction.overlay())
+            written += 1
+    return ExportResult(written, unreadable)
+
+
+class OverlayFolder:
+    """Writes pictures as JPEG files named after their image, `a/b.png` -> `a/b.jpg`."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        self._taken: set[str] = set()
+
+    def write(self, file_name: str, picture: Image.Image) -> Path:
+        """Write one picture; when `a.jpg` is taken by another image, `a.png` becomes `a.png.jpg`."""
+        name = str(PurePosixPath(file_name).with_suffix(".jpg"))
+        if name in self._taken:
+            name = f"{file_name}.jpg"
+        self._taken.add(name)
+        with atomic_path(self.folder / name) as unfinished:
+            picture.save(unfinished, format="JPEG", quality=92)
+        return self.folder / name
+
+
+def check_same_categories(model: Categories, annotations: Categories, source: Path) -> None:
+    """Raise `DatasetError` unless a model and annotations list the same categories: id, name and thing or stuff."""
+    expected = {category.id: (category.name, category.is_thing) for category in model}
+    found = {category.id: (category.name, category.is_thing) for category in annotations}
+    if expected == found:
+        return
+    differing = sorted(i for i in expected.keys() | found.keys() if expected.get(i) != found.get(i))
+    shown = "; ".join(f"{i} is {_describe(expected.get(i))} in the model, {_describe(found.get(i))} in the file"
+                      for i in differing[:3])  # fmt: skip
+    more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
+    raise DatasetError(
+        f"{source}: its categories are not the model's: category {shown}{more}. Use annotations of the data set the "
+        "model was trained on."
+    )
+
+
+def check_same_meaning(model: Categories, listed: PanopticAnnotations) -> None:
+    """Raise `DatasetError` when a category id of an image list is another category in the model.
+
+    COCO's image lists name only some of the categories, and not which are stuff; both are fine.
+    """
+    if not listed.has_categories:
+        return
+    for category in listed.categories:
+        if model.has_id(category.id) and model.by_id(category.id).name != category.name:
+            raise DatasetError(
+                f"{listed.path}: category {category.id} is {category.name!r} here and "
+                f"{model.by_id(category.id).name!r} in the model. Use a model of this data set."
+            )
+
+
+def submission_split(annotations: Path) -> str:
+    """COCO's name of the images: `image_info_test-dev2017.json` -> `test-dev2017`."""
+    return annotations.stem.removeprefix("image_info_").removeprefix("panoptic_")
+
+
+def _describe(category: tuple[str, bool] | None) -> str:
+    if category is None:
+        return "absent"
+    name, is_thing = category
+    return f"{name!r} ({'thing' if is_thing else 'stuff'})"

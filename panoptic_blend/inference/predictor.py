@@ -1,0 +1,171 @@
+"""From a picture to its panoptic map in one call."""
+
+from __future__ import annotations
+
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from PIL import Image
+from torch import Tensor
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.coco.atomic import atomic_path
+from panoptic_blend.coco.segments_png import write_id_map
+from panoptic_blend.data.images import image_to_tensor, read_image
+from panoptic_blend.data.transforms import resize_shortest_edge
+from panoptic_blend.errors import ConfigError, DatasetError
+from panoptic_blend.inference.visualize import draw_overlay
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.structures import IdMap, PanopticPrediction, Segment
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+Picture = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
+"""A file, a Pillow image, an RGB array uint8 [H, W, 3], or an RGB tensor uint8 [3, H, W]."""
+
+
+@dataclass
+class Prediction:
+    """What the model sees in one picture.
+
+    Attributes:
+        image: uint8 RGB [H, W, 3], the picture itself.
+        panoptic: the id map, its segments and the raw instances, at the picture's size.
+        categories: what the segments' category ids mean.
+    """
+
+    image: npt.NDArray[np.uint8]
+    panoptic: PanopticPrediction
+    categories: Categories
+
+    @property
+    def id_map(self) -> IdMap:
+        """Segment id per pixel, int32 [H, W]; 0 is void."""
+        return self.panoptic.id_map
+
+    @property
+    def segments(self) -> list[Segment]:
+        """One entry per id in the map."""
+        return self.panoptic.segments
+
+    def overlay(self) -> Image.Image:
+        """The picture with its segments painted over it and named."""
+        return draw_overlay(self.image, self.id_map, self.segments, self.categories)
+
+    def save(self, path: Path | str) -> None:
+        """Write `out.png`, the id map as a COCO panoptic PNG, and `out.json`, what its ids mean.
+
+        The JSON is the picture's row of a COCO panoptic `annotations` list, with the categories' names and the scores
+        added. To write many predictions as one COCO data set, use `coco.predictions.PredictionWriter`; for a picture
+        to look at, `overlay().save(...)`.
+
+        Raises:
+            ConfigError: the path does not end in .png; other formats would alter the ids.
+        """
+        path = Path(path)
+        if path.suffix.lower() != ".png":
+            raise ConfigError(f"{path}: id maps are PNG files; name it {path.with_suffix('.png').name}.")
+        rows = []
+        for segment in self.segments:
+            category = self.categories.by_id(segment.category_id)
+            rows.append(
+                {
+                    "id": segment.id,
+                    "category_id": category.id,
+                    "category": category.name,
+                    "isthing": int(category.is_thing),
+                    "area": segment.area,
+                    "score": round(segment.score, 6),
+                }
+            )
+        write_id_map(path, self.id_map)
+        with atomic_path(path.with_suffix(".json")) as unfinished:
+            text = json.dumps({"file_name": path.name, "segments_info": rows}, indent=1, ensure_ascii=False)
+            unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+class Predictor:
+    """Predicts pictures of any size at the size the model was trained for, and answers at the picture's own.
+
+    Args:
+        model: moved to the device and set to evaluation mode.
+        device: 'auto' takes a GPU when there is one; else a torch device such as 'cpu' or 'cuda:1'.
+
+    Raises:
+        ConfigError: the device does not exist here.
+    """
+
+    def __init__(self, model: PanopticBlend, device: str = "auto"):
+        self.device = _find_device(device)
+        self.model = model.to(self.device).eval()
+
+    def __call__(self, picture: Picture) -> Prediction:
+        """Predict one picture.
+
+        Raises:
+            DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `Picture`.
+        """
+        image = _to_tensor(picture)
+        sizes = self.model.config.input
+        resized = resize_shortest_edge(image.to(self.device), sizes.shortest_edge, sizes.longest_edge)
+        (panoptic,) = self.model.predict([resized], [(image.shape[1], image.shape[2])])
+        return Prediction(image.permute(1, 2, 0).contiguous().cpu().numpy(), panoptic, self.model.categories)
+
+    def predict_many(self, paths: Iterable[Path | str]) -> Iterator[Prediction]:
+        """Predict files one after another, reading ahead; only a few pictures are in memory at any time.
+
+        Raises:
+            DatasetError: at the first file that cannot be read.
+        """
+        for _, image in read_ahead(paths, read_image):
+            yield self(image.result())
+
+
+def read_ahead(
+    items: Iterable[Item], read: Callable[[Item], Result], depth: int = 2
+) -> Iterator[tuple[Item, Future[Result]]]:
+    """Pair each item with the future result of reading it, which a background thread starts `depth` items early."""
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read_ahead") as thread:
+        waiting: deque[tuple[Item, Future[Result]]] = deque()
+        for item in items:
+            waiting.append((item, thread.submit(read, item)))
+            if len(waiting) > depth:
+                yield waiting.popleft()
+        yield from waiting
+
+
+def _find_device(name: str) -> torch.device:
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)  # fails for devices that do not exist or that this torch was not built for
+        return torch.device(name)
+    except (RuntimeError, AssertionError) as error:
+        raise ConfigError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}). Try 'auto'.") from error
+
+
+def _to_tensor(picture: Picture) -> Tensor:
+    if isinstance(picture, (str, Path)):
+        return read_image(picture)
+    if isinstance(picture, Image.Image):
+        return image_to_tensor(picture)
+    if isinstance(picture, np.ndarray):
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+            raise DatasetError(
+                f"array {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [H, W, 3]. Convert it first."
+            )
+        return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+    if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8:
+        raise DatasetError(
+            f"tensor {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [3, H, W]. Convert it first."
+        )
+    return picture
