@@ -3,7 +3,6 @@ import pytest
 from panoptic_blend.coco.file_names import check_file_name, comparison_key, segments_name
 from panoptic_blend.errors import DatasetError
 
-
 ELSEWHERE = [
     "../a.jpg",
     "a/../../b.jpg",
