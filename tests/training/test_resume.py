@@ -204,7 +204,7 @@ def test_kill_9_loses_only_the_steps_since_the_last_save(shapes_root: Path, tmp_
 
 def test_a_run_never_starts_over_another(uninterrupted: Path, shapes_root: Path) -> None:
     before = (uninterrupted / "last.ckpt").read_bytes()
-    with pytest.raises(ConfigError, match="already holds a run .*--resume"):
+    with pytest.raises(ConfigError, match=r"already holds a run .*--resume"):
         train(tiny_config(shapes_root, uninterrupted), console=QUIET)
     assert (uninterrupted / "last.ckpt").read_bytes() == before
 

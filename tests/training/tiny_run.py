@@ -1,4 +1,4 @@
-"""A training run of seconds; as a command (`python -m tests.training.tiny_run`) one that can be signalled or launched."""
+"""A training run of seconds; as a command (`python -m tests.training.tiny_run`), one to be signalled or launched."""
 
 from __future__ import annotations
 
