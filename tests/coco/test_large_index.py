@@ -1,0 +1,19 @@
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+TOOL = Path(__file__).resolve().parents[2] / "tools" / "large_index.py"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="reads memory from /proc")
+def test_118_thousand_images_fit_every_worker():
+    run = subprocess.run([sys.executable, TOOL, "--workers", "2"], capture_output=True, text=True, check=True)
+    result = json.loads(run.stdout[run.stdout.index("{") :])
+    assert result["images"] == 118_287
+    assert result["resident_mib"] < 1024
+    assert result["peak_mib"] < 3 * 1024
+    assert result["worker_unshared_after_mib"] - result["worker_unshared_before_mib"] < 20
