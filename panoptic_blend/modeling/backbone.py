@@ -13,10 +13,10 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
-from torchvision.ops import DeformConv2d, FrozenBatchNorm2d
+from torchvision.ops import DeformConv2d
 
 from panoptic_blend.errors import CheckpointError, ConfigError
-from panoptic_blend.modeling.layers import group_norm
+from panoptic_blend.modeling.layers import FrozenBatchNorm, group_norm
 
 _DEPTHS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -70,13 +70,13 @@ class ResNet(nn.Module):
     ):
         super().__init__()
         block, depths = _DEPTHS[name]
-        make_norm: Callable[..., nn.Module] = {
-            "frozen": FrozenBatchNorm2d,
+        make_norm: dict[str, Callable[..., nn.Module]] = {
+            "frozen": FrozenBatchNorm,
             "batch": nn.BatchNorm2d,
             "group": group_norm,
-        }[norm]
-        frozen_norm = group_norm if norm == "group" else FrozenBatchNorm2d
-        norms = [frozen_norm if stage <= frozen_stages else make_norm for stage in range(1, 6)]
+        }
+        frozen_norm = make_norm["group" if norm == "group" else "frozen"]
+        norms = [frozen_norm if stage <= frozen_stages else make_norm[norm] for stage in range(1, 6)]
 
         self.conv1 = nn.Conv2d(3, stem_width, 7, stride=2, padding=3, bias=False)
         self.bn1 = norms[0](stem_width)

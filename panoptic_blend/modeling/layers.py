@@ -5,9 +5,24 @@ from __future__ import annotations
 import math
 from typing import Literal
 
-from torch import nn
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torchvision.ops import FrozenBatchNorm2d
 
 Norm = Literal["batch", "group", "none"]
+
+
+class FrozenBatchNorm(FrozenBatchNorm2d):
+    """Batch norm with fixed statistics, scale and shift: one fused operation where no gradient flows.
+
+    Also the arithmetic of detectron2's, so that its predictions are met to the last bit.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W]."""
+        if x.requires_grad:  # the fused operation would keep x for gradients of the scale that nobody asks for
+            return super().forward(x)
+        return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
 def group_norm(channels: int) -> nn.GroupNorm:

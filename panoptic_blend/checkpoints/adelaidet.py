@@ -1,0 +1,145 @@
+"""AdelaiDet's BlendMask checkpoints become models of ours with the same numbers."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.checkpoints.adelaidet_settings import infer_settings, model_config, read_settings
+from panoptic_blend.checkpoints.detectron2 import NORM, fpn_rules, resnet_rules, semantic_rules
+from panoptic_blend.checkpoints.naming import Rules, fit
+from panoptic_blend.coco.categories import coco_categories
+from panoptic_blend.errors import CheckpointError
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+
+_log = logging.getLogger(__name__)
+
+_HEAD = "proposal_generator.fcos_head."
+_SCALES = f"{_HEAD}scales"
+
+
+@dataclass
+class Conversion:
+    """A converted model and what a person should know about it.
+
+    Attributes:
+        model: in evaluation mode, on the CPU.
+        notes: sentences about what the checkpoint did not tell and was assumed.
+    """
+
+    model: PanopticBlend
+    notes: list[str]
+
+
+def from_adelaidet(
+    state_dict: Mapping[str, Tensor], config: str | Path | None = None, categories: Categories | None = None
+) -> PanopticBlend:
+    """Convert an AdelaiDet BlendMask checkpoint; every tensor is used exactly once.
+
+    Args:
+        state_dict: tensors under AdelaiDet's names.
+        config: its YAML, as a path or as text. Without it, the architecture is inferred from names and shapes, and
+            what they do not tell is as in the published models; a log message says what was assumed.
+        categories: of the data set it was trained on; by default COCO's for heads of COCO's size, else numbered ones.
+
+    Raises:
+        CheckpointError: tensors that are missing, surplus or of another shape, a part that is not supported here, or
+            categories whose numbers differ from the heads'.
+    """
+    conversion = convert(state_dict, config, categories)
+    for note in conversion.notes:
+        _log.warning(note)
+    return conversion.model
+
+
+def convert(
+    state_dict: Mapping[str, Tensor], config: str | Path | None = None, categories: Categories | None = None
+) -> Conversion:
+    """As `from_adelaidet`, with the notes beside the model instead of in the log."""
+    notes: list[str] = []
+    if config is None:
+        settings, assumed = infer_settings(state_dict)
+        values = ", ".join(f"{name} {settings[name]}" for name in assumed)
+        notes.append(f"No configuration was given; assumed as in the published models: {values}.")
+    else:
+        settings = read_settings(config)
+    ours = model_config(settings)
+    num_stuff = settings["MODEL.SEM_SEG_HEAD.NUM_CLASSES"] - 1 if ours.semantic.enabled else 0
+    num_things = settings["MODEL.FCOS.NUM_CLASSES"]
+    if categories is None:
+        categories, note = _default_categories(num_things, num_stuff)
+        notes.append(note)
+    elif (len(categories.things), len(categories.stuff) if num_stuff else 0) != (num_things, num_stuff):
+        raise CheckpointError(
+            f"the checkpoint has {num_things} thing and {num_stuff} stuff classes, the given categories "
+            f"{len(categories.things)} and {len(categories.stuff)}. Give those it was trained on."
+        )
+    model = build_model(ours, categories, pretrained=False)
+    matched = fit(model.state_dict(), _stack_scales(state_dict), parameter_rules(ours.fpn.finest_level))
+    if complaints := matched.complaints():
+        raise CheckpointError(f"the checkpoint does not fit its configuration: {complaints}.")
+    model.load_state_dict({**model.state_dict(), **matched.fitting})
+    return Conversion(model.eval(), notes)
+
+
+def _default_categories(num_things: int, num_stuff: int) -> tuple[Categories, str]:
+    coco = coco_categories()
+    if num_things == len(coco.things) and num_stuff in (0, len(coco.stuff)):
+        chosen = coco if num_stuff else Categories(coco.things)
+        return chosen, "Categories are COCO's, as the heads have its numbers of classes."
+    numbered = [("thing", i, True) for i in range(num_things)] + [("stuff", i, False) for i in range(num_stuff)]
+    rows = [
+        {"id": position, "name": f"{kind} {index}", "isthing": int(is_thing)}
+        for position, (kind, index, is_thing) in enumerate(numbered, start=1)
+    ]
+    return Categories.from_json(rows), (
+        f"Categories are numbered, as {num_things} things and {num_stuff} stuff classes are not COCO's; give the "
+        "panoptic JSON it was trained on to have their ids and names."
+    )
+
+
+def parameter_rules(finest_level: int) -> Rules:
+    """From our names to AdelaiDet's.
+
+    Args:
+        finest_level: of the pyramid, 2 or 3.
+    """
+    rules = [
+        *resnet_rules("backbone.bottom_up."),
+        *fpn_rules(finest_level),
+        *semantic_rules("panoptic_module."),
+        (r"network\.head\.scales", _SCALES),
+        (r"network\.bases\.(refine|tower)\.(.*)", r"basis_module.\1.\2"),
+        (r"mask_head\.top_layer\.(weight|bias)", r"top_layer.\1"),
+    ]
+    for ours, theirs in (
+        (r"shared_tower\.(.*)", r"share_tower.\1"),
+        (r"class_tower\.(.*)", r"cls_tower.\1"),
+        (r"box_tower\.(.*)", r"bbox_tower.\1"),
+        (r"class_logits\.(weight|bias)", r"cls_logits.\1"),
+        (r"distances\.(weight|bias)", r"bbox_pred.\1"),
+        (r"centerness\.(weight|bias)", r"ctrness.\1"),
+    ):
+        rules.append((rf"network\.head\.{ours}", _HEAD + theirs))
+    for block in (0, 1):  # a block of ours is (convolution, norm, ReLU); theirs lie flat
+        rules += [
+            (rf"network\.auxiliary\.{block}\.0\.weight", f"basis_module.seg_head.{3 * block}.weight"),
+            (rf"network\.auxiliary\.{block}\.1\.{NORM}", rf"basis_module.seg_head.{3 * block + 1}.\1"),
+        ]
+    rules.append((r"network\.auxiliary\.2\.(weight|bias)", r"basis_module.seg_head.6.\1"))
+    return rules
+
+
+def _stack_scales(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """AdelaiDet keeps a module per level for what is one vector here."""
+    stacked = dict(state_dict)
+    names = [name for name in (f"{_SCALES}.{level}.scale" for level in range(len(state_dict))) if name in stacked]
+    if names:
+        stacked[_SCALES] = torch.cat([stacked.pop(name).view(-1) for name in names])
+    return stacked
