@@ -163,7 +163,7 @@ def _to_tensor(picture: Picture) -> Tensor:
             raise DatasetError(
                 f"array {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [H, W, 3]. Convert it first."
             )
-        return torch.from_numpy(np.ascontiguousarray(picture)).permute(2, 0, 1)
+        return torch.from_numpy(picture.copy()).permute(2, 0, 1)  # a view may be read-only or run backwards
     if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8:
         raise DatasetError(
             f"tensor {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [3, H, W]. Convert it first."

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.inference.sources import ImageFiles, find_images
+
+
+def _names(*inputs: Path | str, leave_out: Path = Path("none")) -> list[str]:
+    return [file.name for file in find_images([str(each) for each in inputs], leave_out)]
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    for name in ("a.jpg", "b.PNG", "sub dir/ä.jpeg", "sub dir/deep/c.jpg", "notes.txt", ".hidden.jpg", ".git/d.jpg"):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (4, 3)).save(path, format="PNG")
+    return tmp_path / "photos"
+
+
+def test_a_folder_stands_for_all_images_below_it(photos: Path):
+    assert _names(photos) == ["a.jpg", "b.PNG", "sub dir/ä.jpeg", "sub dir/deep/c.jpg"]
+
+
+def test_files_keep_their_name_and_need_no_known_extension(photos: Path):
+    assert _names(photos / "sub dir" / "ä.jpeg", photos / "notes.txt") == ["ä.jpeg", "notes.txt"]
+
+
+def test_patterns_name_from_their_fixed_part_on(photos: Path):
+    assert _names(f"{photos}/*.jpg") == ["a.jpg"]
+    assert _names(f"{photos}/**/*.jp*g") == ["a.jpg", "sub dir/deep/c.jpg", "sub dir/ä.jpeg"]
+
+
+def test_a_picture_named_twice_is_predicted_once(photos: Path):
+    assert _names(photos / "a.jpg", photos, f"{photos}/*.jpg") == [
+        "a.jpg",
+        "b.PNG",
+        "sub dir/ä.jpeg",
+        "sub dir/deep/c.jpg",
+    ]
+
+
+def test_two_pictures_never_share_a_name(photos: Path, tmp_path: Path):
+    Image.new("RGB", (4, 3)).save(tmp_path / "a.jpg")
+    assert _names(photos / "a.jpg", tmp_path / "a.jpg") == ["a.jpg", f"{tmp_path.name}/a.jpg"]
+
+
+def test_results_inside_the_input_are_left_out(photos: Path):
+    assert _names(photos, leave_out=photos / "sub dir") == ["a.jpg", "b.PNG"]
+
+
+@pytest.mark.parametrize("name", ["missing.jpg", "missing/*.jpg", "empty"])
+def test_an_input_without_images_is_named(photos: Path, name: str):
+    (photos / "empty").mkdir()
+    with pytest.raises(DatasetError, match=name[:5]):
+        find_images([str(photos / name)], Path("none"))
+
+
+def test_pictures_are_read_when_asked_for_and_numbered_from_one(photos: Path):
+    source = ImageFiles(find_images([str(photos)], Path("none")))
+    assert len(source) == 4
+    sample = source[2]
+    assert (sample.record.image_id, sample.record.file_name) == (3, "sub dir/ä.jpeg")
+    assert (sample.record.width, sample.record.height) == (4, 3)
+    assert torch.equal(sample.image, torch.zeros(3, 3, 4, dtype=torch.uint8))
+    (photos / "a.jpg").unlink()
+    with pytest.raises(DatasetError, match=r"a\.jpg"):
+        source[0]

@@ -1,0 +1,248 @@
+"""The command line, mostly in this process; once as a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import panoptic_blend as pb
+from panoptic_blend.cli import main
+from panoptic_blend.config_files import read_config, write_config
+from tests.training.tiny_run import tiny_config
+
+
+@pytest.fixture(scope="module")
+def settings(shapes_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A YAML file for a run of two steps."""
+    folder = tmp_path_factory.mktemp("cli")
+    config = tiny_config(shapes_root, folder / "run", max_steps=2)
+    config.model.merge.min_score = 0.0  # so that even two steps of training predict instances
+    config.model.fcos.score_threshold = 0.0
+    config.model.merge.min_stuff_area = 0
+    write_config(config, folder / "tiny.yaml")
+    return folder / "tiny.yaml"
+
+
+@pytest.fixture(scope="module")
+def run(settings: Path) -> Path:
+    """The run those settings give, trained by the command."""
+    assert main(["train", "--config", str(settings), "--on-bad-sample", "skip"]) == 0
+    return settings.parent / "run"
+
+
+@pytest.fixture(scope="module")
+def evaluated(run: Path, shapes_root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Output folder of `evaluate` on the validation images."""
+    output = tmp_path_factory.mktemp("evaluated")
+    truth = shapes_root / "annotations" / "panoptic_val.json"
+    arguments = ["--checkpoint", str(run), "--images", str(shapes_root / "val"), "--annotations", str(truth)]
+    assert main(["evaluate", *arguments, "--output", str(output), "--overlays", "2"]) == 0
+    return output
+
+
+def test_train_writes_the_settings_it_used(run: Path):
+    config = read_config([run / "config.yaml"])
+    assert config.trainer.max_steps == 2
+    assert config.data.on_bad_sample == "skip"
+
+
+def test_resume_without_a_config_takes_the_runs_own(run: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--resume", str(run)]) == 0
+    assert "Nothing to train" in capsys.readouterr().out
+
+
+def test_a_new_run_never_replaces_an_old_one(run: Path, settings: Path, capsys: pytest.CaptureFixture[str]):
+    assert main(["train", "--config", str(settings)]) == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_evaluate_writes_predictions_metrics_and_overlays(evaluated: Path):
+    metrics = json.loads((evaluated / "metrics.json").read_text())
+    assert {"PQ", "SQ", "RQ", "PQ_th", "PQ_st", "per_class", "mask_ap", "semantic"} <= metrics.keys()
+    rows = json.loads((evaluated / "predictions.json").read_text())["annotations"]
+    assert all((evaluated / "predictions" / row["file_name"]).is_file() for row in rows)
+    assert len(rows) == 3
+    assert all(row["segments_info"] for row in rows)
+    assert len(list((evaluated / "overlays").iterdir())) == 2
+
+
+@pytest.mark.parametrize("engine", ["builtin", "panopticapi"])
+def test_score_finds_what_evaluate_found(
+    evaluated: Path, shapes_root: Path, engine: str, capsys: pytest.CaptureFixture[str]
+):
+    if engine == "panopticapi":
+        pytest.importorskip("panopticapi")
+    truth = str(shapes_root / "annotations" / "panoptic_val.json")
+    predictions, output = str(evaluated / "predictions.json"), evaluated / f"{engine}.json"
+    arguments = ["--ground-truth", truth, "--predictions", predictions, "--output", str(output), "--engine", engine]
+    assert main(["score", *arguments]) == 0
+    expected, found = (json.loads(path.read_text()) for path in (evaluated / "metrics.json", output))
+    assert found["per_class"].keys() == expected["per_class"].keys()
+    assert found["PQ"] == pytest.approx(expected["PQ"], abs=1e-10)
+    for name, row in found["per_class"].items():
+        assert row == pytest.approx(expected["per_class"][name], abs=1e-10)
+    assert "Panoptic quality" in capsys.readouterr().out
+
+
+def test_evaluate_refuses_annotations_of_other_categories(
+    run: Path, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    data = json.loads((shapes_root / "annotations" / "panoptic_val.json").read_text())
+    data["categories"][0]["name"] = "wheel"
+    (tmp_path / "other.json").write_text(json.dumps(data))
+    segments = ["--segments", str(shapes_root / "panoptic_val"), "--output", str(tmp_path / "out")]
+    where = ["--images", str(shapes_root / "val"), "--annotations", str(tmp_path / "other.json")]
+    assert main(["evaluate", "--checkpoint", str(run), *where, *segments]) == 1
+    assert "category 1 is 'disc' (thing) in the model, 'wheel' (thing) in the file" in capsys.readouterr().err
+
+
+def test_predict_keeps_folders_and_names_and_says_what_it_left_out(
+    run: Path, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    first, second = sorted((shapes_root / "val").iterdir())[:2]
+    (tmp_path / "in" / "Straße 1").mkdir(parents=True)
+    shutil.copy(first, tmp_path / "in" / "Straße 1" / "a b.jpg")
+    Image.open(second).convert("L").save(tmp_path / "in" / "gray.png")
+    (tmp_path / "in" / "broken.jpg").write_bytes(first.read_bytes()[:2000])
+    (tmp_path / "in" / "notes.txt").write_text("no image")
+    output = tmp_path / "in" / "out"  # results inside the input are not taken for input
+    arguments = ["predict", "--checkpoint", str(run), "--input", str(tmp_path / "in"), "--output", str(output)]
+    for _ in range(2):
+        assert main([*arguments, "--overlays"]) == 1
+        said = capsys.readouterr()
+        assert "Predicted 2 of 3 images" in said.out
+        assert "1 of 3 images were left out" in said.err
+        assert "broken.jpg" in said.err
+    data = json.loads((output / "predictions.json").read_text())
+    assert {image["file_name"] for image in data["images"]} == {"gray.png", "Straße 1/a b.jpg"}
+    for row, image in zip(data["annotations"], data["images"], strict=True):
+        png = Image.open(output / "predictions" / row["file_name"])
+        assert png.size == (image["width"], image["height"])
+        ids = np.asarray(png).astype(int) @ [1, 256, 65536]
+        assert set(np.unique(ids)) - {0} == {segment["id"] for segment in row["segments_info"]}
+    assert (output / "overlays" / "Straße 1" / "a b.jpg").is_file()
+    assert (output / "overlays" / "gray.jpg").is_file()
+
+
+def test_predict_zips_a_coco_submission(run: Path, shapes_root: Path, tmp_path: Path):
+    data = json.loads((shapes_root / "annotations" / "panoptic_val.json").read_text())
+    images = [{**image, "id": image["id"] + 40} for image in data["images"]]
+    things = [{key: c[key] for key in ("id", "name", "supercategory")} for c in data["categories"] if c["isthing"]]
+    listed = tmp_path / "image_info_test-dev2017.json"
+    listed.write_text(json.dumps({"images": images, "categories": things}))
+    where = ["--input", str(shapes_root / "val"), "--annotations", str(listed), "--output", str(tmp_path / "out")]
+    assert main(["predict", "--checkpoint", str(run), *where, "--coco-submission", "Tiny"]) == 0
+    with zipfile.ZipFile(tmp_path / "out" / "panoptic_test-dev2017_Tiny_results.zip") as archive:
+        rows = json.loads(archive.read("panoptic_test-dev2017_Tiny_results.json"))["annotations"]
+        assert {row["image_id"] for row in rows} == {41, 42, 43}
+        assert {f"panoptic_test-dev2017_Tiny_results/{row['file_name']}" for row in rows} < set(archive.namelist())
+
+
+def test_demo_goes_from_nothing_to_a_picture_and_never_into_a_used_folder(
+    settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "demo").mkdir()
+    (tmp_path / "demo" / "mine.txt").write_text("keep")
+    small = ["--train-images", "4", "--val-images", "2", "--trainer.max_steps", "1"]
+    assert main(["demo", "--config", str(settings), "--output", str(tmp_path / "demo"), *small]) == 0
+    made = tmp_path / "demo-2"
+    for name in ("demo.png", "val/metrics.json", "val/predictions.json", "run/best.safetensors"):
+        assert (made / name).is_file()
+    assert str(made / "demo.png") in capsys.readouterr().out
+    assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
+
+
+def test_the_library_does_in_five_lines_what_the_command_does(run: Path, shapes_root: Path, tmp_path: Path):
+    picture = min((shapes_root / "val").iterdir())
+    model = pb.load(run)
+    prediction = pb.Predictor(model)(picture)
+    prediction.save(tmp_path / "out.png")
+    assert (tmp_path / "out.png").is_file()
+    truth = shapes_root / "annotations" / "panoptic_val.json"
+    assert pb.panoptic_quality(truth, truth).all.pq == 1.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "answer"),
+    [
+        (["scor"], "Did you mean score?"),
+        (["--versoin"], "Did you mean --version?"),
+        (["score", "--ground-trut", "x"], "Did you mean --ground-truth?"),
+        (["score", "--engine", "x"], "--engine"),
+        (["score"], "--ground-truth, --predictions"),
+        (["train", "--trainer.max_stepz", "3"], "Did you mean --trainer.max_steps?"),
+        (["train", "--max_steps", "3"], "Did you mean --trainer.max_steps?"),
+        (["train", "--resum", "x"], "Did you mean --resume?"),
+        (["train"], "--config FILE"),
+        (["train", "--config", "none.yaml"], "none.yaml: no such file"),
+        (["predict", "--checkpoint", "x", "--input", "y", "--output", "z", "--coco-submission", "n"], "--annotations"),
+    ],
+)
+def test_a_wrong_word_gets_one_line_with_the_right_one(
+    arguments: list[str], answer: str, capsys: pytest.CaptureFixture[str]
+):
+    assert main(arguments) == 2
+    said = capsys.readouterr()
+    assert answer in said.err
+    assert said.err.count("\n") == 1
+    assert not said.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["score", "--ground-truth", "none.json", "--predictions", "none.json"],
+        ["predict", "--checkpoint", "none", "--input", "none.jpg", "--output", "out"],
+        ["evaluate", "--checkpoint", "x", "--images", "none", "--annotations", "x.json", "--output", "out"],
+    ],
+)
+def test_a_missing_file_is_named(arguments: list[str], capsys: pytest.CaptureFixture[str]):
+    assert main(arguments) == 1
+    assert "none" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "score", "demo"])
+def test_help_everywhere(command: str, capsys: pytest.CaptureFixture[str]):
+    assert main([*([command] if command else []), "--help"]) == 0
+    said = capsys.readouterr().out
+    assert said.startswith(f"usage: panoptic-blend {command}".strip())
+    if command in ("train", "demo"):
+        assert "subtracted from each channel" in said  # a setting's own documentation
+
+
+def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]):
+    def interrupt(arguments: list[str]) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", interrupt)
+    assert main(["score"]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_help_and_score_start_without_torch():
+    program = """
+import sys
+from panoptic_blend.cli import main
+for arguments in (["--help"], ["--version"], ["score", "--ground-truth", "x", "--predictions", "y"]):
+    main(arguments)
+sys.exit("torch" in sys.modules or "lightning" in sys.modules or "jsonargparse" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+def test_a_reader_that_leaves_is_no_traceback():
+    command = [sys.executable, "-m", "panoptic_blend", "train", "--help"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.read(10)
+        process.stdout.close()
+        assert process.stderr.read() == b""

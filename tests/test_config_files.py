@@ -1,0 +1,132 @@
+from __future__ import annotations
+
+import dataclasses
+import re
+from pathlib import Path
+
+import pytest
+
+from panoptic_blend.config import Config, DataConfig, FCOSConfig, ModelConfig, TrainerConfig
+from panoptic_blend.config_files import (
+    find_config,
+    parse_settings,
+    plain_settings,
+    read_config,
+    setting_names,
+    settings_help,
+    write_config,
+)
+from panoptic_blend.errors import ConfigError
+
+UNUSUAL = Config(
+    model=ModelConfig(fcos=FCOSConfig(sizes_of_interest=(1.5, 2, 3, 4), level_scales=True)),
+    data=DataConfig(root="a folder", jitter=(0.5, 2.0), crop=(64, 96), shortest_edge=(10, 20)),
+    trainer=TrainerConfig(output="läufe/1", compile=True),
+)
+
+
+def test_every_shipped_configuration_can_be_read():
+    shipped = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+    assert shipped
+    for path in shipped:
+        assert isinstance(read_config([path]), Config), path
+
+
+def test_a_written_configuration_reads_back_equal(tmp_path: Path):
+    write_config(UNUSUAL, tmp_path / "config.yaml")
+    assert read_config([tmp_path / "config.yaml"]) == UNUSUAL
+
+
+def test_plain_settings_parse_back_equal():
+    assert parse_settings(Config, plain_settings(UNUSUAL), "all") == UNUSUAL
+    assert parse_settings(ModelConfig, plain_settings(UNUSUAL.model), "model") == UNUSUAL.model
+    assert parse_settings(ModelConfig, {}, "model") == ModelConfig()
+
+
+def test_later_files_win_and_overrides_win_over_files(tmp_path: Path):
+    (tmp_path / "one.yaml").write_text("trainer: {max_steps: 1, seed: 1, val_every: 1}")
+    (tmp_path / "two.yaml").write_text("trainer: {max_steps: 2, seed: 2}\ndata: {}")
+    config = read_config([tmp_path / "one.yaml", tmp_path / "two.yaml"],
+                         ["--trainer.max_steps", "3", "--data.root=x y"])  # fmt: skip
+    assert (config.trainer.max_steps, config.trainer.seed, config.trainer.val_every) == (3, 2, 1)
+    assert config.data.root == "x y"
+    assert config.optimizer == Config().optimizer
+
+
+@pytest.mark.parametrize(
+    ("text", "answer"),
+    [
+        ("trainer: {max_stepz: 3}", "trainer.max_stepz is not a setting. Did you mean trainer.max_steps?"),
+        ("trianer: {max_steps: 3}", "Did you mean trainer.max_steps?"),
+        ("max_steps: 3", "Did you mean trainer.max_steps?"),
+        ("trainer: {max_steps: many}", "trainer.max_steps is 'many'; it must be int."),
+        ("trainer: {precision: fp8}", "trainer.precision is 'fp8'; it must be one of 'fp32', 'bf16', 'fp16'."),
+        ("data: {crop: 3}", "data.crop is '3'; it must be tuple[int, int], null."),
+        ("trainer: 5", "trainer is a group of settings"),
+        ("trainer: [1", "is not valid YAML"),
+        ("just text", "holds no settings"),
+        ("", "holds no settings"),
+    ],
+)
+def test_a_bad_file_is_named_with_the_setting_and_the_remedy(tmp_path: Path, text: str, answer: str):
+    path = tmp_path / "bad.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        read_config([path])
+    assert str(caught.value).startswith(f"{path}: ")
+    assert answer in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "answer"),
+    [
+        (["--trainer.max_steps", "-1"], "trainer.max_steps is -1; it must be positive."),
+        (["--model.backbone.name", "resnet99"], "model.backbone.name is 'resnet99'"),
+        (["--optimizer.lr", "fast"], "optimizer.lr is 'fast'; it must be float."),
+        (["--optimizer.rl", "1"], "Did you mean --optimizer.lr?"),
+        (["--trainer.max_steps"], "expected one argument"),
+        (["stray"], "stray"),
+    ],
+)
+def test_a_bad_override_is_named(overrides: list[str], answer: str):
+    with pytest.raises(ConfigError, match=r".*") as caught:
+        read_config([], overrides)
+    assert answer in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [[1], None, {"fcoz": {}, "fpn": {"channel": 1}}, {"fpn": None}])
+def test_bad_plain_settings_are_refused(values: object):
+    with pytest.raises(ConfigError, match=r"^model"):
+        parse_settings(ModelConfig, values, "model")
+
+
+def test_setting_names_are_the_leaves_of_the_dataclasses():
+    def leaves(instance: object, prefix: str) -> list[str]:
+        names = []
+        for field in dataclasses.fields(instance):  # type: ignore[arg-type]
+            value = getattr(instance, field.name)
+            name = f"{prefix}{field.name}"
+            names += leaves(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
+        return names
+
+    assert setting_names() == leaves(Config(), "")
+
+
+def test_help_explains_every_setting():
+    text = " ".join(settings_help().split())
+    for name in setting_names():
+        # jsonargparse writes the type in brackets behind the documentation; alone it would mean that there is none.
+        explanation = re.search(rf"--{re.escape(name)} (\[.*?\]|\{{.*?\}}|\S+) (.*?)\(type: ", text)
+        assert explanation is not None, name
+        assert explanation[2], name
+
+
+def test_shipped_configurations_are_found_by_name_from_anywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config("camvid/r18.yaml").is_file()
+    assert find_config("configs/camvid/r18.yaml") == find_config("camvid/r18.yaml")
+    (tmp_path / "camvid").mkdir()
+    (tmp_path / "camvid" / "r18.yaml").write_text("trainer: {seed: 1}")
+    assert find_config("camvid/r18.yaml").read_text() == "trainer: {seed: 1}"
+    with pytest.raises(ConfigError, match=r"camvid/r18\.yaml"):
+        find_config("camvid/r81.yaml")
