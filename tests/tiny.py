@@ -9,6 +9,7 @@ from panoptic_blend.config import (
     FCOSConfig,
     FPNConfig,
     InputConfig,
+    MasksConfig,
     ModelConfig,
     SemanticConfig,
 )
@@ -22,6 +23,6 @@ def tiny_model_config() -> ModelConfig:
         fpn=FPNConfig(channels=16, coarsest_level=5),
         fcos=FCOSConfig(num_convs=1, sizes_of_interest=(32, 64), max_detections=20),
         bases=BasesConfig(kind="shared", channels=16),
-        blender=BlenderConfig(resolution=14, attention_size=7),
+        masks=MasksConfig(resolution=14, blender=BlenderConfig(attention_size=7)),
         semantic=SemanticConfig(channels=16),
     )

@@ -19,6 +19,7 @@ from panoptic_blend.config import (
     FCOSConfig,
     FPNConfig,
     InputConfig,
+    MasksConfig,
     MergeConfig,
     ModelConfig,
     SemanticConfig,
@@ -352,11 +353,12 @@ def model_config(settings: Settings) -> ModelConfig:
                 norm=_norm(settings, f"{bases}NORM"),
                 auxiliary_loss_weight=settings[f"{bases}LOSS_WEIGHT"] if settings[f"{bases}LOSS_ON"] else 0.0,
             ),
-            blender=BlenderConfig(
+            masks=MasksConfig(
                 resolution=settings[f"{blender}BOTTOM_RESOLUTION"],
-                attention_size=settings[f"{blender}ATTN_SIZE"],
-                interpolation=settings[f"{blender}TOP_INTERP"],
                 loss_weight=settings[f"{blender}INSTANCE_LOSS_WEIGHT"],
+                blender=BlenderConfig(
+                    attention_size=settings[f"{blender}ATTN_SIZE"], interpolation=settings[f"{blender}TOP_INTERP"]
+                ),
             ),
             semantic=SemanticConfig(
                 enabled=stuff,

@@ -275,16 +275,16 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
         bases_reach_stuff=shared,
         auxiliary=auxiliary,
     )
-    blender = config.blender
+    masks = config.masks
     return PanopticBlend(
         network,
         Blender(
             fpn.channels,
             bases.num_bases,
-            blender.resolution,
-            blender.attention_size,
-            blender.interpolation,
-            blender.pooling,
+            masks.resolution,
+            masks.blender.attention_size,
+            masks.blender.interpolation,
+            masks.pooling,
         ),
         categories,
         config,
@@ -305,7 +305,7 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
         ),
         classification_loss=partial(classification_loss, alpha=fcos.focal_alpha, gamma=fcos.focal_gamma),
         loss_weights={
-            "loss_mask": blender.loss_weight,
+            "loss_mask": masks.loss_weight,
             "loss_sem_seg": semantic.loss_weight,
             "loss_basis_sem": bases.auxiliary_loss_weight,
         },

@@ -142,7 +142,7 @@ def test_configuration_inferred_from_shapes_is_the_recorded_one(
     recording: dict[str, Any], model: PanopticBlend
 ) -> None:
     inferred = from_adelaidet(recording["state_dict"]).config
-    for part in ("backbone", "fpn", "bases", "blender"):
+    for part in ("backbone", "fpn", "bases", "masks"):
         assert getattr(inferred, part) == getattr(model.config, part)
     for setting in ("num_convs", "num_shared_convs", "norm", "level_scales", "sizes_of_interest"):
         assert getattr(inferred.fcos, setting) == getattr(model.config.fcos, setting)
