@@ -20,11 +20,15 @@ from panoptic_blend.spelling import check_options, did_you_mean
 
 Settings = TypeVar("Settings")
 
+_SHARE = Path("share", "panoptic_blend", "configs")
+_ROOT = Path(__file__).resolve().parents[1]
 _SHIPPED = (
-    Path(__file__).resolve().parents[1] / "configs",
-    Path(sysconfig.get_path("data")) / "share" / "panoptic_blend" / "configs",
+    _ROOT / "configs",
+    Path(sysconfig.get_path("data")) / _SHARE,
+    Path(sysconfig.get_path("data", sysconfig.get_preferred_scheme("user"))) / _SHARE,
+    _ROOT / _SHARE,
 )
-"""Where configurations lie in a checkout, and where a wheel puts them."""
+"""Where configurations lie in a checkout, and where pip puts them: by default, with --user, and with --target."""
 
 
 def read_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> Config:
