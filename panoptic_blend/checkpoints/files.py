@@ -1,0 +1,79 @@
+"""Tensors by name out of any weights file, none of which gets to run code."""
+
+from __future__ import annotations
+
+import pickle
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from panoptic_blend.checkpoints.pickles import read_pickle
+from panoptic_blend.errors import CheckpointError
+
+
+@dataclass
+class WeightsFile:
+    """What a weights file holds.
+
+    Attributes:
+        tensors: by the names its author gave them.
+        author: what detectron2's files say about where the weights come from, else empty.
+    """
+
+    tensors: dict[str, Tensor]
+    author: str = ""
+
+
+def read_weights(path: Path | str) -> WeightsFile:
+    """Read a .safetensors file, detectron2's .pkl, or what torch.save wrote; training states give their model.
+
+    Raises:
+        CheckpointError: the file is missing, unreadable, without tensors, or asks to run code.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file. Name a .safetensors, .pth or .pkl file of weights.")
+    if path.suffix == ".safetensors":
+        try:
+            return WeightsFile(load_file(path))
+        except (SafetensorError, OSError) as error:
+            raise CheckpointError(f"{path}: not a complete safetensors file ({error}). Copy it again.") from error
+    content = read_pickle(path) if path.suffix == ".pkl" else _read_torch(path)
+    author = content.get("__author__", "")
+    for section in ("model", "state_dict", "model_state", "blobs"):
+        if isinstance(content.get(section), dict):
+            content = content[section]
+            break
+    tensors = {
+        name.removeprefix("module."): torch.from_numpy(value) if isinstance(value, np.ndarray) else value
+        for name, value in content.items()
+        if isinstance(name, str) and isinstance(value, (np.ndarray, Tensor)) and not name.endswith("_momentum")
+    }
+    if not tensors:
+        raise CheckpointError(f"{path}: no tensors in it. Expected weights by name, alone or under 'model'.")
+    return WeightsFile(tensors, str(author))
+
+
+def _read_torch(path: Path) -> dict[str, Any]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        if asked is None:
+            raise CheckpointError(f"{path}: not a file that torch.save wrote; it may be truncated.") from error
+        raise CheckpointError(
+            f"{path}: refused, because loading it would call {asked[1]}. Weights need tensors, text, numbers and "
+            "containers only; get the file from a source you trust, or have it saved as safetensors."
+        ) from error
+    except (RuntimeError, OSError, ValueError, EOFError, KeyError) as error:
+        raise CheckpointError(f"{path}: not a readable weights file ({error}). It may be truncated.") from error
+    if not isinstance(content, dict):
+        raise CheckpointError(f"{path}: holds a {type(content).__name__}; expected tensors by name.")
+    return content
