@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.counting import count_ids
+from panoptic_blend.coco.counting import distinct_ids
 from panoptic_blend.coco.json_rows import (
     ImageId,
     ImageRows,
@@ -220,18 +220,18 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
             f"{where} is {record.width} x {record.height}, but {path} is {id_map.shape[1]} x {id_map.shape[0]}. "
             "Save the id map at the size the JSON gives."
         )
-    pixels = {int(i): int(n) for i, n in zip(*count_ids(id_map), strict=True) if i != 0}
+    painted = set(distinct_ids(id_map).tolist()) - {0}
     for segment in record.segments:
-        if segment.id not in pixels or segment.area == 0:
-            lack = f"has no pixels in {path}" if segment.id not in pixels else "has area 0"
+        if segment.id not in painted or segment.area == 0:
+            lack = f"has no pixels in {path}" if segment.id not in painted else "has area 0"
             raise DatasetError(
                 f"{where}: segment {segment.id} (category {categories.by_id(segment.category_id).name!r}) {lack}. "
                 "Remove it from segments_info or repaint the PNG."
             )
-    extra = sorted(set(pixels) - {segment.id for segment in record.segments})
+    extra = sorted(painted - {segment.id for segment in record.segments})
     if extra:
         raise DatasetError(
-            f"{where}: {path} has {pixels[extra[0]]} pixels of id {extra[0]}, which segments_info does not list. "
+            f"{where}: {path} has {(id_map == extra[0]).sum()} pixels of id {extra[0]}, which segments_info does not list. "
             "List it, or paint those pixels 0 (void)."
         )
     return id_map
