@@ -260,18 +260,23 @@ def _score(arguments: list[str]) -> None:
     parser.add_argument("--workers", metavar="N", type=int, help="processes (default: one per core)")
     options = _parse(parser, arguments)
     from rich.console import Console
+    from rich.progress import Progress
 
     from panoptic_blend.evaluation.pq import panoptic_quality
     from panoptic_blend.evaluation.report import print_tables, write_metrics
 
-    result = panoptic_quality(
-        options.ground_truth,
-        options.predictions,
-        segments=options.segments,
-        predicted_segments=options.predicted_segments,
-        workers=options.workers,
-        engine=options.engine,
-    )
+    terminal = Console(stderr=True)
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        task = bar.add_task("scoring", total=None)
+        result = panoptic_quality(
+            options.ground_truth,
+            options.predictions,
+            segments=options.segments,
+            predicted_segments=options.predicted_segments,
+            workers=options.workers,
+            engine=options.engine,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
     if options.output:
         write_metrics(options.output, result)
     print_tables(Console(), result)
