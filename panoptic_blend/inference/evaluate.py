@@ -84,10 +84,8 @@ def evaluate(
 def compare(sample: EvaluationSample, prediction: Prediction) -> Image.Image:
     """Image, prediction and truth side by side."""
     assert sample.id_map is not None
-    truth = draw_overlay(
-        prediction.image, sample.id_map, true_segments(sample.record, prediction.categories), prediction.categories,
-        scores=False,
-    )  # fmt: skip
+    segments = true_segments(sample.record, prediction.categories)
+    truth = draw_overlay(prediction.image, sample.id_map, segments, prediction.categories, scores=False)
     plain = Image.fromarray(prediction.image)
     return side_by_side([("image", plain), ("prediction", prediction.overlay()), ("truth", truth)])
 

@@ -13,6 +13,7 @@ from rich.progress import track
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.atomic import atomic_path
+from panoptic_blend.coco.file_names import comparison_key
 from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.errors import DatasetError
@@ -95,9 +96,9 @@ class OverlayFolder:
     def write(self, file_name: str, picture: Image.Image) -> Path:
         """Write one picture; when `a.jpg` is taken by another image, `a.png` becomes `a.png.jpg`."""
         name = str(PurePosixPath(file_name).with_suffix(".jpg"))
-        if name in self._taken:
+        if comparison_key(name) in self._taken:
             name = f"{file_name}.jpg"
-        self._taken.add(name)
+        self._taken.add(comparison_key(name))
         with atomic_path(self.folder / name) as unfinished:
             picture.save(unfinished, format="JPEG", quality=92)
         return self.folder / name
@@ -110,8 +111,10 @@ def check_same_categories(model: Categories, annotations: Categories, source: Pa
     if expected == found:
         return
     differing = sorted(i for i in expected.keys() | found.keys() if expected.get(i) != found.get(i))
-    shown = "; ".join(f"{i} is {_describe(expected.get(i))} in the model, {_describe(found.get(i))} in the file"
-                      for i in differing[:3])  # fmt: skip
+    shown = "; ".join(
+        f"{i} is {_describe(expected.get(i))} in the model, {_describe(found.get(i))} in the file"
+        for i in differing[:3]
+    )
     more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
     raise DatasetError(
         f"{source}: its categories are not the model's: category {shown}{more}. Use annotations of the data set the "
