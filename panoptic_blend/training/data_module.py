@@ -25,8 +25,16 @@ from panoptic_blend.data.validation import check_samples
 from panoptic_blend.errors import DatasetError
 
 
-def load_data(settings: DataConfig, seed: int, console: Console) -> tuple[TrainingDataset, EvaluationDataset]:
-    """Training and validation sets, every sample checked.
+def load_data(
+    settings: DataConfig, seed: int, console: Console, check: bool = True
+) -> tuple[TrainingDataset, EvaluationDataset]:
+    """Training and validation sets.
+
+    Args:
+        settings: places and augmentation.
+        seed: of the augmentation.
+        console: where the check is shown.
+        check: look at every sample first, and stop at a bad one or leave bad ones out as the settings say.
 
     Raises:
         DatasetError: annotations or samples that do not hold together, or sets that name other categories.
@@ -50,7 +58,7 @@ def load_data(settings: DataConfig, seed: int, console: Console) -> tuple[Traini
         settings.shortest_edge, settings.longest_edge, settings.jitter, settings.crop, settings.flip, settings.color
     )
     good = [
-        _good_samples(found, *places, settings, console)
+        _good_samples(found, *places, settings, console) if check else None
         for found, places in zip((training, validation), folders, strict=True)
     ]
     return (

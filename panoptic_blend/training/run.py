@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +12,7 @@ import lightning.pytorch as pl
 import torch
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
+from torch import nn
 
 from panoptic_blend.config import Config, TrainerConfig
 from panoptic_blend.config_files import read_config, write_config
@@ -36,7 +38,8 @@ def train(config: Config, resume: Path | None = None, console: Console | None = 
         console: where progress is shown; standard output when None.
 
     Returns:
-        The run's folder: config.yaml, best.safetensors (highest PQ), last.safetensors, last.ckpt, tensorboard/, csv/.
+        The run's folder: config.yaml, best.safetensors (highest PQ), last.safetensors, last.ckpt, tensorboard/ and
+        csv/version_N/ (a new N whenever the run goes on).
 
     Raises:
         ConfigError: settings that contradict each other, this machine, or the run to be resumed.
@@ -60,7 +63,9 @@ def train(config: Config, resume: Path | None = None, console: Console | None = 
             console.print(f"Nothing to train: {run} is at step {point.step} of {config.trainer.max_steps}.")
             return run
     torch.manual_seed(config.trainer.seed)
-    training, validation = load_data(config.data, config.trainer.seed, console)
+    # A sample that went bad since the run began is still told when it is read.
+    check = point is None or config.data.on_bad_sample == "skip"
+    training, validation = load_data(config.data, config.trainer.seed, console, check)
     settings = config.trainer
     processes = settings.devices * settings.num_nodes
     module = _build_module(config, training)
@@ -88,6 +93,8 @@ def train(config: Config, resume: Path | None = None, console: Console | None = 
     if _process_rank() == 0:
         write_config(config, run / CONFIG)
     trainer = _build_trainer(config, accelerator, run, [log, milestones])
+    if processes > 1 and accelerator == "cpu" and any(isinstance(m, nn.BatchNorm2d) for m in module.modules()):
+        console.print("On CPUs every process normalises by its own batch: batch norm is synchronised on GPUs only.")
     try:
         trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
     except TrainingStopped:
@@ -142,7 +149,6 @@ def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callback
         devices=settings.devices,
         num_nodes=settings.num_nodes,
         strategy="ddp" if several else "auto",
-        # Lightning's synchronised batch norm exists on GPUs only; on CPUs each process keeps its own statistics.
         sync_batchnorm=several and accelerator == "gpu",
         precision={"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[settings.precision],  # type: ignore[arg-type]
         max_steps=settings.max_steps,
@@ -175,5 +181,6 @@ def _process_rank() -> int:
 
 
 def _quiet_lightning() -> None:
-    """Keep advice about features that are not used here out of the run's output."""
+    """Keep what concerns Lightning's developers, or features not used here, out of the run's output."""
     logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")

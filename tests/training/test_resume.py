@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.config import Config
 from panoptic_blend.errors import CheckpointError, ConfigError, TrainingStopped
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.run import train
 from panoptic_blend.training.validation import validate
@@ -124,6 +125,23 @@ def test_a_stop_during_validation_repeats_it_on_resuming(
     assert not (tmp_path / "run" / "best.safetensors").exists()
     train(config, resume=tmp_path / "run" / "last.ckpt", console=QUIET)
     assert_same_run(tmp_path / "run", uninterrupted)
+
+
+def test_what_the_model_draws_is_drawn_again(
+    shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = PanopticBlend.forward
+
+    def noisy(self, images, targets):  # type: ignore[no-untyped-def]
+        return {name: loss * (0.5 + torch.rand(())) for name, loss in forward(self, images, targets).items()}
+
+    monkeypatch.setattr(PanopticBlend, "forward", noisy)
+    whole = train(tiny_config(shapes_root, tmp_path / "whole"), console=QUIET)
+    with monkeypatch.context() as patched:
+        signal_in_pass(patched, signal.SIGTERM, 5)
+        stop(tiny_config(shapes_root, tmp_path / "run"), signal.SIGTERM)
+    train(tiny_config(shapes_root, tmp_path / "run"), resume=tmp_path / "run", console=QUIET)
+    assert_same_run(tmp_path / "run", whole)
 
 
 def test_more_signals_while_saving_do_no_harm(

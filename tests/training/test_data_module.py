@@ -1,0 +1,80 @@
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from panoptic_blend.config import DataConfig
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.training.data_module import load_data
+
+
+@pytest.fixture
+def spoilt(shapes_root: Path, tmp_path: Path) -> Path:
+    """The small data set with one training image that is no image."""
+    root = shutil.copytree(shapes_root, tmp_path / "data")
+    (root / "train" / "train_000002.jpg").write_bytes(b"not an image")
+    return root
+
+
+def settings(root: Path, **changes: object) -> DataConfig:
+    return DataConfig(root=str(root), workers=0, **changes)  # type: ignore[arg-type]
+
+
+def test_a_bad_sample_stops_before_training(spoilt: Path) -> None:
+    with pytest.raises(DatasetError, match=r"train_000002\.jpg"):
+        load_data(settings(spoilt), 0, Console(quiet=True))
+
+
+def test_bad_samples_are_left_out_and_reported(spoilt: Path) -> None:
+    with open(os.devnull, "w") as nowhere:
+        console = Console(record=True, width=300, file=nowhere)
+        training, validation = load_data(settings(spoilt, on_bad_sample="skip"), 0, console)
+    assert list(training.indices) == [0, 1, 3, 4, 5]
+    assert len(validation) == 3
+    text = console.export_text()
+    assert "1 of 6 samples left out" in text
+    assert "train_000002.jpg" in text
+
+
+def test_without_a_check_nothing_is_opened(spoilt: Path) -> None:
+    training, _ = load_data(settings(spoilt), 0, Console(quiet=True), check=False)
+    assert len(training) == 6
+    with pytest.raises(DatasetError, match=r"train_000002\.jpg"):
+        training[2, 0]
+
+
+def test_no_usable_sample_is_an_error(spoilt: Path) -> None:
+    for image in (spoilt / "val").iterdir():
+        image.write_bytes(b"")
+    with pytest.raises(DatasetError, match=r"panoptic_val\.json: not one usable sample"):
+        load_data(settings(spoilt, on_bad_sample="skip"), 0, Console(quiet=True))
+
+
+def test_both_sets_must_list_the_same_categories(spoilt: Path) -> None:
+    path = spoilt / "annotations" / "panoptic_val.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = "something else"
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="categories are not those of"):
+        load_data(settings(spoilt), 0, Console(quiet=True))
+
+
+def test_training_needs_segments(spoilt: Path) -> None:
+    path = spoilt / "annotations" / "panoptic_train.json"
+    content = json.loads(path.read_text())
+    del content["annotations"]
+    path.write_text(json.dumps(content))
+    with pytest.raises(DatasetError, match="lists images only"):
+        load_data(settings(spoilt), 0, Console(quiet=True))
+
+
+def test_segments_folder_can_be_named(shapes_root: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(shapes_root, tmp_path / "data")
+    (root / "panoptic_train").rename(root / "elsewhere")
+    training, _ = load_data(settings(root, train_segments="elsewhere"), 0, Console(quiet=True))
+    assert len(training) == 6
