@@ -81,7 +81,7 @@ def convert(
             f"{len(categories.things)} and {len(categories.stuff)}. Give those it was trained on."
         )
     model = build_model(ours, categories, pretrained=False)
-    matched = fit(model.state_dict(), _stack_scales(state_dict), parameter_rules(ours.fpn.finest_level))
+    matched = fit(model.state_dict(), stack_scales(state_dict), parameter_rules(ours.fpn.finest_level))
     if complaints := matched.complaints():
         raise CheckpointError(f"the checkpoint does not fit its configuration: {complaints}.")
     model.load_state_dict({**model.state_dict(), **matched.fitting})
@@ -136,7 +136,7 @@ def parameter_rules(finest_level: int) -> Rules:
     return rules
 
 
-def _stack_scales(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def stack_scales(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """AdelaiDet keeps a module per level for what is one vector here."""
     stacked = dict(state_dict)
     names = [name for name in (f"{_SCALES}.{level}.scale" for level in range(len(state_dict))) if name in stacked]

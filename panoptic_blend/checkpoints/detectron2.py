@@ -46,3 +46,22 @@ def semantic_rules(prefix: str) -> Rules:
         block, theirs = rf"network\.trunk\.scale_heads\.{level - 2}\.(\d+)\.", rf"{prefix}p{level}.\1."
         rules += [(rf"{block}0\.weight", rf"{theirs}weight"), (rf"{block}1\.(weight|bias)", rf"{theirs}norm.\2")]
     return rules
+
+
+def caffe2_resnet_rules() -> Rules:
+    """From the backbone of a model of ours to Caffe2's blobs, as in detectron2's `ImageNetPretrained/MSRA/R-50.pkl`."""
+    norms = (("weight", "s"), ("bias", "b"), ("running_mean", "rm"), ("running_var", "riv"))
+    ours = r"network\.backbone\."
+    rules = [(rf"{ours}conv1\.weight", "conv1_w")]
+    rules += [(rf"{ours}bn1\.{kind}", f"res_conv1_bn_{blob}") for kind, blob in norms]
+    for stage in range(2, 6):
+        block, theirs = rf"{ours}layer{stage - 1}\.(\d+)\.", rf"res{stage}_\1_branch"
+        for conv, norm, branch in (
+            (r"downsample\.0", r"downsample\.1", "1"),
+            ("conv1", "bn1", "2a"),
+            ("conv2", "bn2", "2b"),
+            ("conv3", "bn3", "2c"),
+        ):
+            rules.append((rf"{block}{conv}\.weight", rf"{theirs}{branch}_w"))
+            rules += [(rf"{block}{norm}\.{kind}", rf"{theirs}{branch}_bn_{blob}") for kind, blob in norms]
+    return rules

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +17,11 @@ from panoptic_blend.checkpoints.pickles import read_pickle
 from panoptic_blend.errors import CheckpointError
 
 
-@dataclass
-class WeightsFile:
-    """What a weights file holds.
-
-    Attributes:
-        tensors: by the names its author gave them.
-        author: what detectron2's files say about where the weights come from, else empty.
-    """
-
-    tensors: dict[str, Tensor]
-    author: str = ""
-
-
-def read_weights(path: Path | str) -> WeightsFile:
+def read_weights(path: Path | str) -> dict[str, Tensor]:
     """Read a .safetensors file, detectron2's .pkl, or what torch.save wrote; training states give their model.
+
+    Returns:
+        The tensors by the names their author gave them.
 
     Raises:
         CheckpointError: the file is missing, unreadable, without tensors, or asks to run code.
@@ -42,11 +31,10 @@ def read_weights(path: Path | str) -> WeightsFile:
         raise CheckpointError(f"{path}: no such file. Name a .safetensors, .pth or .pkl file of weights.")
     if path.suffix == ".safetensors":
         try:
-            return WeightsFile(load_file(path))
+            return load_file(path)
         except (SafetensorError, OSError) as error:
             raise CheckpointError(f"{path}: not a complete safetensors file ({error}). Copy it again.") from error
     content = read_pickle(path) if path.suffix == ".pkl" else _read_torch(path)
-    author = content.get("__author__", "")
     for section in ("model", "state_dict", "model_state", "blobs"):
         if isinstance(content.get(section), dict):
             content = content[section]
@@ -58,7 +46,7 @@ def read_weights(path: Path | str) -> WeightsFile:
     }
     if not tensors:
         raise CheckpointError(f"{path}: no tensors in it. Expected weights by name, alone or under 'model'.")
-    return WeightsFile(tensors, str(author))
+    return tensors
 
 
 def _read_torch(path: Path) -> dict[str, Any]:

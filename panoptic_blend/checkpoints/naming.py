@@ -11,7 +11,7 @@ from torch import Tensor
 Rules = Sequence[tuple[str, str]]
 """(regular expression for the whole of our name, the other project's name with its groups); the first match wins."""
 
-_COUNTER = "num_batches_tracked"
+COUNTER = "num_batches_tracked"
 """Batch norms count batches for a momentum setting nobody here uses, and frozen ones do not have the counter."""
 
 
@@ -67,7 +67,7 @@ def fit(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rules: Rules) -
     for name, tensor in own.items():
         foreign = translate(name, rules)
         if foreign is None or foreign not in theirs:
-            if not name.endswith(_COUNTER):
+            if not name.endswith(COUNTER):
                 result.missing.append(foreign or name)
             continue
         taken.add(foreign)
@@ -75,5 +75,5 @@ def fit(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rules: Rules) -
             result.fitting[name] = theirs[foreign]
         else:
             result.misshaped[name] = f"{foreign} {list(theirs[foreign].shape)} instead of {list(tensor.shape)}"
-    result.surplus = [name for name in theirs if name not in taken and not name.endswith(_COUNTER)]
+    result.surplus = [name for name in theirs if name not in taken and not name.endswith(COUNTER)]
     return result

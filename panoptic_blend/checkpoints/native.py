@@ -50,7 +50,7 @@ def load_model(path: Path | str) -> PanopticBlend:
         CheckpointError: the file is missing, not ours, truncated, newer than this software, or does not fit the
             model it describes.
     """
-    path = _find(Path(path))
+    path = find_model(Path(path))
     metadata, tensors = _read(path)
     config, categories = _describe(metadata, path)
     model = build_model(config, categories, pretrained=False)
@@ -59,7 +59,12 @@ def load_model(path: Path | str) -> PanopticBlend:
     return model.eval()
 
 
-def _find(path: Path) -> Path:
+def find_model(path: Path) -> Path:
+    """The file of a model: the path itself, or the best (else last) one in a run's folder.
+
+    Raises:
+        CheckpointError: there is none, or the path is another kind of file.
+    """
     if path.is_dir():
         for name in (BEST, LAST):
             if (path / name).is_file():

@@ -1,0 +1,176 @@
+"""Start a model from weights trained elsewhere, or for other categories: what fits is loaded, the rest is listed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from panoptic_blend.checkpoints import adelaidet, detectron2, torchvision
+from panoptic_blend.checkpoints.files import read_weights
+from panoptic_blend.checkpoints.naming import COUNTER, Rules, fit
+from panoptic_blend.checkpoints.native import find_model
+from panoptic_blend.config import InputConfig
+from panoptic_blend.errors import CheckpointError
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+
+_BACKBONE = "network.backbone."
+
+_CAFFE = InputConfig(pixel_mean=(103.53, 116.28, 123.675), pixel_std=(1.0, 1.0, 1.0), channel_order="BGR")
+_TORCHVISION = InputConfig()
+
+
+@dataclass(frozen=True)
+class _Source:
+    """One kind of weights file.
+
+    Attributes:
+        name: what a person calls it.
+        marks: the start of a tensor's name that no other kind has; kinds are tried in order.
+        rules: our names -> its names.
+        input: how its images were normalised, when all files of the kind agree.
+        stride_in_1x1: where its bottlenecks stride, likewise.
+    """
+
+    name: str
+    marks: str
+    rules: Rules
+    input: InputConfig | None = None
+    stride_in_1x1: bool | None = None
+
+
+def _sources(finest_level: int) -> list[_Source]:
+    d2_resnet = detectron2.resnet_rules("backbone.bottom_up.")
+    panoptic_fpn = [*d2_resnet, *detectron2.fpn_rules(finest_level), *detectron2.semantic_rules("sem_seg_head.")]
+    return [
+        _Source("panoptic_blend", "network.", [("(.*)", r"\1")]),
+        _Source("AdelaiDet", "proposal_generator.fcos_head.", adelaidet.parameter_rules(finest_level), _CAFFE, True),
+        _Source("detectron2", "backbone.bottom_up.", panoptic_fpn, _CAFFE, True),
+        _Source("detectron2 backbone", "stem.conv1.", detectron2.resnet_rules("")),
+        _Source("Caffe2 backbone", "res2_0_branch2a_w", detectron2.caffe2_resnet_rules(), _CAFFE, True),
+        _Source("torchvision FCOS", "backbone.body.", torchvision.fcos_rules(finest_level), _TORCHVISION, False),
+        _Source("torchvision ResNet", "layer1.0.", torchvision.resnet_rules(""), _TORCHVISION, False),
+    ]
+
+
+@dataclass
+class Initialisation:
+    """What `initialise` did.
+
+    Attributes:
+        source: the kind of file.
+        loaded: names of our tensors that were filled.
+        resized: our name -> sentence, for tensors whose shape differs: heads for other classes, normally.
+        missing: names of our tensors the file has nothing for.
+        surplus: the file's names that nothing of ours takes.
+        notes: what else a person should know.
+    """
+
+    source: str
+    loaded: list[str]
+    resized: dict[str, str]
+    missing: list[str]
+    surplus: list[str]
+    notes: list[str]
+
+    def lines(self) -> list[str]:
+        """The whole as lines to print; tensors of one part are counted, not listed."""
+        lines = [f"{self.source} weights: {len(self.loaded)} tensors loaded."]
+        for name, sentence in self.resized.items():
+            lines.append(f"  starts anew, of another size: {name} ({sentence})")
+        if self.missing:
+            lines.append(f"  starts anew, not in the file: {_by_part(self.missing)}")
+        if self.surplus:
+            lines.append(f"  not used: {_by_part(self.surplus)}")
+        return lines + [f"  note: {note}" for note in self.notes]
+
+
+def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
+    """Load what fits from any weights file: tensors of the same meaning and shape; all others keep their values.
+
+    Args:
+        model: its categories and sizes may differ from the file's.
+        path: a run's folder or .safetensors file of ours; a BlendMask checkpoint of AdelaiDet's; a model or backbone
+            of detectron2's (.pkl, .pth; Caffe2's names too); torchvision's ResNet or FCOS (.pth, .safetensors).
+
+    Raises:
+        CheckpointError: the file is unreadable, hostile or of no known kind; nothing in it fits; or a backbone with
+            frozen parts would be left with random weights.
+    """
+    path = Path(path)
+    tensors = read_weights(find_model(path) if path.is_dir() else path)
+    source = _recognise(tensors, _sources(model.config.fpn.finest_level), path)
+    own = model.state_dict()
+    matched = fit(own, adelaidet.stack_scales(tensors), source.rules)
+    loaded = _complete_norms(matched.fitting, own)
+    if not loaded:
+        raise CheckpointError(f"{path}: {source.name} weights, but none of its tensors has a place in this model.")
+    missing = [name for name in own if name not in {*loaded, *matched.misshaped} and not name.endswith(COUNTER)]
+    _check_backbone(model, [*missing, *matched.misshaped], path)
+    model.load_state_dict({**own, **loaded})
+    return Initialisation(
+        source.name, sorted(loaded), matched.misshaped, missing, matched.surplus, _differences(model, source)
+    )
+
+
+def _recognise(tensors: Mapping[str, Tensor], sources: list[_Source], path: Path) -> _Source:
+    for source in sources:
+        if any(name.startswith(source.marks) for name in tensors):
+            return source
+    some, known = ", ".join(list(tensors)[:3]), ", ".join(source.name for source in sources)
+    raise CheckpointError(
+        f"{path}: its tensors ({some}, ...) are of no kind this program knows. It reads those of {known}."
+    )
+
+
+def _complete_norms(fitting: Mapping[str, Tensor], own: Mapping[str, Tensor], eps: float = 1e-5) -> dict[str, Tensor]:
+    """Give norms that were folded to a scale and a shift, as Caffe2's are, the statistics that leave them so."""
+    completed = dict(fitting)
+    for name in own.keys() - fitting.keys():
+        norm, _, kind = name.rpartition(".")
+        if name.startswith(_BACKBONE) and f"{norm}.weight" in fitting and kind in ("running_mean", "running_var"):
+            completed[name] = torch.full_like(fitting[f"{norm}.weight"], 0.0 if kind == "running_mean" else 1 - eps)
+    return completed
+
+
+def _check_backbone(model: PanopticBlend, empty: list[str], path: Path) -> None:
+    backbone = [name for name in empty if name.startswith(_BACKBONE)]
+    settings = model.config.backbone
+    # Offsets of deformable convolutions start at zero, which is an ordinary convolution.
+    backbone = [name for name in backbone if ".offset." not in name]
+    if backbone and (settings.norm == "frozen" or settings.frozen_stages > 0):
+        raise CheckpointError(
+            f"{path}: has no fitting weights for {len(backbone)} tensors of {settings.name}, such as {backbone[0]}, "
+            "and parts of it are frozen. Set model.backbone to the network the file was made with, or to train all of "
+            "it (model.backbone.norm batch, model.backbone.frozen_stages 0)."
+        )
+
+
+def _differences(model: PanopticBlend, source: _Source) -> list[str]:
+    """Where the model feeds or runs the backbone otherwise than its weights are used to."""
+    expected = {}
+    if source.input is not None:
+        for setting in ("channel_order", "pixel_mean", "pixel_std"):
+            expected[f"model.input.{setting}"] = (
+                getattr(model.config.input, setting),
+                getattr(source.input, setting),
+            )
+    if source.stride_in_1x1 is not None:
+        expected["model.backbone.stride_in_1x1"] = (model.config.backbone.stride_in_1x1, source.stride_in_1x1)
+    return [
+        f"{setting} is {value!r}; {source.name} weights are normally trained with {theirs!r}."
+        for setting, (value, theirs) in expected.items()
+        if value != theirs
+    ]
+
+
+def _by_part(names: list[str]) -> str:
+    """'network.bases (12 tensors), ...': the first two words of the names, counted."""
+    parts: dict[str, int] = {}
+    for name in names:
+        part = ".".join(name.split(".")[:2])
+        parts[part] = parts.get(part, 0) + 1
+    return ", ".join(f"{part} ({count} tensors)" if count > 1 else part for part, count in parts.items())
