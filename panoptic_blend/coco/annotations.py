@@ -230,8 +230,9 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
             )
     extra = sorted(painted - {segment.id for segment in record.segments})
     if extra:
+        pixels = int((id_map == extra[0]).sum())
         raise DatasetError(
-            f"{where}: {path} has {(id_map == extra[0]).sum()} pixels of id {extra[0]}, which segments_info does not list. "
+            f"{where}: {path} has {pixels} pixels of id {extra[0]}, which segments_info does not list. "
             "List it, or paint those pixels 0 (void)."
         )
     return id_map
