@@ -91,9 +91,11 @@ def compare(sample: EvaluationSample, prediction: Prediction) -> Image.Image:
 
 
 def true_segments(record: ImageRecord, categories: Categories) -> list[Segment]:
-    """Annotated segments in the form of predicted ones, certain of themselves."""
+    """Annotated segments in the form of predicted ones; crowds are left out, since like void they are not scored."""
     return [
-        Segment(s.id, s.category_id, categories.by_id(s.category_id).is_thing, 1.0, s.area) for s in record.segments
+        Segment(s.id, s.category_id, categories.by_id(s.category_id).is_thing, 1.0, s.area)
+        for s in record.segments
+        if not s.is_crowd
     ]
 
 
