@@ -92,6 +92,16 @@ def test_score_finds_what_evaluate_found(
     assert "Panoptic quality" in capsys.readouterr().out
 
 
+def test_panopticapis_own_command_finds_what_evaluate_found(evaluated: Path, shapes_root: Path):
+    evaluation = pytest.importorskip("panopticapi.evaluation")
+    truth, predictions = shapes_root / "annotations" / "panoptic_val.json", evaluated / "predictions.json"
+    official = evaluation.pq_compute(str(truth), str(predictions), gt_folder=str(shapes_root / "panoptic_val"))
+    ours = json.loads((evaluated / "metrics.json").read_text())
+    for group, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st")):
+        for number in ("pq", "sq", "rq"):
+            assert ours[f"{number.upper()}{suffix}"] == pytest.approx(100 * official[group][number], abs=1e-10)
+
+
 def test_evaluate_refuses_annotations_of_other_categories(
     run: Path, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
