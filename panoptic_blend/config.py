@@ -58,7 +58,8 @@ class BackboneConfig:
         width: channels of the stem and of the first stage's 3x3 convolutions; 64 is the published network.
         stem_width: channels of the stem when they differ from `width`; 0 means the same.
         stride_in_1x1: bottlenecks stride in their first 1x1 convolution (Caffe's ResNet) instead of the 3x3.
-        deformable_stages: stages (2..5) whose every `deformable_interval`-th block uses modulated deformable convolution.
+        deformable_stages: stages (2..5) in which every `deformable_interval`-th block has a modulated deformable
+            convolution.
         deformable_interval: see `deformable_stages`.
     """
 
@@ -160,10 +161,12 @@ class BasesConfig:
 
     Args:
         kind: 'shared' draws them from the semantic branch's stride-4 map; 'fpn' refines P3..P5 on its own
-            (the published layout); 'deeplab' decodes the backbone's C3 + C5.
-        num_bases: K.
+            (the published layout); 'deeplab' decodes the backbone's C5 with C3 or C2.
+        num_bases: K; published: 'blender' 4, 'yolact' 32, 'fcis' 49, 'condinst' 8. The other mask heads draw what they
+            need.
         channels: width of a separate bottom module ('shared' uses the semantic branch's).
         num_convs: 3x3 convolutions of the 'fpn' variant before it grows to stride 4.
+        deeplab_detail: 'deeplab' decodes at stride 8 with C3 (3) or at stride 4 with C2 (2).
         norm: normalisation of a separate bottom module.
         auxiliary_loss_weight: weight of the thing-class semantic loss on the bases' input; 0 leaves it out.
     """
@@ -172,6 +175,7 @@ class BasesConfig:
     num_bases: int = 4
     channels: int = 128
     num_convs: int = 3
+    deeplab_detail: Literal[2, 3] = 3
     norm: Literal["batch", "group"] = "batch"
     auxiliary_loss_weight: float = 0.3
 

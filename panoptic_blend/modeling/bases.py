@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -47,22 +50,34 @@ class FPNBases(nn.Module):
 
 
 class DeepLabBases(nn.Module):
-    """DeepLabV3+ decoder on the backbone: pyramid-pooled C5 meets C3, then grows to stride 4 (Chen et al., 2018)."""
+    """DeepLabV3+ decoder on the backbone: pyramid-pooled C5 meets a finer level, ends at stride 4 (Chen et al., 2018).
 
-    def __init__(self, c3_channels: int, c5_channels: int, channels: int, num_bases: int, norm: Norm):
+    Args:
+        backbone_channels: of C2..C5.
+        detail: the finer level: 3 decodes at stride 8 and doubles the result, 2 decodes at stride 4.
+        channels: width.
+        num_bases: K.
+        norm: normalisation of the decoder.
+    """
+
+    def __init__(
+        self, backbone_channels: Sequence[int], detail: Literal[2, 3], channels: int, num_bases: int, norm: Norm
+    ):
         super().__init__()
-        self.context = ASPP(c5_channels, [6, 12, 18], channels)
-        self.reduce = conv_norm_relu(c3_channels, max(channels // 4, 1), norm, kernel_size=1)
+        self.detail = detail
+        self.context = ASPP(backbone_channels[3], [6, 12, 18], channels)
+        reduced = max(channels // 4, 1)
+        self.reduce = conv_norm_relu(backbone_channels[detail - 2], reduced, norm, kernel_size=1)
         self.tower = nn.Sequential(
-            conv_norm_relu(channels + max(channels // 4, 1), channels, norm),
+            conv_norm_relu(channels + reduced, channels, norm),
             conv_norm_relu(channels, channels, norm),
-            nn.Upsample(scale_factor=2, mode="bilinear", align_corners=False),
+            nn.Upsample(scale_factor=2**detail / BASES_STRIDE, mode="bilinear", align_corners=False),
             nn.Conv2d(channels, num_bases, 1),
         )
 
     def forward(self, features: list[Tensor], pyramid: dict[int, Tensor], trunk: Tensor | None) -> Tensor:
-        """C3 at stride 8 and C5 at stride 32 -> bases [B, K, H / 4, W / 4]."""
-        detail = self.reduce(features[1])
+        """C2..C5 -> bases [B, K, H / 4, W / 4]."""
+        detail = self.reduce(features[self.detail - 2])
         return self.tower(torch.cat([_resize_like(self.context(features[3]), detail), detail], dim=1))
 
 

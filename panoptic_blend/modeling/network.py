@@ -20,13 +20,15 @@ class NetworkOutput(NamedTuple):
 
     Attributes:
         detector: FCOS outputs per level.
-        bases: [B, K, H / 4, W / 4].
+        pyramid: P3 and coarser, [B, C, H_l, W_l].
+        bases: [B, K, H / 4, W / 4], or None when the mask head reads none.
         semantic: [B, 1 + S, H / 4, W / 4] logits, or None for an instance-only model.
         auxiliary: [B, 1 + T, H / 8, W / 8] logits of the auxiliary head; training only.
     """
 
     detector: HeadOutput
-    bases: Tensor
+    pyramid: list[Tensor]
+    bases: Tensor | None
     semantic: Tensor | None
     auxiliary: Tensor | None
 
@@ -38,7 +40,7 @@ class Network(nn.Module):
         backbone: image -> C2..C5.
         fpn: C2..C5 -> pyramid.
         head: FCOS on P3 and coarser.
-        bases: bottom module.
+        bases: bottom module, or None when the mask head reads no bases.
         trunk: the semantic branch's stride-4 map, or None without stuff.
         stuff_predictor: trunk (and bases, when shared) -> semantic logits.
         bases_reach_stuff: the stuff predictor reads the bases beside the trunk.
@@ -50,7 +52,7 @@ class Network(nn.Module):
         backbone: nn.Module,
         fpn: FPN,
         head: FCOSHead,
-        bases: nn.Module,
+        bases: nn.Module | None,
         trunk: SemanticTrunk | None,
         stuff_predictor: nn.Conv2d | None,
         bases_reach_stuff: bool,
@@ -70,11 +72,13 @@ class Network(nn.Module):
         """Normalised images [B, 3, H, W], H and W multiples of 32 -> `NetworkOutput`."""
         features = self.backbone(images)
         pyramid = self.fpn(features)
-        detector = self.head([pyramid[level] for level in self.fpn.levels if level >= 3])
+        levels = [pyramid[level] for level in self.fpn.levels if level >= 3]
+        detector = self.head(levels)
         trunk = None if self.trunk is None else self.trunk(pyramid)
-        bases = self.bases(features, pyramid, trunk)
+        bases = None if self.bases is None else self.bases(features, pyramid, trunk)
         semantic = None
         if self.stuff_predictor is not None and trunk is not None:
-            semantic = self.stuff_predictor(torch.cat([trunk, bases], dim=1) if self.bases_reach_stuff else trunk)
+            read = trunk if bases is None or not self.bases_reach_stuff else torch.cat([trunk, bases], dim=1)
+            semantic = self.stuff_predictor(read)
         auxiliary = self.auxiliary(pyramid[3]) if self.auxiliary is not None and self.training else None
-        return NetworkOutput(detector, bases, semantic, auxiliary)
+        return NetworkOutput(detector, levels, bases, semantic, auxiliary)

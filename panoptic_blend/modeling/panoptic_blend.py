@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from panoptic_blend.categories import IGNORE, Categories
 from panoptic_blend.config import ModelConfig
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.modeling.backbone import ResNet, TimmBackbone, load_backbone_weights
-from panoptic_blend.modeling.bases import AuxiliarySemanticHead, DeepLabBases, FPNBases, SharedBases, auxiliary_targets
+from panoptic_blend.modeling.bases import AuxiliarySemanticHead, auxiliary_targets
 from panoptic_blend.modeling.fcos.assignment import assign, centerness
 from panoptic_blend.modeling.fcos.decoding import Detections, decode
 from panoptic_blend.modeling.fcos.head import FCOSHead
 from panoptic_blend.modeling.fcos.locations import Locations, Sites, locate
 from panoptic_blend.modeling.fcos.losses import box_loss, centerness_loss, classification_loss, mean_over_processes
 from panoptic_blend.modeling.fpn import FPN
-from panoptic_blend.modeling.masks.blender import Blender
 from panoptic_blend.modeling.masks.crop import crop_mask_targets, mask_loss
+from panoptic_blend.modeling.masks.head import MaskFeatures, MaskHead, MaskRequest
 from panoptic_blend.modeling.merge import merge
 from panoptic_blend.modeling.network import Network, NetworkOutput
+from panoptic_blend.modeling.parts import build_backbone, build_bottom_module, build_mask_head
 from panoptic_blend.modeling.semantic import SemanticTrunk, semantic_labels, semantic_loss
 from panoptic_blend.structures import IdMap, Instances, PanopticPrediction, Segment, Targets
 
@@ -36,7 +36,7 @@ class PanopticBlend(nn.Module):
 
     Args:
         network: backbone, pyramid and branches.
-        mask_head: turns bases and boxes into masks.
+        mask_head: turns features and boxes into masks.
         categories: of the data set it predicts.
         config: what it was built from, kept so that a checkpoint describes itself.
         assign: (locations, boxes) -> matches and distances.
@@ -55,7 +55,7 @@ class PanopticBlend(nn.Module):
     def __init__(
         self,
         network: Network,
-        mask_head: Blender,
+        mask_head: MaskHead,
         categories: Categories,
         config: ModelConfig,
         assign: Callable[[Locations, Tensor], tuple[Tensor, Tensor]],
@@ -135,9 +135,15 @@ class PanopticBlend(nn.Module):
         positives = mean_over_processes(weight.new_tensor(float(len(weight)))).clamp(min=1)
         normalizer = mean_over_processes(weight.sum()).clamp(min=1e-6)
 
-        mask_logits = self.mask_head(
-            output.bases, output.detector.towers, [t.boxes for t in targets], Sites.at(locations, image, cell), box
+        boxes_per_image = torch.tensor([len(target.boxes) for target in targets], device=matched.device)
+        request = MaskRequest(
+            Sites.at(locations, image, cell),
+            torch.cat([target.boxes for target in targets]),
+            torch.arange(len(targets), device=matched.device).repeat_interleave(boxes_per_image),
+            all_labels,
+            box,
         )
+        mask_logits = self.mask_head(_mask_features(output), request)
         mask_targets = torch.cat([crop_mask_targets(t.masks, t.boxes, self.mask_head.resolution) for t in targets])
         return {
             "loss_fcos_cls": self.classification_loss(
@@ -185,9 +191,8 @@ class PanopticBlend(nn.Module):
     ) -> PanopticPrediction:
         height, width = size
         detections = self.decode(output.detector, locations, index)
-        boxes_per_image = [detections.boxes.new_zeros((0, 4)) for _ in range(len(output.bases))]
-        boxes_per_image[index] = detections.boxes
-        logits = self.mask_head(output.bases, output.detector.towers, boxes_per_image, detections.sites)
+        request = MaskRequest(detections.sites, detections.boxes, detections.sites.image, detections.labels)
+        logits = self.mask_head(_mask_features(output), request)
         instances = _resize_instances(detections, logits.float().sigmoid(), image_size, (height, width))
         if output.semantic is None:
             semantic = torch.zeros((height, width), dtype=torch.uint8)
@@ -195,6 +200,10 @@ class PanopticBlend(nn.Module):
             semantic = semantic_labels(output.semantic[index], image_size, (height, width)).cpu()
         id_map, segments = self.merge(instances, semantic, self.categories)
         return PanopticPrediction(id_map, segments, instances, semantic.numpy())
+
+
+def _mask_features(output: NetworkOutput) -> MaskFeatures:
+    return MaskFeatures(output.bases, output.detector.towers, output.pyramid)
 
 
 def _resize_instances(
@@ -233,23 +242,15 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
     if not categories.things:
         raise ConfigError("The data set has no thing categories; a detector needs at least one ('isthing': 1).")
     fpn, fcos, bases, semantic = config.fpn, config.fcos, config.bases, config.semantic
-    backbone = _build_backbone(config, pretrained)
-    num_levels = fpn.coarsest_level - 2
-
-    bottom_module: nn.Module
-    if bases.kind == "shared":
-        bottom_module = SharedBases(semantic.channels, bases.num_bases)
-    elif bases.kind == "fpn":
-        bottom_module = FPNBases(fpn.channels, bases.channels, bases.num_bases, bases.num_convs, bases.norm)
-    else:
-        c3, c5 = backbone.channels[1], backbone.channels[3]
-        bottom_module = DeepLabBases(c3, c5, bases.channels, bases.num_bases, bases.norm)
+    backbone = build_backbone(config, pretrained)
+    mask_head = build_mask_head(config, len(categories.things))
+    bottom_module = build_bottom_module(config, backbone.channels, mask_head.num_maps)
 
     trunk, stuff_predictor = None, None
     shared = bases.kind == "shared"
     if semantic.enabled:
         trunk = SemanticTrunk(fpn.channels, semantic.channels)
-        trunk_channels = semantic.channels + (bases.num_bases if shared else 0)
+        trunk_channels = semantic.channels + (mask_head.num_maps if shared else 0)
         stuff_predictor = nn.Conv2d(trunk_channels, 1 + len(categories.stuff), 1)
         nn.init.kaiming_normal_(stuff_predictor.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(stuff_predictor.bias)  # type: ignore[arg-type]
@@ -263,7 +264,7 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
         FCOSHead(
             fpn.channels,
             len(categories.things),
-            num_levels,
+            fpn.coarsest_level - 2,
             fcos.num_convs,
             fcos.num_shared_convs,
             fcos.norm,
@@ -275,17 +276,9 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
         bases_reach_stuff=shared,
         auxiliary=auxiliary,
     )
-    masks = config.masks
     return PanopticBlend(
         network,
-        Blender(
-            fpn.channels,
-            bases.num_bases,
-            masks.resolution,
-            masks.blender.attention_size,
-            masks.blender.interpolation,
-            masks.pooling,
-        ),
+        mask_head,
         categories,
         config,
         assign=partial(assign, sizes_of_interest=fcos.sizes_of_interest, center_radius=fcos.center_radius),
@@ -305,7 +298,7 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
         ),
         classification_loss=partial(classification_loss, alpha=fcos.focal_alpha, gamma=fcos.focal_gamma),
         loss_weights={
-            "loss_mask": masks.loss_weight,
+            "loss_mask": config.masks.loss_weight,
             "loss_sem_seg": semantic.loss_weight,
             "loss_basis_sem": bases.auxiliary_loss_weight,
         },
@@ -313,26 +306,3 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
         pixel_std=config.input.pixel_std,
         flip_channels=config.input.channel_order == "BGR",
     )
-
-
-def _build_backbone(config: ModelConfig, pretrained: bool) -> ResNet | TimmBackbone:
-    backbone = config.backbone
-    if backbone.name.startswith("timm:"):
-        return TimmBackbone(backbone.name.removeprefix("timm:"), pretrained and backbone.weights == "imagenet")
-    if pretrained and backbone.weights == "none" and backbone.norm == "frozen":
-        raise ConfigError(
-            "model.backbone.norm is 'frozen' but weights is 'none'; random weights need 'batch' or 'group'."
-        )
-    resnet = ResNet(
-        backbone.name,
-        backbone.norm,
-        backbone.frozen_stages,
-        backbone.width,
-        backbone.stem_width or backbone.width,
-        backbone.stride_in_1x1,
-        backbone.deformable_stages,
-        backbone.deformable_interval,
-    )
-    if pretrained and backbone.weights != "none":
-        load_backbone_weights(resnet, backbone.name, backbone.weights)
-    return resnet

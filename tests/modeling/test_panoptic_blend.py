@@ -11,7 +11,7 @@ from panoptic_blend.config import BasesConfig, FCOSConfig, FPNConfig, InputConfi
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
 from panoptic_blend.structures import Targets
-from tests.tiny import tiny_model_config
+from tests.tiny import MASK_HEADS, tiny_model_config, tiny_model_config_with
 
 CATEGORIES = Categories.from_json(
     [
@@ -54,12 +54,40 @@ def training_losses(model: PanopticBlend, *scenes: tuple[Tensor, Targets]) -> di
     return model([image for image, _ in scenes], [targets for _, targets in scenes])
 
 
+@pytest.fixture(params=MASK_HEADS)
+def every_head(request: pytest.FixtureRequest) -> ModelConfig:
+    return tiny_model_config_with(request.param)
+
+
 ALL_LOSSES = {"loss_fcos_cls", "loss_fcos_loc", "loss_fcos_ctr", "loss_mask", "loss_sem_seg", "loss_basis_sem"}
 
 
-@pytest.mark.parametrize("kind", ["shared", "fpn", "deeplab"])
-def test_gradients_reach_every_parameter(kind: str) -> None:
-    model = tiny_model(bases=BasesConfig(kind=kind, channels=16, num_bases=3))  # type: ignore[arg-type]
+def test_gradients_reach_every_parameter_of_every_mask_head(every_head: ModelConfig) -> None:
+    assert_gradients_everywhere(every_head)
+
+
+@pytest.mark.parametrize(
+    "bases",
+    [
+        BasesConfig(kind="fpn", channels=16, num_bases=3),
+        BasesConfig(kind="deeplab", channels=16, num_bases=3),
+        BasesConfig(kind="deeplab", channels=8, num_bases=1, deeplab_detail=2, norm="group"),
+    ],
+    ids=lambda bases: f"{bases.kind}{bases.deeplab_detail}",
+)
+def test_gradients_reach_every_parameter_of_every_bottom_module(bases: BasesConfig) -> None:
+    assert_gradients_everywhere(replace(tiny_model_config(), bases=bases))
+
+
+def test_gradients_reach_every_parameter_of_the_real_time_layout() -> None:
+    fcos = FCOSConfig(num_shared_convs=3, num_convs=0, norm="batch", sizes_of_interest=(16, 32, 64))
+    fpn = FPNConfig(channels=16, coarsest_level=6)
+    assert_gradients_everywhere(replace(tiny_model_config(), fcos=fcos, fpn=fpn))
+
+
+def assert_gradients_everywhere(config: ModelConfig) -> None:
+    torch.manual_seed(0)
+    model = build_model(config, CATEGORIES)
     losses = training_losses(model, scene(64, 96, [(5, 6, 40, 50), (50, 20, 80, 45)]), scene(50, 70, [(3, 3, 30, 30)]))
     assert losses.keys() == ALL_LOSSES
     sum(losses.values(), torch.zeros(())).backward()
@@ -67,8 +95,8 @@ def test_gradients_reach_every_parameter(kind: str) -> None:
     assert without == []
 
 
-def test_images_without_objects_give_finite_losses_and_gradients_everywhere() -> None:
-    model = tiny_model()
+def test_images_without_objects_give_finite_losses_and_gradients_everywhere(every_head: ModelConfig) -> None:
+    model = build_model(every_head, CATEGORIES)
     losses = training_losses(model, scene(64, 96, []), scene(40, 64, []))
     assert all(loss.isfinite() for loss in losses.values())
     assert losses["loss_mask"] == 0
@@ -112,8 +140,10 @@ def test_batches_are_padded_with_zeros_after_normalisation() -> None:
     assert not batch[1, :, :, 33:].any()
 
 
-def test_predictions_come_at_the_size_asked_for_and_leave_the_mode_alone() -> None:
-    model = tiny_model(fcos=replace(tiny_model_config().fcos, score_threshold=0.0)).train()
+def test_predictions_come_at_the_size_asked_for_and_leave_the_mode_alone(every_head: ModelConfig) -> None:
+    every_head.fcos.score_threshold = 0.0
+    model = build_model(every_head, CATEGORIES).train()
+    torch.nn.init.constant_(model.network.head.distances.bias, 2.0)  # type: ignore[arg-type]
     images = [scene(64, 96, [])[0], scene(50, 40, [])[0]]
     predictions = model.predict(images, [(100, 33), (50, 40)])
     assert model.training
@@ -134,10 +164,9 @@ def test_a_batch_predicts_what_its_images_predict_alone() -> None:
         assert (together.id_map == alone.id_map).mean() > 0.999
 
 
-def test_no_detections_still_give_stuff() -> None:
-    (prediction,) = tiny_model(fcos=replace(tiny_model_config().fcos, score_threshold=0.99)).predict(
-        [scene(64, 96, [])[0]]
-    )
+def test_no_detections_still_give_stuff(every_head: ModelConfig) -> None:
+    every_head.fcos.score_threshold = 0.99
+    (prediction,) = build_model(every_head, CATEGORIES).predict([scene(64, 96, [])[0]])
     assert len(prediction.instances) == 0
     assert prediction.instances.masks.shape == (0, 64, 96)
     assert not any(segment.is_thing for segment in prediction.segments)
@@ -151,11 +180,10 @@ def test_an_instance_only_model_trains_and_predicts_without_stuff() -> None:
     assert all(segment.is_thing for segment in prediction.segments)
 
 
-def test_one_scene_is_learned_by_heart() -> None:
-    config = tiny_model_config()
-    config.merge.min_stuff_area = 50
+def test_one_scene_is_learned_by_heart(every_head: ModelConfig) -> None:
+    every_head.merge.min_stuff_area = 50
     torch.manual_seed(0)
-    model = build_model(config, CATEGORIES)
+    model = build_model(every_head, CATEGORIES)
     image, targets = scene(64, 96, [(6, 8, 36, 44), (50, 20, 86, 50)])
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
     for _ in range(120):
@@ -172,7 +200,7 @@ def test_one_scene_is_learned_by_heart() -> None:
     }
     assert found.keys() == truth.keys()
     for key, mask in truth.items():
-        assert (found[key] & mask).sum() / (found[key] | mask).sum() > 0.8, key
+        assert (found[key] & mask).sum() / (found[key] | mask).sum() > 0.85, key
 
 
 def test_contradictions_are_refused_by_name() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +65,11 @@ class Sites:
 
     def __len__(self) -> int:
         return len(self.image)
+
+    def centers(self, strides: Sequence[int]) -> Tensor:
+        """[N, 2] float, x and y in input pixels, with the levels' strides."""
+        stride = torch.tensor(strides, device=self.level.device)[self.level]
+        return torch.stack([self.column, self.row], dim=1) * stride[:, None].float() + (stride // 2)[:, None]
 
     @staticmethod
     def at(locations: Locations, image: Tensor, index: Tensor) -> Sites:

@@ -5,17 +5,22 @@ from __future__ import annotations
 from typing import Literal
 
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from panoptic_blend.modeling.bases import BASES_STRIDE
 from panoptic_blend.modeling.fcos.locations import Sites, conv3x3_at
+from panoptic_blend.modeling.masks.centermask_point import logit_of_product
 from panoptic_blend.modeling.masks.crop import crop_regions
+from panoptic_blend.modeling.masks.head import MaskFeatures, MaskHead, MaskRequest, make_top_layer
 
 Interpolation = Literal["bilinear", "nearest"]
 
 
 def blend(regions: Tensor, attention: Tensor, interpolation: Interpolation = "bilinear") -> Tensor:
     """Mix cropped bases into one mask per instance (BlendMask, eqs. 2-4).
+
+    A single basis has nothing to be mixed with; there the probability is sigmoid(basis) x sigmoid(attention), as in
+    the paper's one-basis variant (sec. 4.1).
 
     Args:
         regions: [N, K, R, R] bases cropped to each box.
@@ -25,11 +30,13 @@ def blend(regions: Tensor, attention: Tensor, interpolation: Interpolation = "bi
     Returns:
         [N, R, R] mask logits.
     """
-    weights = F.interpolate(attention, regions.shape[-2:], mode=interpolation).softmax(dim=1)
-    return (weights * regions).sum(dim=1)
+    grown = F.interpolate(attention, regions.shape[-2:], mode=interpolation)
+    if regions.shape[1] == 1:
+        return logit_of_product(regions, grown)[:, 0]
+    return (grown.softmax(dim=1) * regions).sum(dim=1)
 
 
-class Blender(nn.Module):
+class Blender(MaskHead):
     """Top layer and blender: boxes and bases in, mask logits out.
 
     Args:
@@ -50,38 +57,22 @@ class Blender(nn.Module):
         interpolation: Interpolation = "bilinear",
         pooling: Interpolation = "bilinear",
     ):
-        super().__init__()
-        self.num_bases = num_bases
-        self.resolution = resolution
+        super().__init__(num_bases, resolution)
         self.attention_size = attention_size
         self.interpolation = interpolation
         self.pooling = pooling
-        self.top_layer = nn.Conv2d(channels, num_bases * attention_size**2, 3, padding=1)
-        nn.init.normal_(self.top_layer.weight, std=0.01)
-        nn.init.zeros_(self.top_layer.bias)  # type: ignore[arg-type]
+        self.top_layer = make_top_layer(channels, num_bases * attention_size**2)
 
     def attention(self, towers: list[Tensor], sites: Sites) -> Tensor:
         """[N, K, M, M] unnormalised attention, computed at the sites only."""
         flat = conv3x3_at(self.top_layer, towers, sites)
-        return flat.view(-1, self.num_bases, self.attention_size, self.attention_size)
+        return flat.view(-1, self.num_maps, self.attention_size, self.attention_size)
 
-    def forward(
-        self, bases: Tensor, towers: list[Tensor], boxes: list[Tensor], sites: Sites, box_of_site: Tensor | None = None
-    ) -> Tensor:
-        """Mask logits of N sites.
-
-        Args:
-            bases: [B, K, H / 4, W / 4].
-            towers: regression tower per level, [B, C, H_l, W_l].
-            boxes: per image [N_i, 4] XYXY input pixels.
-            sites: N cells of the pyramid.
-            box_of_site: [N] index into the concatenated boxes (training: many sites share a box); by default site
-                n has box n.
-
-        Returns:
-            [N, R, R].
-        """
-        regions = crop_regions(bases, boxes, BASES_STRIDE, self.resolution, self.pooling)
-        if box_of_site is not None:
-            regions = regions[box_of_site]
-        return blend(regions, self.attention(towers, sites).to(regions.dtype), self.interpolation)
+    def forward(self, features: MaskFeatures, request: MaskRequest) -> Tensor:
+        """Mask logits [N, R, R] of the requested sites."""
+        assert features.bases is not None
+        regions = crop_regions(
+            features.bases, request.boxes, request.image, BASES_STRIDE, self.resolution, self.pooling
+        )
+        attention = self.attention(features.towers, request.sites).to(regions.dtype)
+        return blend(request.per_site(regions), attention, self.interpolation)
