@@ -82,6 +82,8 @@ commands:
   evaluate    predict annotated images and score the predictions
   predict     predict images without annotations
   score       score predictions that are already on disk
+  convert-checkpoint
+              turn weights of AdelaiDet's BlendMask into a model of this program
 
 panoptic-blend COMMAND --help tells more about each.
 """
@@ -91,13 +93,14 @@ def _train(arguments: list[str]) -> None:
     parser = _command(
         "train",
         "Train a model on images with COCO panoptic annotations.",
-        "panoptic-blend train --config FILE [--section.setting VALUE ...]\n"
+        "panoptic-blend train --config FILE [--init-from WEIGHTS] [--section.setting VALUE ...]\n"
         "       panoptic-blend train --resume RUN [--section.setting VALUE ...]",
         """\
 examples:
   panoptic-blend train --config configs/camvid/r18.yaml --data.root ~/camvid
   panoptic-blend train --config configs/camvid/r18.yaml --trainer.max_steps 2000 --trainer.output runs/short
   panoptic-blend train --resume runs/short
+  panoptic-blend train --config configs/coco/panoptic_r50_3x.yaml --init-from R-50.pkl
 """,
     )
     parser.add_argument(
@@ -110,6 +113,13 @@ examples:
     )
     parser.add_argument("--resume", metavar="RUN", type=Path, help="folder of a run that was stopped, to go on with it")
     parser.add_argument(
+        "--init-from",
+        metavar="WEIGHTS",
+        type=Path,
+        help="start from a model trained before, for these or other categories: a run or .safetensors file of this "
+        "program, .pth or .pkl of AdelaiDet or detectron2, torchvision's ResNet or FCOS; what does not fit starts anew",
+    )
+    parser.add_argument(
         "--on-bad-sample",
         choices=["raise", "skip"],
         help="stop at images that do not fit their annotations, or leave them out; short for --data.on_bad_sample",
@@ -117,6 +127,8 @@ examples:
     options, overrides = _parse_with_settings(parser, arguments)
     if options.on_bad_sample:
         overrides += ["--data.on_bad_sample", options.on_bad_sample]
+    if options.resume is not None and options.init_from is not None:
+        parser.error("--init-from starts a run, and --resume goes on with one: give one of them")
     files = options.config
     if options.resume is not None and not files:
         files = [(options.resume if options.resume.is_dir() else options.resume.parent) / "config.yaml"]
@@ -127,7 +139,7 @@ examples:
     config = read_config(files, overrides)
     from panoptic_blend.training.run import train
 
-    train(config, options.resume)
+    train(config, options.resume, init_from=options.init_from)
 
 
 def _evaluate(arguments: list[str]) -> None:
@@ -313,7 +325,47 @@ def _demo(arguments: list[str]) -> None:
     run_demo(config, options.output, Console(), options.train_images, options.val_images)
 
 
-_COMMANDS = {"demo": _demo, "train": _train, "evaluate": _evaluate, "predict": _predict, "score": _score}
+def _convert_checkpoint(arguments: list[str]) -> None:
+    parser = _command(
+        "convert-checkpoint",
+        "Turn a BlendMask checkpoint of AdelaiDet into a model of this program that computes the same.",
+        "panoptic-blend convert-checkpoint --from adelaidet SRC.pth --output model.safetensors [options]",
+    )
+    parser.add_argument("source", metavar="SRC", type=Path, help="its .pth file; nothing in it is run")
+    parser.add_argument("--from", dest="kind", choices=["adelaidet"], required=True, help="who wrote the file")
+    parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="its YAML, whose _BASE_ files are read too (default: all is inferred from the tensors, or as published)",
+    )
+    parser.add_argument(
+        "--categories",
+        metavar="JSON",
+        type=Path,
+        help="COCO panoptic JSON of the data it was trained on (default: COCO's own, when the numbers fit)",
+    )
+    options = _parse(parser, arguments)
+    from rich.console import Console
+
+    from panoptic_blend.checkpoints.convert import convert_adelaidet
+
+    conversion = convert_adelaidet(options.source, options.output, options.config, options.categories)
+    console = Console(soft_wrap=True, highlight=False)
+    for note in conversion.notes:
+        console.print(note)
+    console.print(f"Every tensor has found its place; the model is in {options.output}")
+
+
+_COMMANDS = {
+    "demo": _demo,
+    "train": _train,
+    "evaluate": _evaluate,
+    "predict": _predict,
+    "score": _score,
+    "convert-checkpoint": _convert_checkpoint,
+}
 
 
 def _complain(text: str) -> None:

@@ -219,7 +219,7 @@ def test_a_missing_file_is_named(arguments: list[str], capsys: pytest.CaptureFix
     assert "none" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "score", "demo"])
+@pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "score", "demo", "convert-checkpoint"])
 def test_help_everywhere(command: str, capsys: pytest.CaptureFixture[str]):
     assert main([*([command] if command else []), "--help"]) == 0
     said = capsys.readouterr().out

@@ -28,7 +28,7 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     """
     path = Path(path)
     if not path.is_file():
-        raise CheckpointError(f"{path}: no such file. Name a .safetensors, .pth or .pkl file of weights.")
+        raise CheckpointError(f"{path}: no such file. Name a .safetensors, .pth or .pkl of weights.")
     if path.suffix == ".safetensors":
         try:
             return load_file(path)

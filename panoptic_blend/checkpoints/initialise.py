@@ -100,8 +100,8 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
         CheckpointError: the file is unreadable, hostile or of no known kind; nothing in it fits; or a backbone with
             frozen parts would be left with random weights.
     """
-    path = Path(path)
-    tensors = read_weights(find_model(path) if path.is_dir() else path)
+    path = find_weights(path)
+    tensors = read_weights(path)
     source = _recognise(tensors, _sources(model.config.fpn.finest_level), path)
     own = model.state_dict()
     matched = fit(own, adelaidet.stack_scales(tensors), source.rules)
@@ -114,6 +114,20 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     return Initialisation(
         source.name, sorted(loaded), matched.misshaped, missing, matched.surplus, _differences(model, source)
     )
+
+
+def find_weights(path: Path | str) -> Path:
+    """The file `initialise` reads: the path itself, or the best (else last) model in a run's folder.
+
+    Raises:
+        CheckpointError: there is none.
+    """
+    path = Path(path)
+    if path.is_dir():
+        return find_model(path)
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file. Name a run's folder, or a .safetensors, .pth or .pkl of weights.")
+    return path
 
 
 def _recognise(tensors: Mapping[str, Tensor], sources: list[_Source], path: Path) -> _Source:

@@ -198,6 +198,10 @@ def load_backbone_weights(backbone: ResNet, name: str, weights: str) -> None:
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"model.backbone.weights: no file {path}. Give 'imagenet', 'none' or a file's path.")
+    if path.suffix == ".pkl":
+        raise CheckpointError(
+            f"model.backbone.weights {path}: holds another project's names. Give it as `train --init-from {path}`."
+        )
     try:
         if path.suffix == ".safetensors":
             return load_file(path)

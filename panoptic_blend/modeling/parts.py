@@ -24,7 +24,8 @@ def build_backbone(config: ModelConfig, pretrained: bool) -> ResNet | TimmBackbo
         return TimmBackbone(backbone.name.removeprefix("timm:"), pretrained and backbone.weights == "imagenet")
     if pretrained and backbone.weights == "none" and backbone.norm == "frozen":
         raise ConfigError(
-            "model.backbone.norm is 'frozen' but weights is 'none'; random weights need 'batch' or 'group'."
+            "model.backbone.norm is 'frozen' but weights is 'none': random weights need 'batch' or 'group'. "
+            "Or start from trained ones: `train --init-from FILE`, or their file as model.backbone.weights."
         )
     resnet = ResNet(
         backbone.name,

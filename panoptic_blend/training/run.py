@@ -14,11 +14,11 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 from torch import nn
 
+from panoptic_blend.checkpoints.initialise import find_weights, initialise
 from panoptic_blend.config import Config, TrainerConfig
 from panoptic_blend.config_files import read_config, write_config
-from panoptic_blend.data.dataset import TrainingDataset
 from panoptic_blend.errors import ConfigError, TrainingStopped
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
 from panoptic_blend.training.callbacks import Milestones
 from panoptic_blend.training.data_module import DataModule, load_data
 from panoptic_blend.training.module import TrainingModule
@@ -29,13 +29,17 @@ CONFIG = "config.yaml"
 Accelerator = Literal["cpu", "gpu"]
 
 
-def train(config: Config, resume: Path | None = None, console: Console | None = None) -> Path:
+def train(
+    config: Config, resume: Path | None = None, console: Console | None = None, init_from: Path | None = None
+) -> Path:
     """Train a model, or go on with a run that was stopped.
 
     Args:
         config: all settings; with `resume`, those of the run with any overrides.
         resume: a run's folder or `.ckpt` file. The run goes on in that folder, whatever `trainer.output` says.
         console: where progress is shown; standard output when None.
+        init_from: weights to start a run from, instead of those `model.backbone.weights` names: any file that
+            `checkpoints.initialise` reads.
 
     Returns:
         The run's folder: config.yaml, best.safetensors (highest PQ), last.safetensors, last.ckpt, tensorboard/ and
@@ -44,13 +48,14 @@ def train(config: Config, resume: Path | None = None, console: Console | None = 
     Raises:
         ConfigError: settings that contradict each other, this machine, or the run to be resumed.
         DatasetError: data that do not hold together.
-        CheckpointError: nothing to resume from, or weights that do not fit.
+        CheckpointError: nothing to resume or to start from, or weights that do not fit.
         TrainingError: a loss or weight is no longer finite.
         TrainingStopped: Ctrl-C or `kill`; the state is saved and `resume` goes on to the very same result.
     """
     console = console or Console(quiet=_process_rank() > 0)
     _quiet_lightning()
     accelerator = choose_accelerator(config.trainer)
+    weights = find_weights(init_from) if init_from is not None else None  # before the data, whose check takes time
     point: ResumePoint | None = None
     if resume is None:
         run = Path(config.trainer.output)
@@ -68,7 +73,13 @@ def train(config: Config, resume: Path | None = None, console: Console | None = 
     training, validation = load_data(config.data, config.trainer.seed, console, check)
     settings = config.trainer
     processes = settings.devices * settings.num_nodes
-    module = _build_module(config, training)
+    categories = training.annotations.categories
+    # Weights that are loaded below, or with the run's state, need not be downloaded first.
+    model = build_model(config.model, categories, pretrained=weights is None and point is None)
+    if weights is not None:
+        for line in initialise(model, weights).lines():
+            console.print(line, highlight=False, markup=False)
+    module = _build_module(config, model)
     data = DataModule(
         training,
         validation,
@@ -128,9 +139,8 @@ def choose_accelerator(settings: TrainerConfig) -> Accelerator:
     return accelerator
 
 
-def _build_module(config: Config, training: TrainingDataset) -> TrainingModule:
+def _build_module(config: Config, model: PanopticBlend) -> TrainingModule:
     settings = config.trainer
-    model = build_model(config.model, training.annotations.categories)
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
     module = TrainingModule(
