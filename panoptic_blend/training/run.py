@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 import os
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -107,7 +109,8 @@ def train(
     if processes > 1 and accelerator == "cpu" and any(isinstance(m, nn.BatchNorm2d) for m in module.modules()):
         console.print("On CPUs every process normalises by its own batch: batch norm is synchronised on GPUs only.")
     try:
-        trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
+        with _repeatable_sums(accelerator):
+            trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
     except TrainingStopped:
         if trainer.is_global_zero:
             raise
@@ -183,6 +186,25 @@ def _announce_resume(config: Config, point: ResumePoint, begun_with: Path, conso
         console.print(f"  changed {change}", highlight=False)
     if any(change.startswith(("trainer.max_steps", "optimizer.")) for change in changes):
         console.print("  The learning-rate schedule is the one of the new settings from here on.")
+
+
+@contextmanager
+def _repeatable_sums(accelerator: Accelerator) -> Iterator[None]:
+    """On CPUs, let threads add up in a fixed order, without which no run repeats another bit for bit.
+
+    It costs nothing measurable there; on GPUs it would, and some operations have no such form.
+    """
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    memory: Any = torch.utils.deterministic
+    filled = memory.fill_uninitialized_memory
+    if accelerator == "cpu":
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        memory.fill_uninitialized_memory = False  # nothing here reads memory it did not write
+    try:
+        yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
+        memory.fill_uninitialized_memory = filled
 
 
 def _process_rank() -> int:

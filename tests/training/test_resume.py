@@ -170,6 +170,22 @@ def test_workers_change_nothing(uninterrupted: Path, shapes_root: Path, tmp_path
     assert_same_run(train(config, console=QUIET), uninterrupted)
 
 
+def test_threads_add_up_in_a_fixed_order_while_training(
+    shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    forward = PanopticBlend.forward
+    fixed = []
+
+    def watched(self, images, targets):  # type: ignore[no-untyped-def]
+        fixed.append(torch.are_deterministic_algorithms_enabled())
+        return forward(self, images, targets)
+
+    monkeypatch.setattr(PanopticBlend, "forward", watched)
+    train(tiny_config(shapes_root, tmp_path / "run", max_steps=1), console=QUIET)
+    assert fixed == [True, True]
+    assert not torch.are_deterministic_algorithms_enabled()
+
+
 def start_process(*arguments: object) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "tests.training.tiny_run", *map(str, arguments)],
