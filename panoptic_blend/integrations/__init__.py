@@ -1,0 +1,1 @@
+"""Bridges to other software, each imported only on demand."""
