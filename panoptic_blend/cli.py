@@ -82,6 +82,7 @@ commands:
   evaluate    predict annotated images and score the predictions
   predict     predict images without annotations
   score       score predictions that are already on disk
+  compare     train and evaluate variants of a model under equal conditions: one table
   convert-checkpoint
               turn weights of AdelaiDet's BlendMask into a model of this program
 
@@ -358,12 +359,60 @@ def _convert_checkpoint(arguments: list[str]) -> None:
     console.print(f"Every tensor has found its place; the model is in {options.output}")
 
 
+def _compare(arguments: list[str]) -> None:
+    parser = _command(
+        "compare",
+        "Train and evaluate variants of a model with the same data, schedule and seeds: one table an ablation.",
+        "panoptic-blend compare FILE ... [--data.root DIR] [--seeds N] [--steps N] [--section.setting VALUE ...]",
+        """\
+examples:
+  panoptic-blend compare configs/ablations/mask_heads.yaml --data.root data/shapes --seeds 3
+  panoptic-blend compare configs/ablations/*.yaml --base configs/camvid/r18.yaml --data.root ~/camvid --steps 1000
+
+The same command again goes on where it was stopped; finished variants are not run again.
+""",
+    )
+    parser.add_argument(
+        "ablations",
+        metavar="FILE",
+        nargs="+",
+        help="YAML file with a title, a base configuration and, by name, the settings each variant changes in it",
+    )
+    parser.add_argument("--base", metavar="FILE", help="configuration to use instead of the files' base")
+    parser.add_argument("--seeds", metavar="N", type=int, default=1, help="runs of each variant (default: 1)")
+    parser.add_argument("--steps", metavar="N", type=int, help="short for --trainer.max_steps")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("runs/compare"),
+        help="gets NAME.md, NAME.csv and NAME.png for each ablation, and runs/ (default: runs/compare)",
+    )
+    # A setting's value, written apart from it, must not be taken for a file.
+    options, overrides = _parse_with_settings(parser, _join_settings(arguments))
+    if options.seeds < 1:
+        parser.error("--seeds must be 1 or more")
+    if options.steps is not None:
+        overrides.append(f"--trainer.max_steps={options.steps}")
+    from panoptic_blend.comparison.ablation import read_ablation
+
+    ablations = [read_ablation(file, options.base, overrides) for file in options.ablations]
+    from rich.console import Console
+
+    from panoptic_blend.comparison.compare import compare
+
+    console = Console()
+    compare(ablations, options.seeds, options.output, console)
+    console.print(f"Tables, plots and runs are in {options.output}", soft_wrap=True, highlight=False)
+
+
 _COMMANDS = {
     "demo": _demo,
     "train": _train,
     "evaluate": _evaluate,
     "predict": _predict,
     "score": _score,
+    "compare": _compare,
     "convert-checkpoint": _convert_checkpoint,
 }
 
@@ -422,6 +471,17 @@ def _parse_with_settings(parser: _Parser, arguments: list[str]) -> tuple[argpars
     if {"--help", "-h"} & set(arguments):
         parser.epilog = f"{parser.epilog or ''}\nsettings, in a configuration file or here:\n\n{settings_help()}"
     return parser.parse_known_args(arguments)
+
+
+def _join_settings(arguments: list[str]) -> list[str]:
+    """`--section.setting VALUE` as one word `--section.setting=VALUE`."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and re.fullmatch(r"--\w+\.[\w.]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
 
 
 def _option_names(parser: _Parser) -> list[str]:

@@ -1,0 +1,63 @@
+"""One variant with one seed: trained and evaluated once, however often it is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from panoptic_blend.checkpoints.native import LAST, load_model
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.config import Config
+from panoptic_blend.config_files import plain_settings
+from panoptic_blend.inference.evaluate import evaluate
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.training.callbacks import STATE
+from panoptic_blend.training.run import train
+
+
+def prepare(config: Config, seed: int, runs: Path) -> Config:
+    """The settings of one run: its seed, no validation on the way, and a folder named after all that matters to it.
+
+    Equal settings get the same folder, so that a variant which several ablations share is trained once, and settings
+    that were changed never meet the results of older ones.
+    """
+    settings = replace(config, trainer=replace(config.trainer, seed=seed, val_every=0, output=""))
+    text = json.dumps(plain_settings(settings), sort_keys=True)
+    digest = hashlib.sha256(text.encode()).hexdigest()[:10]
+    return replace(settings, trainer=replace(settings.trainer, output=str(runs / f"{digest}-seed{seed}")))
+
+
+def finish(config: Config, console: Console) -> dict[str, Any]:
+    """Train and evaluate a prepared run, from wherever it was left.
+
+    The weights after the last step are judged, so that no run picks its luckiest moment on the validation images.
+
+    Returns:
+        What `metrics.json` holds.
+    """
+    run = Path(config.trainer.output)
+    metrics = run / "val" / "metrics.json"
+    if not metrics.is_file():
+        train(config, run if (run / STATE).is_file() else None, console)
+        data = config.data
+        root = Path(data.root)
+        evaluate(
+            load_predictor(config),
+            PanopticAnnotations.load(root / data.val_annotations),
+            root / data.val_images,
+            metrics.parent,
+            Console(quiet=True),
+            root / data.val_segments if data.val_segments else None,
+        )
+    return json.loads(metrics.read_text(encoding="utf-8"))
+
+
+def load_predictor(config: Config) -> Predictor:
+    """The trained model of a run, on the device it was trained on."""
+    device = "cpu" if config.trainer.accelerator == "cpu" else "auto"
+    return Predictor(load_model(Path(config.trainer.output) / LAST), device)
