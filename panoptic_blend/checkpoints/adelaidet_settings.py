@@ -252,14 +252,14 @@ def infer_settings(state: Mapping[str, Tensor]) -> tuple[Settings, list[str]]:
         "MODEL.BLENDMASK.ATTN_SIZE": math.isqrt(size("top_layer.weight") // num_bases),
         "MODEL.PANOPTIC_FPN.COMBINE.ENABLED": has_stuff,
     }
+    if inferred["MODEL.RESNETS.NORM"] == "BN":
+        inferred["MODEL.BACKBONE.FREEZE_AT"] = _frozen_stages(state, body)
     if has_stuff:
         inferred["MODEL.SEM_SEG_HEAD.NUM_CLASSES"] = size("panoptic_module.predictor.weight")
         inferred["MODEL.SEM_SEG_HEAD.CONVS_DIM"] = size("panoptic_module.predictor.weight", 1)
     levels = 3 + inferred["MODEL.FCOS.TOP_LEVELS"]
     settings = {**_PUBLISHED, **inferred}
     settings["MODEL.FCOS.SIZES_OF_INTEREST"] = _PUBLISHED["MODEL.FCOS.SIZES_OF_INTEREST"][: levels - 1]
-    if inferred["MODEL.RESNETS.NORM"] != "FrozenBN":
-        settings["MODEL.BACKBONE.FREEZE_AT"] = -1  # frozen stages would have frozen norms
     stuff = ("MODEL.SEM_SEG_HEAD.", "MODEL.PANOPTIC_FPN.")
     assumed = [
         name
@@ -277,6 +277,14 @@ def _backbone_norm(state: Mapping[str, Tensor], body: str) -> str:
         return "GN"
     counted = any(name.startswith(f"{body}.res5.") and name.endswith("num_batches_tracked") for name in state)
     return "BN" if counted else "FrozenBN"
+
+
+def _frozen_stages(state: Mapping[str, Tensor], body: str) -> int:
+    """Leading stages whose norms count no batches, for they are frozen."""
+    for index, stage in enumerate(("stem", "res2", "res3", "res4", "res5")):
+        if any(name.startswith(f"{body}.{stage}.") and name.endswith("num_batches_tracked") for name in state):
+            return index
+    return 5
 
 
 def model_config(settings: Settings) -> ModelConfig:

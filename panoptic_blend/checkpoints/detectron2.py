@@ -59,7 +59,7 @@ def caffe2_resnet_rules() -> Rules:
         for conv, norm, branch in (
             (r"downsample\.0", r"downsample\.1", "1"),
             ("conv1", "bn1", "2a"),
-            ("conv2", "bn2", "2b"),
+            (r"conv2(?:\.conv)?", "bn2", "2b"),
             ("conv3", "bn3", "2c"),
         ):
             rules.append((rf"{block}{conv}\.weight", rf"{theirs}{branch}_w"))

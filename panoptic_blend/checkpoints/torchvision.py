@@ -7,7 +7,10 @@ from panoptic_blend.checkpoints.naming import Rules
 
 def resnet_rules(prefix: str) -> Rules:
     """From the backbone of a model of ours, which bears torchvision's names, to its ResNet under a prefix."""
-    return [(r"network\.backbone\.(.*)", rf"{prefix}\1")]
+    return [
+        (r"network\.backbone\.(.*\.conv2)\.conv\.weight", rf"{prefix}\1.weight"),  # a deformable block's
+        (r"network\.backbone\.(.*)", rf"{prefix}\1"),
+    ]
 
 
 def fcos_rules(finest_level: int) -> Rules:

@@ -183,9 +183,13 @@ def load_backbone_weights(backbone: ResNet, name: str, weights: str) -> None:
         state = _read_state_dict(Path(weights))
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     own = backbone.state_dict()
-    counters = {key for key in {*own, *state} if key.endswith("num_batches_tracked")}
-    missing = sorted(own.keys() - state.keys() - counters)
-    surplus = sorted(state.keys() - own.keys() - counters)
+    for key in own:  # a deformable block starts from the ordinary one: its offsets stay zero
+        ordinary = key.replace(".conv2.conv.", ".conv2.")
+        if ordinary != key and ordinary in state:
+            state[key] = state.pop(ordinary)
+    optional = {key for key in {*own, *state} if key.endswith("num_batches_tracked") or ".conv2.offset." in key}
+    missing = sorted(own.keys() - state.keys() - optional)
+    surplus = sorted(state.keys() - own.keys() - optional)
     misshaped = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
     if missing or surplus or misshaped:
         raise CheckpointError(

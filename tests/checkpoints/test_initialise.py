@@ -14,8 +14,8 @@ from torchvision.models import resnet18, resnet50
 from torchvision.models.detection import fcos_resnet50_fpn
 
 from panoptic_blend.categories import Categories, Category
-from panoptic_blend.checkpoints import initialise, save_model
-from panoptic_blend.checkpoints.naming import translate
+from panoptic_blend.checkpoints import detectron2, initialise, save_model, torchvision
+from panoptic_blend.checkpoints.naming import Rules, translate
 from panoptic_blend.config import BackboneConfig, FPNConfig, InputConfig, ModelConfig, SemanticConfig
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.modeling.panoptic_blend import build_model
@@ -225,6 +225,18 @@ def test_unknown_weights_are_refused(tmp_path: Path, tensors: dict[str, Tensor],
     model = build_model(tiny_model_config(), _categories(2, 2))
     with pytest.raises(CheckpointError, match=message):
         initialise(model, tmp_path / "weights.pth")
+
+
+@pytest.mark.parametrize(
+    ("rules", "expected"),
+    [
+        (detectron2.caffe2_resnet_rules(), "res3_0_branch2b_w"),
+        (detectron2.resnet_rules(""), "res3.0.conv2.weight"),
+        (torchvision.resnet_rules(""), "layer2.0.conv2.weight"),
+    ],
+)
+def test_deformable_block_starts_from_the_ordinary_convolution(rules: Rules, expected: str) -> None:
+    assert translate("network.backbone.layer2.0.conv2.conv.weight", rules) == expected
 
 
 def test_first_matching_rule_wins() -> None:

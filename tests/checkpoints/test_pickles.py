@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
@@ -37,6 +37,7 @@ class _Reduced:
         return self.reduction
 
 
+@settings(deadline=None)
 @given(
     array=hnp.arrays(
         st.sampled_from(["?", "<i8", "u1", "<f2", "<f4", ">f4", "<f8"]), hnp.array_shapes(min_dims=0, min_side=0)
@@ -120,6 +121,7 @@ def test_pickle_cannot_tamper_with_what_it_may_call(tmp_path: Path) -> None:
     assert read_weights(_write(tmp_path, {"w": np.ones(1)}))["w"].item() == 1
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=200))
 def test_garbage_is_an_error_message_and_nothing_else(tmp_path_factory: pytest.TempPathFactory, junk: bytes) -> None:
     path = tmp_path_factory.mktemp("junk") / "weights.pkl"

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from panoptic_blend.checkpoints.adelaidet import parameter_rules
+from panoptic_blend.categories import Categories
+from panoptic_blend.checkpoints.adelaidet import from_adelaidet, parameter_rules
 from panoptic_blend.checkpoints.naming import COUNTER, translate
 from panoptic_blend.coco.categories import coco_categories
 from panoptic_blend.config import ModelConfig
@@ -90,18 +91,44 @@ def _take_one_step(model: PanopticBlend, size: int) -> None:
     assert sum(not torch.equal(p, before[name]) for name, p in trained.items()) > len(trained) / 2
 
 
-@every_config
-def test_narrow_model_takes_a_training_step(name: str) -> None:
-    torch.manual_seed(0)
-    config = _config(name)
-    narrow = dataclasses.replace(
+def _narrow(config: ModelConfig) -> ModelConfig:
+    return dataclasses.replace(
         config,
         backbone=dataclasses.replace(config.backbone, width=4),
         fpn=dataclasses.replace(config.fpn, channels=16),
         bases=dataclasses.replace(config.bases, channels=16),
         semantic=dataclasses.replace(config.semantic, channels=16),
     )
-    _take_one_step(build_model(narrow, coco_categories(), pretrained=False), size=96)
+
+
+@every_config
+def test_narrow_model_takes_a_training_step(name: str) -> None:
+    torch.manual_seed(0)
+    _take_one_step(build_model(_narrow(_config(name)), coco_categories(), pretrained=False), size=96)
+
+
+@every_config
+def test_configuration_is_inferred_from_the_published_names(name: str) -> None:
+    config = _narrow(_config(name))
+    model = build_model(config, coco_categories(), pretrained=False)
+    rules = parameter_rules(config.fpn.finest_level)
+    theirs = {str(translate(ours, rules)): tensor for ours, tensor in model.state_dict().items()}
+    converted = from_adelaidet(theirs)
+
+    expected = coco_categories() if config.semantic.enabled else Categories(coco_categories().things)
+    assert converted.categories == expected
+    assert converted.state_dict().keys() == model.state_dict().keys()
+    for ours, tensor in model.state_dict().items():
+        assert torch.equal(converted.state_dict()[ours], tensor), ours
+    inferred = converted.config
+    for part in ("fcos", "bases", "masks", "fpn"):
+        assert getattr(inferred, part) == getattr(config, part)
+    backbone = dataclasses.replace(inferred.backbone, stem_width=0)
+    if not backbone.deformable_stages:
+        backbone.deformable_interval = config.backbone.deformable_interval
+    assert backbone == config.backbone
+    for setting in ("pixel_mean", "pixel_std", "channel_order"):
+        assert tuple(getattr(inferred.input, setting)) == tuple(getattr(config.input, setting))
 
 
 @pytest.mark.slow

@@ -72,6 +72,15 @@ def test_weights_from_safetensors_and_without_classifier(tmp_path: Path) -> None
     assert torch.equal(target.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
 
 
+def test_deformable_blocks_start_from_ordinary_weights(tmp_path: Path) -> None:
+    source = ResNet("resnet50", "batch", width=4, stem_width=4)
+    torch.save(source.state_dict(), tmp_path / "weights.pth")
+    target = ResNet("resnet50", "batch", width=4, stem_width=4, deformable_stages=(5,), deformable_interval=2)
+    load_backbone_weights(target, "resnet50", str(tmp_path / "weights.pth"))
+    assert torch.equal(target.layer4[2].conv2.conv.weight, source.layer4[2].conv2.weight)
+    assert torch.equal(target.layer4[1].conv2.weight, source.layer4[1].conv2.weight)
+
+
 def test_weights_that_do_not_fit_are_named(tmp_path: Path) -> None:
     torch.save(ResNet("resnet34", "batch", width=8, stem_width=8).state_dict(), tmp_path / "weights.pth")
     target = ResNet("resnet18", "batch", width=16, stem_width=8)
