@@ -34,7 +34,7 @@ class Fit:
     def complaints(self) -> str:
         """What does not fit, by name, as one sentence; empty when everything does."""
         parts = [
-            f"{kind}: {', '.join(names)}"
+            f"{kind}: {_listed(names)}"
             for kind, names in (
                 ("missing", self.missing),
                 ("surplus", self.surplus),
@@ -43,6 +43,11 @@ class Fit:
             if names
         ]
         return "; ".join(parts)
+
+
+def _listed(names: list[str], most: int = 40) -> str:
+    """More would be another network altogether, which the first ones show."""
+    return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 
 
 def translate(name: str, rules: Rules) -> str | None:
