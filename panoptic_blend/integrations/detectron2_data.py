@@ -24,7 +24,9 @@ try:
 except ImportError as error:
     raise PanopticBlendError(
         f"panoptic_blend.integrations.detectron2 needs detectron2, which cannot be imported here ({error}). It is on "
-        "no package index; build it: pip install --no-build-isolation git+https://github.com/facebookresearch/detectron2"
+        "no package index; build it: pip install --no-build-isolation "
+        "git+https://github.com/facebookresearch/detectron2. What it needs beside that: "
+        "pip install 'panoptic-blend[detectron2]'"
     ) from error
 
 

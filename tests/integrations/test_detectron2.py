@@ -349,6 +349,45 @@ def test_polygons_give_the_losses_of_their_masks(tiny_yaml, shapes_root, tmp_pat
         assert loss.item() == losses[1][name].item()
 
 
+def test_ids_that_do_not_start_at_0_train_and_predict_the_same(tiny_yaml, shapes_root, tmp_path):
+    truth = register_plain(shapes_root)
+    dense = configure(options(tiny_yaml, tmp_path, "DATASETS.TRAIN", "('plain',)", "INPUT.RANDOM_FLIP", "none"))
+    models, samples = [build_model(dense)], [PanopticMapper(dense)(DatasetCatalog.get("plain")[0])]
+    DatasetCatalog.remove("plain")
+    MetadataCatalog.remove("plain")
+
+    # One range for all, stuff first, as detectron2 has it for Cityscapes.
+    order = [*truth.categories.stuff, *truth.categories.things]
+    names = [category.name for category in order]
+    ids = {True: {}, False: {}}
+    for contiguous, category in enumerate(order):
+        ids[category.is_thing][category.id] = contiguous
+    metadata = {
+        "thing_classes": names,
+        "stuff_classes": names,
+        "thing_dataset_id_to_contiguous_id": ids[True],
+        "stuff_dataset_id_to_contiguous_id": ids[False],
+    }
+    folders = str(shapes_root / "train"), str(truth.default_segments_folder)
+    register_coco_panoptic("plain", metadata, *folders, str(truth.path))
+    models.append(build_model(dense))
+    samples.append(PanopticMapper(dense)(DatasetCatalog.get("plain")[0]))
+    models[1].load_state_dict(models[0].state_dict())
+
+    assert torch.equal(
+        samples[0]["instances"].gt_classes + len(truth.categories.stuff), samples[1]["instances"].gt_classes
+    )
+    losses = [model.train()([sample]) for model, sample in zip(models, samples, strict=True)]
+    for name, loss in losses[0].items():
+        assert loss.item() == losses[1][name].item()
+    for model in models:
+        model.model.decode.keywords["score_threshold"] = 0.0  # an untrained model's detections are faint
+    outputs = [model.eval()([sample])[0] for model, sample in zip(models, samples, strict=True)]
+    classes = [output["instances"].pred_classes for output in outputs]
+    assert len(classes[0]) > 0
+    assert torch.equal(classes[0] + len(truth.categories.stuff), classes[1])
+
+
 def test_an_image_without_things_trains(tiny_yaml, shapes_root, tmp_path):
     register_shapes(shapes_root)
     model = build_model(configure(options(tiny_yaml, tmp_path))).train()
