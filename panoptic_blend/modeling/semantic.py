@@ -47,7 +47,8 @@ def semantic_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
-    logits = F.interpolate(logits.float(), scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
+    logits = logits.float().contiguous()  # in channels_last, log_softmax would copy the map at full resolution
+    logits = F.interpolate(logits, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
     total = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
     return total / (targets != IGNORE).sum().clamp(min=1)
 
