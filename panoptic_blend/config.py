@@ -433,8 +433,8 @@ class TrainerConfig:
         accumulate: forward-backward passes per optimiser step; must divide batch_size with the devices.
         precision: 'fp32', or mixed precision 'bf16' / 'fp16'.
         accelerator: 'auto' takes a GPU when there is one.
-        devices: processes on this machine.
-        num_nodes: machines.
+        devices: processes on this machine; when torchrun starts them, as many as its --nproc-per-node.
+        num_nodes: machines; when torchrun starts them, as many as its --nnodes.
         ema_decay: keep an exponential moving average of the weights and validate with it; 0 = off.
         val_every: validate (PQ) every so many steps and at the end; 0 = only at the end.
         checkpoint_every: write resumable state every so many steps.

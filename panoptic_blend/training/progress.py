@@ -102,7 +102,8 @@ class StepLog(pl.Callback):
         self.record(trainer, step, {"loss": total, **losses, "lr": self._lr, "seconds_per_step": seconds})
         terms = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items())
         left = timedelta(seconds=round(seconds * (self.max_steps - step)))
-        text = f"loss {total:.3f} ({terms}) lr {self._lr:.2e} {seconds:.2f} s/step, {left} left"
+        # What matters most comes first: a narrow terminal cuts the end.
+        text = f"{left} left, {seconds:.2f} s/step, lr {self._lr:.2e}, loss {total:.3f} ({terms})"
         self._bar.update(self._steps, text=text)
         if not self.console.is_terminal:
             self.console.print(f"step {step}/{self.max_steps} {text}", soft_wrap=True, highlight=False)

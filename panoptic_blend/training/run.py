@@ -107,7 +107,10 @@ def train(
         write_config(config, run / CONFIG)
     trainer = _build_trainer(config, accelerator, run, [log, milestones])
     if processes > 1 and accelerator == "cpu" and any(isinstance(m, nn.BatchNorm2d) for m in module.modules()):
-        console.print("On CPUs every process normalises by its own batch: batch norm is synchronised on GPUs only.")
+        console.print(
+            "On CPUs every process normalises by its own batch: batch norm is synchronised on GPUs only.",
+            soft_wrap=True,
+        )
     try:
         with _repeatable_sums(accelerator):
             trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
@@ -115,7 +118,10 @@ def train(
         if trainer.is_global_zero:
             raise
         return run  # one process tells; the launcher must not take the others for crashed
-    console.print(f"Trained {settings.max_steps} steps; best PQ {milestones.best_pq:.2f}. Checkpoints are in {run}")
+    console.print(
+        f"Trained {settings.max_steps} steps; best PQ {milestones.best_pq:.2f}. Checkpoints are in {run}",
+        soft_wrap=True,
+    )
     return run
 
 
@@ -214,5 +220,6 @@ def _process_rank() -> int:
 
 def _quiet_lightning() -> None:
     """Keep what concerns Lightning's developers, or features not used here, out of the run's output."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", message=r".*isinstance\(treespec, LeafSpec\)")
