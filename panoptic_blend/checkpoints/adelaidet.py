@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.checkpoints.adelaidet_settings import infer_settings, model_config, read_settings
+from panoptic_blend.checkpoints.adelaidet_settings import model_config, read_settings
+from panoptic_blend.checkpoints.adelaidet_shapes import infer_settings
 from panoptic_blend.checkpoints.detectron2 import NORM, fpn_rules, resnet_rules, semantic_rules
 from panoptic_blend.checkpoints.naming import Rules, fit
 from panoptic_blend.coco.categories import coco_categories

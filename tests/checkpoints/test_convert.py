@@ -46,8 +46,9 @@ def test_convert_checkpoint_writes_a_model_that_predicts_the_same(
     model = load_model(output)
     assert [c.id for c in model.categories] == list(range(100, 108))
     expected = from_adelaidet(recording["state_dict"], recording["config"])
+    tensors = model.state_dict()
     for name, tensor in expected.state_dict().items():
-        assert torch.equal(tensor, model.state_dict()[name]), name
+        assert torch.equal(tensor, tensors[name]), name
     image = recording["samples"][0]["image"].flip(0)
     (ours,), (theirs,) = model.predict([image]), expected.predict([image])
     assert (ours.id_map == theirs.id_map).all()

@@ -117,9 +117,10 @@ def test_configuration_is_inferred_from_the_published_names(name: str) -> None:
 
     expected = coco_categories() if config.semantic.enabled else Categories(coco_categories().things)
     assert converted.categories == expected
-    assert converted.state_dict().keys() == model.state_dict().keys()
+    tensors = converted.state_dict()
+    assert tensors.keys() == model.state_dict().keys()
     for ours, tensor in model.state_dict().items():
-        assert torch.equal(converted.state_dict()[ours], tensor), ours
+        assert torch.equal(tensors[ours], tensor), ours
     inferred = converted.config
     for part in ("fcos", "bases", "masks", "fpn"):
         assert getattr(inferred, part) == getattr(config, part)
