@@ -23,6 +23,7 @@ from panoptic_blend.data.images import read_image
 from panoptic_blend.data.targets import derive_targets
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.pq import panoptic_quality
+from tests.coco.panoptic_files import small_id_map, write_small
 from tests.tiny import tiny_model_config
 
 pytest.importorskip("detectron2", reason="detectron2 is not installed; it is built from its repository")
@@ -302,6 +303,39 @@ def test_both_layouts_give_the_targets_of_the_id_map(tiny_yaml, shapes_root, tmp
             assert torch.equal(sample["instances"].gt_classes, targets.labels)
             assert torch.equal(sample["instances"].gt_masks.tensor.bool(), targets.masks)
             torch.testing.assert_close(sample["instances"].gt_boxes.tensor.float(), targets.boxes)
+
+
+def test_crowds_are_ignored_and_file_names_may_be_anything(tiny_yaml, tmp_path):
+    truth = PanopticAnnotations.load(write_small(tmp_path))
+    for record in truth:
+        (tmp_path / record.file_name).parent.mkdir(exist_ok=True)
+        Image.new("RGB", (record.width, record.height)).save(tmp_path / record.file_name)
+    register_panoptic(TRAIN, tmp_path, truth.path)
+    cfg = configure(options(tiny_yaml, tmp_path, "INPUT.MIN_SIZE_TRAIN", "(4,)", "INPUT.RANDOM_FLIP", "none"))
+    samples = list(map(PanopticMapper(cfg), DatasetCatalog.get(TRAIN)))
+    assert [sample["image_id"] for sample in samples] == [11, 12]
+    for sample, record in zip(samples, truth, strict=True):
+        assert any(segment.is_crowd for segment in record.segments)
+        targets = derive_targets(small_id_map(), record.segments, truth.categories)
+        assert torch.equal(sample["sem_seg"], targets.semantic)
+        assert torch.equal(sample["instances"].gt_masks.tensor, targets.masks)
+
+
+def test_training_gives_the_losses_of_the_model_itself(tiny_yaml, shapes_root, tmp_path):
+    truth = register_plain(shapes_root)
+    unvaried = ("INPUT.MIN_SIZE_TRAIN", "(160,)", "INPUT.RANDOM_FLIP", "none")
+    cfg = configure(options(tiny_yaml, tmp_path, "DATASETS.TRAIN", "('plain',)", *unvaried))
+    model = build_model(cfg).train()
+    images, targets = [], []
+    for record in truth:
+        id_map = read_segments(record, truth.default_segments_folder, truth.categories, "truth")
+        images.append(read_image(shapes_root / "train" / record.file_name))
+        targets.append(derive_targets(id_map, record.segments, truth.categories))
+    expected = model.model(images, targets)
+    losses = model(list(map(PanopticMapper(cfg), DatasetCatalog.get("plain"))))
+    assert losses.keys() == expected.keys()
+    for name, loss in losses.items():
+        assert loss.item() == expected[name].item()
 
 
 def test_varied_samples_of_the_plain_layout_hold_together(tiny_yaml, shapes_root, tmp_path):
