@@ -8,7 +8,7 @@ demo: .venv/installed
 	$(BIN)/panoptic-blend demo --output runs/demo
 
 test: .venv/installed-dev
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n auto
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from panoptic_blend.data.shapes import generate_shapes
+# One thread a process, set before torch is loaded: tests run side by side, and another number of threads adds up in
+# another order. Processes that tests start inherit it.
+os.environ["OMP_NUM_THREADS"] = "1"
+
+from panoptic_blend.data.shapes import generate_shapes  # noqa: E402
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
