@@ -83,6 +83,7 @@ commands:
   predict     predict images without annotations
   score       score predictions that are already on disk
   compare     train and evaluate variants of a model under equal conditions: one table
+  explain     draw what happens inside the model on one picture
   convert-checkpoint
               turn weights of AdelaiDet's BlendMask into a model of this program
 
@@ -406,6 +407,36 @@ The same command again goes on where it was stopped; finished variants are not r
     console.print(f"Tables, plots and runs are in {options.output}", soft_wrap=True, highlight=False)
 
 
+def _explain(arguments: list[str]) -> None:
+    parser = _command(
+        "explain",
+        "Draw what happens inside the model on one picture: bases, attention, masks, and what the merge decided.",
+    )
+    _add_checkpoint(parser)
+    parser.add_argument("--input", metavar="IMAGE", type=Path, required=True, help="the picture")
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="gets NAME_explained.png")
+    parser.add_argument(
+        "--instances", metavar="N", type=int, default=3, help="instances to follow from bases to mask (default: 3)"
+    )
+    options = _parse(parser, arguments)
+    from rich.console import Console
+
+    from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.coco.atomic import atomic_path
+    from panoptic_blend.inference.explain import explain
+    from panoptic_blend.inference.explain_picture import draw_explanation
+    from panoptic_blend.inference.predictor import Predictor
+
+    model = load_model(options.checkpoint)
+    merge = model.config.merge
+    explanation = explain(Predictor(model, options.device), options.input, options.instances)
+    figure = draw_explanation(explanation, model.categories, merge.min_score, merge.min_stuff_area)
+    path = options.output / f"{options.input.stem}_explained.png"
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=120)
+    Console().print(f"Drawn: {path}", soft_wrap=True, highlight=False, markup=False)
+
+
 _COMMANDS = {
     "demo": _demo,
     "train": _train,
@@ -413,6 +444,7 @@ _COMMANDS = {
     "predict": _predict,
     "score": _score,
     "compare": _compare,
+    "explain": _explain,
     "convert-checkpoint": _convert_checkpoint,
 }
 

@@ -114,7 +114,7 @@ class Predictor:
         Raises:
             DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `Picture`.
         """
-        image = _to_tensor(picture)
+        image = read_picture(picture)
         sizes = self.model.config.input
         resized = resize_shortest_edge(image.to(self.device), sizes.shortest_edge, sizes.longest_edge)
         (panoptic,) = self.model.predict([resized], [(image.shape[1], image.shape[2])])
@@ -153,7 +153,12 @@ def _find_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}). Try 'auto'.") from error
 
 
-def _to_tensor(picture: Picture) -> Tensor:
+def read_picture(picture: Picture) -> Tensor:
+    """Any picture as a uint8 RGB tensor [3, H, W].
+
+    Raises:
+        DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `Picture`.
+    """
     if isinstance(picture, (str, Path)):
         return read_image(picture)
     if isinstance(picture, Image.Image):

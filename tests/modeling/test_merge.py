@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.modeling.merge import merge
+from panoptic_blend.modeling.merge import Placement, merge, place_instances
 from panoptic_blend.structures import Instances, Segment
 
 CATEGORIES = Categories.from_json(
@@ -97,3 +97,14 @@ def test_nothing_at_all_is_an_empty_map() -> None:
     id_map, segments = merge(empty, torch.zeros(SIZE, dtype=torch.uint8), CATEGORIES)
     assert not id_map.any()
     assert segments == []
+
+
+def test_placements_tell_why_an_instance_is_missing() -> None:
+    boxes = torch.tensor(
+        [[0.0, 0.0, 10.0, 10.0], [0.0, 6.0, 10.0, 16.0], [0.0, 2.0, 10.0, 12.0], [20.0, 0.0, 24.0, 4.0]]
+    )
+    scores = torch.tensor([0.9, 0.7, 0.8, 0.3])
+    instances = Instances(boxes, scores, torch.zeros(4, dtype=torch.int64), torch.ones(4, 5, 5), SIZE)
+    id_map, placements = place_instances(instances, min_score=0.5, max_overlap=0.5)
+    assert placements == [Placement(0, 1, 100, 100), Placement(2, 0, 100, 20), Placement(1, 2, 100, 60)]
+    assert id_map.unique(return_counts=True)[1].tolist() == [24 * 30 - 160, 100, 60]

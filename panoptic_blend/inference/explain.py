@@ -1,0 +1,131 @@
+"""What happens inside the model on one picture, step by step."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from panoptic_blend.data.transforms import resize_shortest_edge
+from panoptic_blend.errors import ConfigError
+from panoptic_blend.inference.predictor import Picture, Predictor, read_picture
+from panoptic_blend.modeling.bases import BASES_STRIDE
+from panoptic_blend.modeling.masks.blender import Blender
+from panoptic_blend.modeling.masks.crop import crop_regions
+from panoptic_blend.modeling.masks.head import MaskFeatures, MaskRequest
+from panoptic_blend.modeling.merge import Placement, place_instances
+from panoptic_blend.structures import PanopticPrediction
+
+
+@dataclass(frozen=True)
+class Blend:
+    """How one instance's mask came about (BlendMask, eqs. 1 to 4).
+
+    Attributes:
+        placement: what the merge decided about it.
+        box: [4] XYXY pixels.
+        regions: [K, R, R] bases cropped to the box.
+        weights: [K, R, R] attention grown to the mask's size and normalised.
+        logits: [R, R] the mask; above 0 is the object.
+    """
+
+    placement: Placement
+    box: Tensor
+    regions: Tensor
+    weights: Tensor
+    logits: Tensor
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """Every step of one prediction, at the size the network saw.
+
+    Attributes:
+        image: uint8 RGB [3, H, W].
+        bases: [K, H / 4, W / 4], padding removed.
+        blends: of the chosen instances.
+        placements: the merge's decision about every instance with a sufficient score, best first.
+        stuff_areas: pixels left for each stuff category after the instances, in the order of `categories.stuff`.
+        prediction: the result.
+    """
+
+    image: Tensor
+    bases: Tensor
+    blends: list[Blend]
+    placements: list[Placement]
+    stuff_areas: list[int]
+    prediction: PanopticPrediction
+
+
+@torch.no_grad()
+def explain(predictor: Predictor, picture: Picture, instances: int = 3) -> Explanation:
+    """Predict one picture and keep what the blender and the merge worked with.
+
+    Args:
+        instances: how many instances to follow through the blender; see `choose`.
+
+    Raises:
+        ConfigError: the model's mask head is not the blender.
+        DatasetError: a picture that cannot be read.
+    """
+    model = predictor.model
+    head = model.mask_head
+    if not isinstance(head, Blender):
+        raise ConfigError(
+            f"model.masks.head is {model.config.masks.head!r}; attention maps and how they mix the bases can be shown "
+            "for 'blender' only."
+        )
+    sizes = model.config.input
+    image = resize_shortest_edge(read_picture(picture).to(predictor.device), sizes.shortest_edge, sizes.longest_edge)
+    seen: list[tuple[MaskFeatures, MaskRequest, Tensor]] = []
+
+    def keep(module: nn.Module, given: tuple[MaskFeatures, MaskRequest], logits: Tensor) -> None:
+        seen.append((*given, logits.float()))
+
+    hook = head.register_forward_hook(keep)
+    try:
+        (prediction,) = model.predict([image])
+    finally:
+        hook.remove()
+    ((features, request, logits),) = seen
+    assert features.bases is not None
+    found = prediction.instances
+    merge = model.config.merge
+    id_map, placements = place_instances(found, merge.min_score, merge.max_overlap)
+
+    regions = crop_regions(features.bases, request.boxes, request.image, BASES_STRIDE, head.resolution, head.pooling)
+    attention = head.attention(features.towers, request.sites).to(regions.dtype)
+    grown = F.interpolate(attention, (head.resolution, head.resolution), mode=head.interpolation)
+    weights = grown.softmax(dim=1) if head.num_maps > 1 else grown.sigmoid()
+    blends = []
+    for placement in choose(placements, found.labels.tolist(), instances):
+        patch = found.mask_patches[placement.index]
+        row = int((logits.sigmoid() == patch).flatten(1).all(dim=1).nonzero()[0])  # boxes without area were dropped
+        blends.append(
+            Blend(
+                placement,
+                found.boxes[placement.index].cpu(),
+                regions[row].cpu(),
+                weights[row].cpu(),
+                logits[row].cpu(),
+            )
+        )
+    left = torch.from_numpy(prediction.semantic).long()[id_map == 0]
+    stuff_areas = torch.bincount(left, minlength=1 + len(model.categories.stuff)).tolist()[1:]
+    height, width = (-(-side // BASES_STRIDE) for side in image.shape[1:])
+    bases = features.bases[0, :, :height, :width].float().cpu()
+    return Explanation(image.cpu(), bases, blends, placements, stuff_areas, prediction)
+
+
+def choose(placements: list[Placement], labels: list[int], count: int) -> list[Placement]:
+    """The instances to look at: of those that were kept the largest of every category, then the second largest..."""
+    kept = sorted((each for each in placements if each.segment_id), key=lambda each: -each.free_area)
+    seen: Counter[int] = Counter()
+    ranked = []
+    for order, each in enumerate(kept):
+        ranked.append((seen[labels[each.index]], order, each))
+        seen[labels[each.index]] += 1
+    return [each for _, _, each in sorted(ranked)[:count]]
