@@ -11,7 +11,7 @@ import pytest
 # another order. Processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from panoptic_blend.data.shapes import generate_shapes  # noqa: E402
+from panoptic_blend.data.shapes import generate_shapes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

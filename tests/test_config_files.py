@@ -26,7 +26,8 @@ UNUSUAL = Config(
 
 
 def test_every_shipped_configuration_can_be_read():
-    shipped = sorted((Path(__file__).parents[1] / "configs").rglob("*.yaml"))
+    folder = Path(__file__).parents[1] / "configs"
+    shipped = sorted(set(folder.rglob("*.yaml")) - set((folder / "ablations").iterdir()))  # those list variants
     assert shipped
     for path in shipped:
         assert isinstance(read_config([path]), Config), path
