@@ -61,8 +61,9 @@ class SpatialAttentionGuided(MaskHead):
         self.attention = SpatialAttention()
         self.upsample = nn.ConvTranspose2d(widths[-1], channels, 2, stride=2)
         self.predictor = nn.Conv2d(channels, num_classes, 1)
+        nn.init.kaiming_normal_(self.upsample.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.normal_(self.predictor.weight, std=0.001)
         for layer in (self.upsample, self.predictor):
-            nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
             nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
 
     def pool(self, pyramid: list[Tensor], boxes: Tensor, image: Tensor) -> Tensor:
