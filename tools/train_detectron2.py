@@ -11,9 +11,15 @@ from __future__ import annotations
 
 import argparse
 import os
+import sys
 from typing import Any
 
-from panoptic_blend.integrations.detectron2 import PanopticMapper, add_panoptic_blend_config, register_datasets
+from panoptic_blend.errors import PanopticBlendError
+
+try:
+    from panoptic_blend.integrations.detectron2 import PanopticMapper, add_panoptic_blend_config, register_datasets
+except PanopticBlendError as missing:
+    sys.exit(str(missing))
 
 # isort: split
 from detectron2.checkpoint import DetectionCheckpointer

@@ -111,16 +111,18 @@ def _overall(pq: PQResult) -> Table:
 
 
 def _per_class(pq: PQResult) -> Table:
-    table = Table(title="Per category")
+    present = [row for row in pq.per_class if row.tp + row.fp + row.fn]
+    absent = len(pq.per_class) - len(present)
+    # Of COCO's 133 categories a small set has few; the others have no score.
+    caption = f"{absent} more in neither truth nor prediction" if absent else None
+    table = Table(title="Per category", caption=caption)
     table.add_column("Category")
     table.add_column("Kind")
     for name in ("PQ", "SQ", "RQ", "TP", "FP", "FN"):
         table.add_column(name, justify="right")
     names = category_names(Categories([row.category for row in pq.per_class]))
-    for row in pq.per_class:
-        counts = (row.tp, row.fp, row.fn)
-        # Dashes: a category in neither truth nor prediction has no score.
-        values = [f"{100 * v:.1f}" if any(counts) else "-" for v in (row.pq, row.sq, row.rq)]
+    for row in present:
+        values = [f"{100 * v:.1f}" for v in (row.pq, row.sq, row.rq)]
         kind = "thing" if row.category.is_thing else "stuff"
-        table.add_row(escape(names[row.category.id]), kind, *values, *map(str, counts))
+        table.add_row(escape(names[row.category.id]), kind, *values, *map(str, (row.tp, row.fp, row.fn)))
     return table
