@@ -60,4 +60,4 @@ def finish(config: Config, console: Console) -> dict[str, Any]:
 def load_predictor(config: Config) -> Predictor:
     """The trained model of a run, on the device it was trained on."""
     device = "cpu" if config.trainer.accelerator == "cpu" else "auto"
-    return Predictor(load_model(Path(config.trainer.output) / LAST), device)
+    return Predictor(load_model(Path(config.trainer.output) / LAST), device, precision="fp32")

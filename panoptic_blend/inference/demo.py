@@ -45,7 +45,8 @@ def run_demo(config: Config, output: Path, console: Console, train_images: int =
 
     annotations = PanopticAnnotations.load(data / config.data.val_annotations)
     images = data / config.data.val_images
-    evaluate(Predictor(load_model(run)), annotations, images, results, console, overlays=OVERLAYS)
+    predictor = Predictor(load_model(run), precision="fp32")
+    evaluate(predictor, annotations, images, results, console, overlays=OVERLAYS)
     pictures = sorted((results / "overlays").glob("*.jpg"))[:SHEET]
     contact_sheet([Image.open(picture) for picture in pictures]).save(output / "demo.png")
     for what, where in (

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
-from torchvision.ops import DeformConv2d
+from torchvision.ops import DeformConv2d, deform_conv2d
 
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.modeling.layers import FrozenBatchNorm, group_norm
@@ -39,8 +39,10 @@ class ModulatedDeformConv(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H / stride, W / stride]."""
-        offset = self.offset(x)
-        return self.conv(x, offset[:, :18].contiguous(), offset[:, 18:].sigmoid())
+        exact = torch.promote_types(x.dtype, torch.float32)  # on CPUs the operation has no half precision
+        offset = self.offset(x).to(exact)
+        taps = offset[:, :18].contiguous(), self.conv.weight.to(exact), None, self.conv.stride, self.conv.padding
+        return deform_conv2d(x.to(exact), *taps, mask=offset[:, 18:].sigmoid()).to(x.dtype)
 
 
 class ResNet(nn.Module):

@@ -71,7 +71,10 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> NetworkOutput:
         """Normalised images [B, 3, H, W], H and W multiples of 32 -> `NetworkOutput`."""
         features = self.backbone(images)
-        pyramid = self.fpn(features)
+        return self.read_pyramid(features, self.fpn(features))
+
+    def read_pyramid(self, features: list[Tensor], pyramid: dict[int, Tensor]) -> NetworkOutput:
+        """All branches, from the backbone's C2..C5 and the pyramid."""
         levels = [pyramid[level] for level in self.fpn.levels if level >= 3]
         detector = self.head(levels)
         trunk = None if self.trunk is None else self.trunk(pyramid)

@@ -17,9 +17,14 @@ from panoptic_blend.modeling.semantic import SemanticTrunk, semantic_labels, sem
         ((5, 3), (300, 7)),
     ],
 )
-def test_strips_give_the_labels_of_the_whole_upsampled_map(image_size: tuple[int, int], size: tuple[int, int]) -> None:
+@pytest.mark.parametrize("smooth", [False, True])
+def test_labels_are_those_of_the_whole_upsampled_map(
+    image_size: tuple[int, int], size: tuple[int, int], smooth: bool
+) -> None:
     torch.manual_seed(0)
     logits = torch.randn(4, 24, 32)
+    if smooth:
+        logits = F.interpolate(logits[None, :, ::6, ::6], (24, 32), mode="bicubic")[0]
     whole = F.interpolate(logits[None], scale_factor=4, mode="bilinear", align_corners=False)
     whole = whole[..., : image_size[0], : image_size[1]]
     expected = F.interpolate(whole, size, mode="bilinear", align_corners=False)[0]

@@ -55,19 +55,20 @@ def decode(
     scores, labels, cells, distances = [], [], [], []
     first_cell = 0
     for logits, centerness, distance in zip(output.class_logits, output.centerness, output.distances, strict=True):
-        probability = logits[image].float().flatten(1).sigmoid()  # [T, H_l W_l]
-        weighted = probability * centerness[image].float().flatten(1).sigmoid()
+        promising = cells_above(logits[image], score_threshold)
+        probability = _rows(logits[image])[promising].T.float().sigmoid()  # [T, promising cells]
+        weighted = probability * _rows(centerness[image])[promising, 0].float().sigmoid()
         candidate = (weighted if threshold_with_centerness else probability) > score_threshold
-        label, cell = candidate.nonzero(as_tuple=True)
-        score = weighted[label, cell]
+        label, row = candidate.nonzero(as_tuple=True)
+        score, cell = weighted[label, row], promising[row]
         if len(score) > pre_nms_top_k:
             score, best = score.topk(pre_nms_top_k)
             label, cell = label[best], cell[best]
         scores.append(score)
         labels.append(label)
-        distances.append(distance[image].float().flatten(1).T[cell])
+        distances.append(_rows(distance[image])[cell].float())
         cells.append(cell + first_cell)
-        first_cell += probability.shape[1]
+        first_cell += centerness[image].numel()
 
     score, label, cell = torch.cat(scores).sqrt(), torch.cat(labels), torch.cat(cells)
     left, top, right, bottom = (torch.cat(distances) * locations.strides[cell, None]).unbind(-1)
@@ -76,3 +77,22 @@ def decode(
     keep = batched_nms(boxes, score, label, nms_iou)[:max_detections]
     cell = cell[keep]
     return Detections(boxes[keep], score[keep], label[keep], Sites.at(locations, torch.full_like(cell, image), cell))
+
+
+def cells_above(logits: Tensor, threshold: float) -> Tensor:
+    """Cells where some class may pass a threshold, found without a sigmoid for every class of every cell.
+
+    Args:
+        logits: [T, H, W].
+        threshold: on the probability, 0 to 1; times a centerness it can only be harder to pass.
+
+    Returns:
+        [N] int64 flat indices, ascending; among them every cell with a class probability above the threshold.
+    """
+    least = torch.tensor(threshold, dtype=torch.float64).logit().item() - 1e-3  # so much rounding cannot bridge
+    return (_rows(logits).amax(dim=1).float() > least).nonzero().squeeze(1)
+
+
+def _rows(level: Tensor) -> Tensor:
+    """[C, H, W] -> [H W, C]: a view, when the network's tensors are channels last."""
+    return level.permute(1, 2, 0).flatten(0, 1)

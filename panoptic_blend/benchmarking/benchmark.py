@@ -1,0 +1,148 @@
+"""How long a prediction takes on this machine, stage by stage, as a table and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from rich.console import Console
+from rich.table import Table
+
+from panoptic_blend.benchmarking.firing import fire_detections
+from panoptic_blend.benchmarking.peak import count_operations, forget_peak_memory, measure_peak, peak_memory
+from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES, time_stages
+from panoptic_blend.benchmarking.timing import Timing
+from panoptic_blend.checkpoints.native import load_model
+from panoptic_blend.coco.atomic import atomic_path
+from panoptic_blend.coco.categories import coco_categories
+from panoptic_blend.config_files import read_config
+from panoptic_blend.data.images import read_image
+from panoptic_blend.inference.predictor import find_device
+from panoptic_blend.inference.preparation import Precision, choose_dtype, prepare
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What is measured.
+
+    Attributes:
+        source: a model with its weights (a path), or the name of a configuration that gets random ones.
+        overrides: of the configuration, as on the command line.
+        size: (height, width) of the picture.
+        batch: pictures at a time.
+        instances: detections made to fire by random weights; the most that trained ones may have.
+        device: as the predictor's.
+        precision: as the predictor's.
+        compile: as the predictor's.
+        threads: of the CPU; None leaves torch's choice.
+        rounds: measurements of every stage.
+    """
+
+    source: Path | str
+    overrides: Sequence[str] = ()
+    size: tuple[int, int] = (800, 1216)
+    batch: int = 1
+    instances: int = 100
+    device: str = "auto"
+    precision: Precision = "auto"
+    compile: bool = False
+    threads: int | None = None
+    rounds: int = 10
+
+
+def run_benchmark(settings: Settings, output: Path | None, console: Console) -> dict[str, Any]:
+    """Measure, print a table and write `output`, a JSON file of what is returned.
+
+    Raises:
+        ConfigError: a configuration that cannot be read, or a device that does not exist.
+        CheckpointError: a model that cannot be read.
+    """
+    measured = measure(settings)
+    if output is not None:
+        with atomic_path(output) as unfinished:
+            unfinished.write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8")
+    _print(measured, console)
+    return measured
+
+
+def measure(settings: Settings) -> dict[str, Any]:
+    """All figures: times in milliseconds, memory in MiB, 10^9 operations a second."""
+    if settings.threads is not None:
+        torch.set_num_threads(settings.threads)
+    device = find_device(settings.device)
+    dtype = choose_dtype(device, settings.precision)
+    with TemporaryDirectory() as folder:
+        picture = Path(folder) / "picture.jpg"
+        Image.fromarray(draw_picture(*settings.size)).save(picture, quality=92)
+        model = _make_model(settings, picture)
+        operations = count_operations(model.network, model.preprocess([read_image(picture)]))
+        prepared = prepare(model, device, settings.precision, settings.compile)
+        del model
+        forget_peak_memory(device)
+        clock, detections = time_stages(prepared, picture, settings.batch, settings.rounds, Path(folder) / "ids.png")
+        memory = peak_memory(device)
+    timings = {name: Timing.of(clock.seconds[name]) for name in (*STAGES, NETWORK, PREDICT) if name in clock.seconds}
+    peak = measure_peak(device, dtype, settings.rounds)
+    achieved = operations * settings.batch / (timings[NETWORK].median / 1000)
+    return {
+        "settings": {**asdict(settings), "source": str(settings.source)},
+        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else device.type,
+        "threads": torch.get_num_threads(),
+        "torch": torch.__version__,
+        "dtype": str(dtype).removeprefix("torch."),
+        "detections": detections,
+        "milliseconds": {name: asdict(timing) for name, timing in timings.items()},
+        "images_per_second": settings.batch / (timings[PREDICT].median / 1000),
+        "peak_memory": memory,
+        "network_operations": operations,
+        "achieved": achieved,
+        "peak": peak,
+        "share_of_peak": achieved / max(peak.values()),
+    }
+
+
+def _make_model(settings: Settings, picture: Path) -> PanopticBlend:
+    if isinstance(settings.source, Path):
+        return load_model(settings.source)
+    torch.manual_seed(0)
+    config = read_config([settings.source], settings.overrides)
+    model = build_model(config.model, coco_categories(), pretrained=False).eval()
+    fire_detections(model, read_image(picture), settings.instances)
+    return model
+
+
+def draw_picture(height: int, width: int) -> np.ndarray:
+    """A picture with large and small structures, uint8 RGB [H, W, 3], the same at every call."""
+    generator = np.random.default_rng(0)
+    picture = np.zeros((height, width, 3))
+    for cell in (4, 16, 64, 256):
+        coarse = generator.integers(0, 64, (-(-height // cell), -(-width // cell), 3), dtype=np.uint8)
+        picture += np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
+    return picture.astype(np.uint8)
+
+
+def _print(measured: dict[str, Any], console: Console) -> None:
+    table = Table("stage", "median ms", "spread ms", "share")
+    whole = measured["milliseconds"][PREDICT]["median"]
+    for name, timing in measured["milliseconds"].items():
+        if name == NETWORK:
+            table.add_section()
+        table.add_row(name, f"{timing['median']:.1f}", f"{timing['spread']:.1f}", f"{timing['median'] / whole:.1%}")
+    console.print(table)
+    console.print(
+        f"{measured['images_per_second']:.3g} images/s, {measured['detections']} detections each, "
+        f"{measured['dtype']} on {measured['device']} with {measured['threads']} CPU threads; "
+        f"peak memory {measured['peak_memory']:.0f} MiB.\n"
+        f"The network is {measured['network_operations']:.0f} GFLOP as defined: {measured['achieved']:.0f} GFLOP/s, "
+        f"{measured['share_of_peak']:.0%} of this machine's best (matmul {measured['peak']['matmul']:.0f}, convolution "
+        f"{measured['peak']['conv']:.0f}); more than 100% is possible where convolutions are computed by tiles.",
+        highlight=False,
+    )

@@ -1,0 +1,53 @@
+"""Random weights that detect as much as trained ones, so that what follows the network has its work to do."""
+
+from __future__ import annotations
+
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from panoptic_blend.modeling.fcos.locations import locate
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+
+HALF_BOX = 4.0
+"""Distance from a cell to the sides of its box, in strides."""
+CERTAIN, UNCERTAIN = 2.0, -0.8
+"""Logits of the strongest and the weakest wanted candidate; with `CENTRAL` both reach the merge's usual score."""
+CENTRAL = 3.0
+
+
+@torch.no_grad()
+def fire_detections(model: PanopticBlend, image: Tensor, instances: int) -> None:
+    """Adjust the last layers of a detector until an image has so many detections. In place.
+
+    The class logits are stretched and shifted as a whole until the strongest cells are certain and enough boxes are
+    left after suppression; centerness and distances get constant biases, for boxes of eight strides.
+
+    Args:
+        image: uint8 RGB [3, H, W].
+        instances: wanted; fewer are possible when the image is too small for them.
+    """
+    head = model.network.head
+    for layer, bias in ((head.distances, HALF_BOX), (head.centerness, CENTRAL)):
+        assert layer.bias is not None
+        layer.bias.fill_(bias)
+    was_training = model.training
+    model.eval()
+    output = model.network(model.preprocess([image])).detector
+    model.train(was_training)
+    model.decode = partial(model.decode, max_detections=instances)
+    locations = locate(output.towers, model.strides)
+    strongest = torch.cat([level.flatten() for level in output.class_logits]).sort(descending=True).values
+    candidates = min(2 * instances, len(strongest) - 1)
+    while True:
+        high, low = strongest[0], strongest[candidates]
+        scale = (CERTAIN - UNCERTAIN) / (high - low).clamp(min=1e-6)
+        fired = output._replace(class_logits=[(level - high) * scale + CERTAIN for level in output.class_logits])
+        found = len(model.decode(fired, locations, 0).scores)
+        if found >= instances or candidates == len(strongest) - 1:
+            break
+        candidates = min(2 * candidates, len(strongest) - 1)
+    assert head.class_logits.bias is not None
+    head.class_logits.weight.mul_(scale)
+    head.class_logits.bias.sub_(high).mul_(scale).add_(CERTAIN)

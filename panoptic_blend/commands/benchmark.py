@@ -1,0 +1,70 @@
+"""How fast predictions are on this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import add_speed, command, parse_with_settings
+
+DEFAULT_CONFIG = "coco/panoptic_r50_3x.yaml"
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend benchmark`."""
+    parser = command(
+        "benchmark",
+        "Time every stage of a prediction on this machine, and say how near the network comes to what it can compute.",
+        "panoptic-blend benchmark [--config FILE | --checkpoint PATH] [options] [--section.setting VALUE ...]",
+        """\
+examples:
+  panoptic-blend benchmark --size 800x1216 --instances 100 --threads 2
+  panoptic-blend benchmark --checkpoint runs/mine --precision bf16 --compile --output speed.json
+""",
+    )
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        default=DEFAULT_CONFIG,
+        help=f"a model with random weights and COCO's categories (default: {DEFAULT_CONFIG})",
+    )
+    parser.add_argument("--checkpoint", metavar="PATH", type=Path, help="a model: a run's folder or .safetensors file")
+    parser.add_argument("--device", default="auto", help="'auto' takes a GPU when there is one (default: auto)")
+    add_speed(parser, precision="auto")
+    parser.add_argument(
+        "--size", metavar="HxW", default="800x1216", help="of the picture in pixels (default: 800x1216)"
+    )
+    parser.add_argument("--batch", metavar="N", type=int, default=1, help="pictures at a time (default: 1)")
+    parser.add_argument(
+        "--instances", metavar="N", type=int, default=100, help="detections made to fire (default: 100)"
+    )
+    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: as torch chooses)")
+    parser.add_argument("--rounds", metavar="N", type=int, default=10, help="measurements of a stage (default: 10)")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write the measurements to this JSON file")
+    options, overrides = parse_with_settings(parser, arguments)
+    if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", options.size):
+        parser.error(f"--size {options.size}: give height x width in pixels, for instance 800x1216")
+    for name in ("batch", "instances", "threads", "rounds"):
+        if getattr(options, name) is not None and getattr(options, name) < 1:
+            parser.error(f"--{name} must be 1 or more")
+    from rich.console import Console
+
+    from panoptic_blend.benchmarking.benchmark import Settings, run_benchmark
+
+    height, width = map(int, options.size.split("x"))
+    run_benchmark(
+        Settings(
+            options.checkpoint or options.config,
+            overrides,
+            (height, width),
+            options.batch,
+            options.instances,
+            options.device,
+            options.precision,
+            options.compile,
+            options.threads,
+            options.rounds,
+        ),
+        options.output,
+        Console(),
+    )

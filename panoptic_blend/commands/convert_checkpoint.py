@@ -1,0 +1,41 @@
+"""Another project's weights as one of our models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import command, parse
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend convert-checkpoint`."""
+    parser = command(
+        "convert-checkpoint",
+        "Turn a BlendMask checkpoint of AdelaiDet into a model of this program that computes the same.",
+        "panoptic-blend convert-checkpoint --from adelaidet SRC.pth --output model.safetensors [options]",
+    )
+    parser.add_argument("source", metavar="SRC", type=Path, help="its .pth file; nothing in it is run")
+    parser.add_argument("--from", dest="kind", choices=["adelaidet"], required=True, help="who wrote the file")
+    parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument(
+        "--config",
+        metavar="FILE",
+        type=Path,
+        help="its YAML, whose _BASE_ files are read too (default: all is inferred from the tensors, or as published)",
+    )
+    parser.add_argument(
+        "--categories",
+        metavar="JSON",
+        type=Path,
+        help="COCO panoptic JSON of the data it was trained on (default: COCO's own, when the numbers fit)",
+    )
+    options = parse(parser, arguments)
+    from rich.console import Console
+
+    from panoptic_blend.checkpoints.convert import convert_adelaidet
+
+    conversion = convert_adelaidet(options.source, options.output, options.config, options.categories)
+    console = Console(soft_wrap=True, highlight=False)
+    for note in conversion.notes:
+        console.print(note)
+    console.print(f"Every tensor has found its place; the model is in {options.output}")

@@ -1,0 +1,41 @@
+"""Everything once, on generated pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import command, parse_with_settings
+
+DEMO_CONFIG = "shapes/demo.yaml"
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend demo`."""
+    parser = command(
+        "demo",
+        "Draw a small data set, train a small model on it, evaluate and export it, and show where everything lies.",
+        "panoptic-blend demo [--output DIR] [--section.setting VALUE ...]",
+    )
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        default=Path("runs/demo"),
+        help="new folder for it all (default: runs/demo; DIR-2 and so on when it is there already)",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", default=DEMO_CONFIG, help=f"another configuration (default: {DEMO_CONFIG})"
+    )
+    parser.add_argument(
+        "--train-images", metavar="N", type=int, default=400, help="pictures to train on (default: 400)"
+    )
+    parser.add_argument("--val-images", metavar="N", type=int, default=60, help="held-out pictures (default: 60)")
+    options, overrides = parse_with_settings(parser, arguments)
+    from rich.console import Console
+
+    from panoptic_blend.config_files import read_config
+
+    config = read_config([options.config], overrides)
+    from panoptic_blend.inference.demo import run_demo
+
+    run_demo(config, options.output, Console(), options.train_images, options.val_images)

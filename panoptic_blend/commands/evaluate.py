@@ -1,0 +1,51 @@
+"""Predict annotated images and score the predictions."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import add_checkpoint, add_segments, add_speed, command, parse, require_folder
+
+DEFAULT_OVERLAYS = 16
+"""Images that `--overlays` draws when it is given no number."""
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend evaluate`."""
+    parser = command("evaluate", "Predict annotated images, write the predictions, and score them (PQ, mask AP, mIoU).")
+    add_checkpoint(parser)
+    add_speed(parser, precision="fp32")
+    parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
+    parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="their COCO panoptic JSON")
+    add_segments(parser, "--segments", "annotations")
+    parser.add_argument(
+        "--output",
+        metavar="DIR",
+        type=Path,
+        required=True,
+        help="gets predictions.json, predictions/*.png and metrics.json",
+    )
+    parser.add_argument(
+        "--overlays",
+        metavar="N",
+        type=int,
+        nargs="?",
+        const=DEFAULT_OVERLAYS,
+        default=0,
+        help=f"draw the first N images (by default {DEFAULT_OVERLAYS}) beside prediction and truth, into overlays/",
+    )
+    options = parse(parser, arguments)
+    from rich.console import Console
+
+    from panoptic_blend.coco.annotations import PanopticAnnotations
+
+    require_folder(options.images)
+    annotations = PanopticAnnotations.load(options.annotations)  # before torch: a wrong path is told at once
+    from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.inference.evaluate import evaluate
+    from panoptic_blend.inference.predictor import Predictor
+
+    predictor = Predictor(load_model(options.checkpoint), options.device, options.precision, options.compile)
+    console = Console()
+    evaluate(predictor, annotations, options.images, options.output, console, options.segments, options.overlays)
+    console.print(f"Predictions and metrics are in {options.output}", soft_wrap=True, highlight=False)

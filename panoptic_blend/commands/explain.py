@@ -1,0 +1,38 @@
+"""What happens inside the model, in one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import add_checkpoint, command, parse
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend explain`."""
+    parser = command(
+        "explain",
+        "Draw what happens inside the model on one picture: bases, attention, masks, and what the merge decided.",
+    )
+    add_checkpoint(parser)
+    parser.add_argument("--input", metavar="IMAGE", type=Path, required=True, help="the picture")
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="gets NAME_explained.png")
+    parser.add_argument(
+        "--instances", metavar="N", type=int, default=3, help="instances to follow from bases to mask (default: 3)"
+    )
+    options = parse(parser, arguments)
+    from rich.console import Console
+
+    from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.coco.atomic import atomic_path
+    from panoptic_blend.inference.explain import explain
+    from panoptic_blend.inference.explain_picture import draw_explanation
+    from panoptic_blend.inference.predictor import Predictor
+
+    model = load_model(options.checkpoint)
+    merge = model.config.merge
+    explanation = explain(Predictor(model, options.device, "fp32"), options.input, options.instances)
+    figure = draw_explanation(explanation, model.categories, merge.min_score, merge.min_stuff_area)
+    path = options.output / f"{options.input.stem}_explained.png"
+    with atomic_path(path) as unfinished:
+        figure.savefig(unfinished, format="png", dpi=120)
+    Console().print(f"Drawn: {path}", soft_wrap=True, highlight=False, markup=False)

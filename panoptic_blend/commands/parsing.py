@@ -1,0 +1,98 @@
+"""What the commands' options have in common; a misspelt one is answered with the nearest."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import NoReturn
+
+from panoptic_blend.errors import ConfigError, DatasetError
+from panoptic_blend.spelling import check_options
+
+
+class Parser(argparse.ArgumentParser):
+    """argparse that raises our errors instead of leaving the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}. Try {self.prog} --help")
+
+
+def command(name: str, description: str, usage: str | None = None, epilog: str | None = None) -> Parser:
+    """The parser of one command; `name` is "" for the program itself."""
+    return Parser(
+        prog=f"panoptic-blend {name}".strip(),
+        description=description,
+        usage=usage,
+        epilog=epilog,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+
+
+def add_checkpoint(parser: Parser) -> None:
+    """`--checkpoint` and `--device`, of every command that predicts."""
+    parser.add_argument(
+        "--checkpoint", metavar="PATH", type=Path, required=True, help="a run's folder, or a .safetensors file"
+    )
+    parser.add_argument(
+        "--device", default="auto", help="'auto' takes a GPU when there is one; or cpu, cuda, cuda:1 (default: auto)"
+    )
+
+
+def add_speed(parser: Parser, precision: str) -> None:
+    parser.add_argument(
+        "--precision",
+        choices=["auto", "fp32", "bf16"],
+        default=precision,
+        help=f"of the network; 'auto' takes bf16 where this device is faster with it (default: {precision})",
+    )
+    parser.add_argument(
+        "--compile",
+        action="store_true",
+        help="compile the network at the first picture of every size; pays for hundreds of pictures of few sizes",
+    )
+
+
+def add_segments(parser: Parser, option: str, owner: str) -> None:
+    """Where the PNGs beside a COCO panoptic JSON are."""
+    parser.add_argument(
+        option, metavar="DIR", type=Path, help=f"folder of the id-map PNGs of the {owner} (default: beside the JSON)"
+    )
+
+
+def parse(parser: Parser, arguments: list[str]) -> argparse.Namespace:
+    """All arguments must be the parser's; a misspelt one is answered with the nearest."""
+    check_options(arguments, _option_names(parser))
+    return parser.parse_args(arguments)
+
+
+def parse_with_settings(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The parser's own options, and dotted settings with their values."""
+    from panoptic_blend.config_files import setting_names, settings_help
+
+    check_options(arguments, [*_option_names(parser), *(f"--{name}" for name in setting_names())])
+    if {"--help", "-h"} & set(arguments):
+        parser.epilog = f"{parser.epilog or ''}\nsettings, in a configuration file or here:\n\n{settings_help()}"
+    return parser.parse_known_args(arguments)
+
+
+def join_settings(arguments: list[str]) -> list[str]:
+    """`--section.setting VALUE` as one word `--section.setting=VALUE`."""
+    joined: list[str] = []
+    for word in arguments:
+        if joined and re.fullmatch(r"--\w+\.[\w.]+", joined[-1]):
+            joined[-1] += f"={word}"
+        else:
+            joined.append(word)
+    return joined
+
+
+def _option_names(parser: Parser) -> list[str]:
+    return re.findall(r"--[a-z][a-z-]+", parser.format_help())
+
+
+def require_folder(path: Path) -> None:
+    """Raise `DatasetError` unless the folder is there."""
+    if not path.is_dir():
+        raise DatasetError(f"{path}: no such folder.")

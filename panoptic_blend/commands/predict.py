@@ -1,0 +1,83 @@
+"""Predict images without annotations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import add_checkpoint, add_speed, command, parse, require_folder
+from panoptic_blend.errors import DatasetError
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend predict`."""
+    parser = command(
+        "predict",
+        "Predict images into COCO panoptic files; no annotations needed.",
+        epilog="""\
+examples:
+  panoptic-blend predict --checkpoint runs/train --input street.jpg --output out --overlays
+  panoptic-blend predict --checkpoint runs/train --input 'photos/**/*.jpg' more_photos --output out
+  panoptic-blend predict --checkpoint runs/train --input test2017 --annotations image_info_test-dev2017.json \\
+      --coco-submission BlendMask --output out
+""",
+    )
+    add_checkpoint(parser)
+    add_speed(parser, precision="auto")
+    parser.add_argument(
+        "--input",
+        metavar="IMAGE",
+        nargs="+",
+        required=True,
+        help="images, folders (with all below them), or patterns in quotes",
+    )
+    parser.add_argument(
+        "--output", metavar="DIR", type=Path, required=True, help="gets predictions.json and predictions/*.png"
+    )
+    parser.add_argument("--overlays", action="store_true", help="also draw every prediction over its image")
+    parser.add_argument(
+        "--annotations",
+        metavar="JSON",
+        type=Path,
+        help="a COCO JSON that lists the images to predict in the input folder, and their ids",
+    )
+    parser.add_argument(
+        "--coco-submission",
+        metavar="NAME",
+        help="also zip the results under this name, as COCO's server takes them; needs --annotations",
+    )
+    options = parse(parser, arguments)
+    if options.coco_submission and not options.annotations:
+        parser.error("--coco-submission needs the image ids: give --annotations image_info_....json")
+    from rich.console import Console
+
+    from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.coco.annotations import PanopticAnnotations
+    from panoptic_blend.coco.predictions import write_submission
+    from panoptic_blend.data.dataset import EvaluationDataset
+    from panoptic_blend.inference.export import check_same_meaning, export_predictions, submission_split
+    from panoptic_blend.inference.predictor import Predictor
+    from panoptic_blend.inference.sources import ImageFiles, Samples, find_images
+
+    source: Samples
+    if options.annotations:
+        if len(options.input) != 1:
+            parser.error("with --annotations, --input is the one folder its images lie in")
+        require_folder(Path(options.input[0]))
+        annotations = PanopticAnnotations.load(options.annotations)
+        source = EvaluationDataset(annotations, Path(options.input[0]), segments=None)
+    else:
+        source = ImageFiles(find_images(options.input, leave_out=options.output))
+    model = load_model(options.checkpoint)
+    if options.annotations:
+        check_same_meaning(model.categories, annotations)
+    predictor = Predictor(model, options.device, options.precision, options.compile)
+    console = Console()
+    result = export_predictions(predictor, source, options.output, console, options.overlays)
+    console.print(f"Predicted {result.written} of {len(source)} images into {options.output}", highlight=False)
+    if result.unreadable:
+        shown = "".join(f"\n  {reason}" for reason in result.unreadable)
+        raise DatasetError(f"{len(result.unreadable)} of {len(source)} images were left out:{shown}")
+    if options.coco_submission:
+        split = submission_split(options.annotations)
+        path = write_submission(options.output, split, options.coco_submission)
+        console.print(f"To be handed in: {path}", soft_wrap=True, highlight=False)

@@ -1,0 +1,46 @@
+"""Score predictions on disk, without torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import add_segments, command, parse
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend score`."""
+    parser = command("score", "Score predictions on disk against the truth: panoptic quality (PQ, SQ, RQ).")
+    parser.add_argument("--ground-truth", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON")
+    parser.add_argument("--predictions", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON")
+    add_segments(parser, "--segments", "ground truth")
+    add_segments(parser, "--predicted-segments", "predictions")
+    parser.add_argument("--output", metavar="FILE", type=Path, help="write the metrics to this JSON file")
+    parser.add_argument(
+        "--engine",
+        choices=["builtin", "panopticapi"],
+        default="builtin",
+        help="'panopticapi' lets the official implementation count, when it is installed (default: builtin)",
+    )
+    parser.add_argument("--workers", metavar="N", type=int, help="processes (default: one per core)")
+    options = parse(parser, arguments)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from panoptic_blend.evaluation.pq import panoptic_quality
+    from panoptic_blend.evaluation.report import print_tables, write_metrics
+
+    terminal = Console(stderr=True)
+    with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
+        task = bar.add_task("scoring", total=None)
+        result = panoptic_quality(
+            options.ground_truth,
+            options.predictions,
+            segments=options.segments,
+            predicted_segments=options.predicted_segments,
+            workers=options.workers,
+            engine=options.engine,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if options.output:
+        write_metrics(options.output, result)
+    print_tables(Console(), result)

@@ -1,0 +1,61 @@
+"""Train a model, or go on with a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import command, parse_with_settings
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend train`."""
+    parser = command(
+        "train",
+        "Train a model on images with COCO panoptic annotations.",
+        "panoptic-blend train --config FILE [--init-from WEIGHTS] [--section.setting VALUE ...]\n"
+        "       panoptic-blend train --resume RUN [--section.setting VALUE ...]",
+        """\
+examples:
+  panoptic-blend train --config configs/camvid/r18.yaml --data.root ~/camvid
+  panoptic-blend train --config configs/camvid/r18.yaml --trainer.max_steps 2000 --trainer.output runs/short
+  panoptic-blend train --resume runs/short
+  panoptic-blend train --config configs/coco/panoptic_r50_3x.yaml --init-from R-50.pkl
+""",
+    )
+    parser.add_argument(
+        "--config",
+        action="append",
+        default=[],
+        metavar="FILE",
+        help="YAML file with any of the settings below, or the name of one that comes with the package; may be given "
+        "more than once, the later ones win",
+    )
+    parser.add_argument("--resume", metavar="RUN", type=Path, help="folder of a run that was stopped, to go on with it")
+    parser.add_argument(
+        "--init-from",
+        metavar="WEIGHTS",
+        type=Path,
+        help="start from a model trained before, for these or other categories: a run or .safetensors file of this "
+        "program, .pth or .pkl of AdelaiDet or detectron2, torchvision's ResNet or FCOS; what does not fit starts anew",
+    )
+    parser.add_argument(
+        "--on-bad-sample",
+        choices=["raise", "skip"],
+        help="stop at images that do not fit their annotations, or leave them out; short for --data.on_bad_sample",
+    )
+    options, overrides = parse_with_settings(parser, arguments)
+    if options.on_bad_sample:
+        overrides += ["--data.on_bad_sample", options.on_bad_sample]
+    if options.resume is not None and options.init_from is not None:
+        parser.error("--init-from starts a run, and --resume goes on with one: give one of them")
+    files = options.config
+    if options.resume is not None and not files:
+        files = [(options.resume if options.resume.is_dir() else options.resume.parent) / "config.yaml"]
+    if not files:
+        parser.error("give --config FILE to start a run, or --resume RUN to go on with one")
+    from panoptic_blend.config_files import read_config
+
+    config = read_config(files, overrides)
+    from panoptic_blend.training.run import train
+
+    train(config, options.resume, init_from=options.init_from)

@@ -1,0 +1,120 @@
+"""Makes a model fast for prediction: the same function, in the form that suits the device."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from itertools import pairwise
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils import fuse_conv_bn_weights
+from torchvision.models.resnet import BasicBlock, Bottleneck
+
+from panoptic_blend.modeling.backbone import ResNet
+from panoptic_blend.modeling.layers import FrozenBatchNorm
+from panoptic_blend.modeling.network import NetworkOutput
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.modeling.winograd import WinogradConv
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+class PreparedNetwork(nn.Module):
+    """A network with the type and the memory layout of its input.
+
+    Args:
+        network: to run, with all parameters of one type.
+        dtype: that type.
+    """
+
+    def __init__(self, network: nn.Module, dtype: torch.dtype):
+        super().__init__()
+        self.network = network
+        self.dtype = dtype
+
+    def forward(self, images: Tensor) -> NetworkOutput:
+        """As the network's."""
+        return self.network(images.to(self.dtype, memory_format=torch.channels_last))
+
+
+def prepare(
+    model: PanopticBlend, device: torch.device, precision: Precision = "auto", compile: bool = False
+) -> PanopticBlend:
+    """A copy of a model that predicts the same faster, and cannot be trained or saved.
+
+    Norms of fixed statistics are folded into convolutions, tensors are laid out channels last, and on CPUs wide 3x3
+    convolutions are computed by tiles (`modeling.winograd`). What follows the network stays in single precision.
+
+    Args:
+        model: stays as it is.
+        device: where the copy goes.
+        precision: of the network; 'auto' takes bf16 where the device multiplies it faster, else fp32.
+        compile: run the network through torch.compile, once for every input size. Needs a C++ compiler on CPUs.
+    """
+    dtype = choose_dtype(device, precision)
+    prepared = copy.deepcopy(model).eval().requires_grad_(False)
+    network: nn.Module = prepared.network
+    fold_norms(network)
+    if device.type == "cpu":
+        use_winograd(network)
+    network = PreparedNetwork(network.to(dtype).to(memory_format=torch.channels_last), dtype)
+    prepared.network = torch.compile(network, dynamic=False) if compile else network  # type: ignore[assignment]
+    return prepared.to(device)
+
+
+def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
+    """The type a network gets on a device."""
+    if precision == "auto":
+        return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
+    return torch.bfloat16 if precision == "bf16" else torch.float32
+
+
+def fold_norms(network: nn.Module) -> None:
+    """Multiply batch norms into the convolutions before them, which then give what the norms gave. In place."""
+    for parent, convolution_name, norm_name in list(_convolutions_before_norms(network)):
+        convolution, norm = getattr(parent, convolution_name), getattr(parent, norm_name)
+        weight, bias = fuse_conv_bn_weights(
+            convolution.weight, convolution.bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+        convolution.weight, convolution.bias = weight.requires_grad_(False), bias.requires_grad_(False)
+        setattr(parent, norm_name, nn.Identity())
+
+
+def _convolutions_before_norms(network: nn.Module) -> Iterator[tuple[nn.Module, str, str]]:
+    """(module, its convolution's name, its norm's name) wherever it is certain that one directly feeds the other."""
+    for module in network.modules():
+        pairs: list[tuple[str, str]] = []
+        if isinstance(module, nn.Sequential):
+            names = [name for name, _ in module.named_children()]
+            pairs = list(pairwise(names))
+        elif isinstance(module, (ResNet, BasicBlock, Bottleneck)):
+            pairs = [(f"conv{index}", f"bn{index}") for index in (1, 2, 3) if hasattr(module, f"bn{index}")]
+        for convolution, norm in pairs:
+            # Not subclasses: timm's batch norms have the activation inside.
+            norms = type(getattr(module, norm)) in (nn.BatchNorm2d, FrozenBatchNorm)
+            if norms and type(getattr(module, convolution)) is nn.Conv2d:
+                yield module, convolution, norm
+
+
+def use_winograd(network: nn.Module) -> None:
+    """Compute wide 3x3 convolutions by tiles. In place."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if WinogradConv.pays_for(child):
+                assert isinstance(child, nn.Conv2d)
+                setattr(parent, name, WinogradConv(child))
+
+
+def _multiplies_bf16(device: torch.device) -> bool:
+    """Whether the device has instructions for products of bfloat16, rather than converting each to float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    if device.type != "cpu":
+        return False
+    capabilities: Callable[[], Mapping[str, Any]] | None = getattr(torch.cpu, "get_capabilities", None)
+    if capabilities is None:  # an older torch does not tell
+        return False
+    found = capabilities()
+    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))

@@ -1,0 +1,119 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from panoptic_blend.config import BackboneConfig, BasesConfig, FPNConfig, ModelConfig
+from panoptic_blend.data.scene import SHAPES
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.inference.preparation import PreparedNetwork, prepare
+from panoptic_blend.modeling.layers import FrozenBatchNorm
+from panoptic_blend.modeling.network import NetworkOutput
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.winograd import WinogradConv
+from tests.tiny import MASK_HEADS, tiny_model_config, tiny_model_config_with
+
+CPU = torch.device("cpu")
+IMAGE = torch.randint(0, 256, (3, 70, 90), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+
+
+def layouts() -> dict[str, ModelConfig]:
+    tiny = tiny_model_config()
+    bottleneck = BackboneConfig(name="resnet50", weights="none", norm="batch", frozen_stages=0, width=8)
+    frozen = replace(bottleneck, norm="frozen", deformable_stages=(4,), deformable_interval=2)
+    return {
+        **{name: tiny_model_config_with(name) for name in MASK_HEADS},
+        "wide": replace(tiny, fpn=FPNConfig(channels=128, coarsest_level=5)),
+        "deformable": replace(tiny, backbone=frozen),
+        "group": replace(tiny, backbone=replace(tiny.backbone, norm="group")),
+        "deeplab": replace(tiny, bases=BasesConfig(kind="deeplab", channels=16)),
+        "norm_per_level": replace(tiny, fcos=replace(tiny.fcos, norm="batch", num_shared_convs=1)),
+    }
+
+
+def make_model(config: ModelConfig) -> PanopticBlend:
+    """Random weights and norm statistics that let every layer through."""
+    torch.manual_seed(0)
+    model = build_model(config, SHAPES, pretrained=False).eval()
+    for module in model.modules():
+        if isinstance(module, (nn.BatchNorm2d, FrozenBatchNorm)):
+            for values in (module.weight, module.running_var):
+                values.data.uniform_(0.5, 1.5)
+            for values in (module.bias, module.running_mean):
+                values.data.normal_(std=0.1)
+    return model
+
+
+def tensors(output: NetworkOutput) -> list[Tensor]:
+    maps = [*output.pyramid, output.bases, output.semantic]
+    return [each for level in output.detector for each in level] + [each for each in maps if each is not None]
+
+
+@pytest.mark.parametrize("layout", layouts())
+@torch.no_grad()
+def test_a_prepared_network_computes_the_same(layout: str) -> None:
+    model = make_model(layouts()[layout])
+    batch = model.preprocess([IMAGE])
+    expected = tensors(model.network(batch))
+    exact, half = (prepare(model, CPU, precision).network(batch) for precision in ("fp32", "bf16"))
+    for ours, rounded, true in zip(tensors(exact), tensors(half), expected, strict=True):
+        assert ours.dtype == torch.float32
+        assert (ours - true).norm() <= 1e-3 * true.norm()  # group norms over a few pixels magnify rounding
+        assert rounded.dtype == torch.bfloat16
+        assert (rounded.float() - true).norm() <= 0.4 * true.norm()
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("layout", ["deformable", *MASK_HEADS])
+def test_a_prepared_model_predicts(layout: str, precision: str) -> None:
+    config = layouts()[layout]
+    config.fcos.score_threshold = 0.0
+    prepared = prepare(make_model(config), CPU, precision)  # type: ignore[arg-type]
+    (prediction,) = prepared.predict([IMAGE], [(40, 50)])
+    assert prediction.id_map.shape == (40, 50)
+    assert len(prediction.instances) > 0
+    assert prediction.instances.boxes.dtype == prediction.instances.mask_patches.dtype == torch.float32
+
+
+def test_norms_are_folded_and_wide_convolutions_replaced() -> None:
+    prepared = prepare(make_model(layouts()["wide"]), CPU, "fp32")
+    assert not any(isinstance(m, (nn.BatchNorm2d, FrozenBatchNorm)) for m in prepared.modules())
+    assert any(isinstance(m, WinogradConv) for m in prepared.modules())
+
+
+def test_the_model_itself_stays_as_it_was() -> None:
+    model = make_model(tiny_model_config()).train()
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    prepare(model, CPU, "bf16")
+    assert model.training
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    after = model.state_dict()
+    assert after.keys() == before.keys()
+    assert all(torch.equal(after[name], tensor) for name, tensor in before.items())
+
+
+@pytest.mark.parametrize("capable", [False, True])
+def test_auto_takes_bf16_where_the_processor_multiplies_it(capable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": capable}, raising=False)
+    network = Predictor(make_model(tiny_model_config()), "cpu").model.network
+    assert isinstance(network, PreparedNetwork)
+    assert network.dtype == (torch.bfloat16 if capable else torch.float32)
+
+
+def test_auto_is_careful_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
+    network = Predictor(make_model(tiny_model_config()), "cpu").model.network
+    assert isinstance(network, PreparedNetwork)
+    assert network.dtype == torch.float32
+
+
+@pytest.mark.slow
+def test_a_compiled_model_predicts_the_same() -> None:
+    model = make_model(layouts()["wide"])
+    (expected,) = Predictor(model, "cpu", "fp32").model.predict([IMAGE])
+    (compiled,) = Predictor(model, "cpu", "fp32", compile=True).model.predict([IMAGE])
+    assert (compiled.id_map == expected.id_map).mean() >= 0.999
+    torch.testing.assert_close(compiled.instances.scores, expected.instances.scores, rtol=1e-4, atol=1e-5)

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from panoptic_blend.modeling.winograd import WinogradConv, transform_weight, winograd_conv3x3
+
+
+@pytest.mark.parametrize("size", [(8, 12), (7, 5), (1, 1), (3, 160), (50, 4)])
+@pytest.mark.parametrize("batch", [1, 3])
+def test_equals_the_convolution(size, batch):
+    x = torch.randn(batch, 5, *size, dtype=torch.float64)
+    weight, bias = torch.randn(7, 5, 3, 3, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
+    result = winograd_conv3x3(x, transform_weight(weight), bias)
+    torch.testing.assert_close(result, F.conv2d(x, weight, bias, padding=1), rtol=1e-11, atol=1e-11)
+    assert result.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize(("dtype", "relative"), [(torch.float32, 3e-6), (torch.bfloat16, 2e-2)])
+def test_loses_few_digits(dtype, relative):
+    x, weight, bias = torch.randn(1, 128, 20, 20).relu(), torch.randn(128, 128, 3, 3), torch.randn(128)
+    expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
+    x = x.to(dtype, memory_format=torch.channels_last)
+    result = winograd_conv3x3(x, transform_weight(weight).to(dtype), bias.to(dtype))
+    assert result.dtype == dtype
+    assert (result.double() - expected).norm() <= relative * expected.norm()
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_stands_in_for_a_module(has_bias):
+    convolution = nn.Conv2d(128, 130, 3, padding=1, bias=has_bias)
+    x = torch.randn(2, 128, 9, 10)
+    assert WinogradConv.pays_for(convolution)
+    torch.testing.assert_close(WinogradConv(convolution)(x), convolution(x), rtol=1e-4, atol=1e-5)
+
+
+def test_stands_in_for_such_convolutions_only():
+    for settings in ({"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 0}, {"padding_mode": "reflect"}):
+        assert not WinogradConv.pays_for(nn.Conv2d(128, 128, 3, **{"padding": 1, **settings}))
+    assert not WinogradConv.pays_for(nn.Conv2d(128, 128, 1))
+    assert not WinogradConv.pays_for(nn.Conv2d(128, 64, 3, padding=1))
+    assert not WinogradConv.pays_for(nn.ConvTranspose2d(128, 128, 3, padding=1))
+
+
+def test_compiles_as_one_operation():
+    torch.library.opcheck(winograd_conv3x3, (torch.randn(1, 4, 6, 7), torch.randn(36, 4, 3), torch.randn(3)))
