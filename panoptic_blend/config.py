@@ -89,6 +89,10 @@ class BackboneConfig:
             self.deformable_stages,
             "stages 2 to 5",
         )
+        _require(self.stem_width >= 0, "model.backbone.stem_width", self.stem_width, "0 or more")
+        _require(
+            self.deformable_interval >= 1, "model.backbone.deformable_interval", self.deformable_interval, "1 or more"
+        )
 
 
 @dataclass
@@ -145,13 +149,17 @@ class FCOSConfig:
 
     def __post_init__(self) -> None:
         _require(self.num_convs >= 0, "model.fcos.num_convs", self.num_convs, "0 or more")
+        _require(self.num_shared_convs >= 0, "model.fcos.num_shared_convs", self.num_shared_convs, "0 or more")
         _require(
             list(self.sizes_of_interest) == sorted(self.sizes_of_interest),
             "model.fcos.sizes_of_interest",
             self.sizes_of_interest,
             "in ascending order",
         )
+        _require(self.center_radius > 0, "model.fcos.center_radius", self.center_radius, "positive")
         _require(0 <= self.score_threshold < 1, "model.fcos.score_threshold", self.score_threshold, "in [0, 1)")
+        _require(self.pre_nms_top_k > 0, "model.fcos.pre_nms_top_k", self.pre_nms_top_k, "positive")
+        _require(0 <= self.nms_iou <= 1, "model.fcos.nms_iou", self.nms_iou, "in [0, 1]")
         _require(self.max_detections > 0, "model.fcos.max_detections", self.max_detections, "positive")
 
 
@@ -181,6 +189,14 @@ class BasesConfig:
 
     def __post_init__(self) -> None:
         _require(self.num_bases >= 1, "model.bases.num_bases", self.num_bases, "1 or more")
+        _require(self.channels > 0, "model.bases.channels", self.channels, "positive")
+        _require(self.num_convs >= 0, "model.bases.num_convs", self.num_convs, "0 or more")
+        _require(
+            self.auxiliary_loss_weight >= 0,
+            "model.bases.auxiliary_loss_weight",
+            self.auxiliary_loss_weight,
+            "0 or more",
+        )
 
 
 @dataclass
@@ -208,6 +224,9 @@ class CenterMaskPointConfig:
     shape_size: int = 32
     class_specific: bool = False
 
+    def __post_init__(self) -> None:
+        _require(self.shape_size >= 1, "model.masks.centermask_point.shape_size", self.shape_size, "positive")
+
 
 @dataclass
 class SAGConfig:
@@ -220,6 +239,10 @@ class SAGConfig:
 
     channels: int = 256
     num_convs: int = 4
+
+    def __post_init__(self) -> None:
+        _require(self.channels > 0, "model.masks.sag.channels", self.channels, "positive")
+        _require(self.num_convs >= 0, "model.masks.sag.num_convs", self.num_convs, "0 or more")
 
 
 @dataclass
@@ -235,6 +258,7 @@ class CondInstConfig:
     num_layers: int = 3
 
     def __post_init__(self) -> None:
+        _require(self.channels > 0, "model.masks.condinst.channels", self.channels, "positive")
         _require(self.num_layers >= 1, "model.masks.condinst.num_layers", self.num_layers, "1 or more")
 
 
@@ -262,6 +286,7 @@ class MasksConfig:
 
     def __post_init__(self) -> None:
         _require(self.resolution >= 1, "model.masks.resolution", self.resolution, "positive")
+        _require(self.loss_weight >= 0, "model.masks.loss_weight", self.loss_weight, "0 or more")
         if self.head == "blender":
             _require(
                 1 <= self.blender.attention_size <= self.resolution,
@@ -287,6 +312,10 @@ class SemanticConfig:
     channels: int = 128
     loss_weight: float = 0.5
 
+    def __post_init__(self) -> None:
+        _require(self.channels > 0, "model.semantic.channels", self.channels, "positive")
+        _require(self.loss_weight >= 0, "model.semantic.loss_weight", self.loss_weight, "0 or more")
+
 
 @dataclass
 class MergeConfig:
@@ -305,6 +334,7 @@ class MergeConfig:
     def __post_init__(self) -> None:
         _require(0 <= self.min_score <= 1, "model.merge.min_score", self.min_score, "in [0, 1]")
         _require(0 <= self.max_overlap <= 1, "model.merge.max_overlap", self.max_overlap, "in [0, 1]")
+        _require(self.min_stuff_area >= 0, "model.merge.min_stuff_area", self.min_stuff_area, "0 or more")
 
 
 @dataclass
@@ -379,12 +409,19 @@ class DataConfig:
     on_bad_sample: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
-        _require(len(self.shortest_edge) > 0, "data.shortest_edge", self.shortest_edge, "a list of sizes")
+        _require(
+            len(self.shortest_edge) > 0 and min(self.shortest_edge) > 0,
+            "data.shortest_edge",
+            self.shortest_edge,
+            "a list of positive sizes",
+        )
+        _require(self.longest_edge > 0, "data.longest_edge", self.longest_edge, "positive")
         _require(0 <= self.flip <= 1, "data.flip", self.flip, "in [0, 1]")
         _require(0 <= self.color <= 1, "data.color", self.color, "in [0, 1]")
         _require(self.workers >= 0, "data.workers", self.workers, "0 or more")
         if self.jitter is not None:
             _require(self.crop is not None, "data.crop", self.crop, "a (height, width) when data.jitter is set")
+            _require(self.crop is None or min(self.crop) > 0, "data.crop", self.crop, "a positive (height, width)")
             _require(0 < self.jitter[0] <= self.jitter[1], "data.jitter", self.jitter, "a range (low, high), low > 0")
 
 
@@ -418,6 +455,11 @@ class OptimizerConfig:
 
     def __post_init__(self) -> None:
         _require(self.lr > 0, "optimizer.lr", self.lr, "positive")
+        _require(self.reference_batch_size > 0, "optimizer.reference_batch_size", self.reference_batch_size, "positive")
+        _require(0 <= self.momentum < 1, "optimizer.momentum", self.momentum, "in [0, 1)")
+        _require(self.weight_decay >= 0, "optimizer.weight_decay", self.weight_decay, "0 or more")
+        _require(self.backbone_lr_factor >= 0, "optimizer.backbone_lr_factor", self.backbone_lr_factor, "0 or more")
+        _require(self.clip_norm >= 0, "optimizer.clip_norm", self.clip_norm, "0 or more")
         _require(self.warmup_steps >= 0, "optimizer.warmup_steps", self.warmup_steps, "0 or more")
         _require(all(0 < m < 1 for m in self.milestones), "optimizer.milestones", self.milestones, "shares in (0, 1)")
 
@@ -471,6 +513,9 @@ class TrainerConfig:
             f"a multiple of accumulate x devices x num_nodes ({parts})",
         )
         _require(0 <= self.ema_decay < 1, "trainer.ema_decay", self.ema_decay, "in [0, 1)")
+        _require(self.val_every >= 0, "trainer.val_every", self.val_every, "0 or more")
+        _require(self.checkpoint_every > 0, "trainer.checkpoint_every", self.checkpoint_every, "positive")
+        _require(self.log_every > 0, "trainer.log_every", self.log_every, "positive")
 
 
 @dataclass

@@ -95,6 +95,41 @@ def test_a_bad_override_is_named(overrides: list[str], answer: str):
     assert answer in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "model.backbone.stem_width",
+        "model.backbone.deformable_interval",
+        "model.fcos.num_shared_convs",
+        "model.fcos.center_radius",
+        "model.fcos.pre_nms_top_k",
+        "model.fcos.nms_iou",
+        "model.bases.channels",
+        "model.bases.num_convs",
+        "model.bases.auxiliary_loss_weight",
+        "model.masks.centermask_point.shape_size",
+        "model.masks.sag.channels",
+        "model.masks.condinst.channels",
+        "model.masks.loss_weight",
+        "model.semantic.channels",
+        "model.semantic.loss_weight",
+        "model.merge.min_stuff_area",
+        "data.longest_edge",
+        "optimizer.reference_batch_size",
+        "optimizer.momentum",
+        "optimizer.weight_decay",
+        "optimizer.backbone_lr_factor",
+        "optimizer.clip_norm",
+        "trainer.val_every",
+        "trainer.checkpoint_every",
+        "trainer.log_every",
+    ],
+)
+def test_numbers_below_their_bound_are_refused(name: str):
+    with pytest.raises(ConfigError, match=f"^{re.escape(name)} is -1(.0)?; it must be "):
+        read_config([], [f"--{name}=-1"])
+
+
 @pytest.mark.parametrize("values", [[1], None, {"fcoz": {}, "fpn": {"channel": 1}}, {"fpn": None}])
 def test_bad_plain_settings_are_refused(values: object):
     with pytest.raises(ConfigError, match=r"^model"):
