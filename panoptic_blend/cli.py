@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from types import FrameType
 
 from panoptic_blend._version import __version__
 from panoptic_blend.commands import (
@@ -23,7 +28,7 @@ from panoptic_blend.commands.parsing import command
 from panoptic_blend.errors import ConfigError, PanopticBlendError, TrainingStopped
 from panoptic_blend.spelling import did_you_mean
 
-FAILURE, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+FAILURE, USAGE_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,12 +39,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 for something that went wrong and is said on stderr; 2 for an unknown or wrong option or
-        setting; 130 after Ctrl-C.
+        setting; 130 after Ctrl-C, 143 after `kill`.
     """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("panoptic_blend").setLevel(logging.INFO)
     try:
-        return _run(list(sys.argv[1:] if arguments is None else arguments))
+        with _kill_cleans_up():
+            return _run(list(sys.argv[1:] if arguments is None else arguments))
     except TrainingStopped as stopped:
         _complain(str(stopped))
         return stopped.exit_code
@@ -53,6 +59,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has left; nothing may be flushed to it when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
+    except OSError as error:
+        if error.filename is None and error.errno != errno.ENOSPC:
+            raise  # about no file that the person could mend
+        _complain(f"{error.filename or 'writing results'}: {error.strerror}.")
+        return FAILURE
+
+
+@contextmanager
+def _kill_cleans_up() -> Iterator[None]:
+    """Let `kill` end a command as Ctrl-C does: nothing half-written stays behind. Training listens in its own way."""
+
+    def leave(number: int, frame: FrameType | None) -> None:
+        raise SystemExit(TERMINATED)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python allows no handlers here
+        return
+    before = signal.signal(signal.SIGTERM, leave)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _run(arguments: list[str]) -> int:
@@ -62,7 +90,7 @@ def _run(arguments: list[str]) -> int:
         else:
             _describe_program(arguments)
         code = 0
-    except SystemExit as done:  # argparse, after --help and --version
+    except SystemExit as done:  # argparse, after --help and --version; `kill`
         code = int(done.code or 0)
     sys.stdout.flush()
     return code

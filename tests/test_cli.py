@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 
@@ -14,7 +17,9 @@ import pytest
 from PIL import Image
 
 import panoptic_blend as pb
+from panoptic_blend.categories import Categories, Category
 from panoptic_blend.cli import main
+from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.config_files import read_config, write_config
 from tests.training.tiny_run import tiny_config
 
@@ -211,12 +216,16 @@ def test_a_wrong_word_gets_one_line_with_the_right_one(
     [
         ["score", "--ground-truth", "none.json", "--predictions", "none.json"],
         ["predict", "--checkpoint", "none", "--input", "none.jpg", "--output", "out"],
+        ["train", "--resume", "runs/none"],
+        ["train", "--resume", "runs/none/last.ckpt"],
         ["evaluate", "--checkpoint", "x", "--images", "none", "--annotations", "x.json", "--output", "out"],
     ],
 )
 def test_a_missing_file_is_named(arguments: list[str], capsys: pytest.CaptureFixture[str]):
     assert main(arguments) == 1
-    assert "none" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "none" in said
+    assert "yaml" not in said
 
 
 @pytest.mark.parametrize("command", ["", "train", "evaluate", "predict", "score", "demo", "convert-checkpoint"])
@@ -235,6 +244,30 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", interrupt)
     assert main(["score"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+def test_kill_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
+    def be_killed(arguments: list[str]) -> None:
+        with PredictionWriter(tmp_path / "out", Categories([Category(1, "car", True, (0, 0, 142))])):
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(10)
+
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setitem(main.__globals__["_COMMANDS"], "predict", be_killed)
+    assert main(["predict"]) == 143
+    assert list((tmp_path / "out").iterdir()) == []
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_a_file_where_a_folder_must_be_is_no_traceback(
+    run: Path, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    (tmp_path / "file").write_text("")
+    images = str(shapes_root / "val" / "val_000000.jpg")
+    assert main(["predict", "--checkpoint", str(run), "--input", images, "--output", str(tmp_path / "file")]) == 1
+    said = capsys.readouterr().err
+    assert str(tmp_path / "file") in said
+    assert said.count("\n") == 1
 
 
 def test_help_and_score_start_without_torch():

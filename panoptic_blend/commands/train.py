@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from panoptic_blend.commands.parsing import command, parse_with_settings
+from panoptic_blend.errors import CheckpointError
 
 
 def run(arguments: list[str]) -> None:
@@ -50,7 +51,10 @@ examples:
         parser.error("--init-from starts a run, and --resume goes on with one: give one of them")
     files = options.config
     if options.resume is not None and not files:
-        files = [(options.resume if options.resume.is_dir() else options.resume.parent) / "config.yaml"]
+        folder = options.resume if options.resume.is_dir() else options.resume.parent
+        if not (folder / "config.yaml").is_file():
+            raise CheckpointError(f"{options.resume}: no run lies here. Name the folder of a run that was stopped.")
+        files = [folder / "config.yaml"]
     if not files:
         parser.error("give --config FILE to start a run, or --resume RUN to go on with one")
     from panoptic_blend.config_files import read_config
