@@ -161,6 +161,16 @@ def test_predict_zips_a_coco_submission(run: Path, shapes_root: Path, tmp_path: 
         assert {f"panoptic_test-dev2017_Tiny_results/{row['file_name']}" for row in rows} < set(archive.namelist())
 
 
+def test_a_submissions_name_is_checked_before_predicting(
+    run: Path, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    truth = str(shapes_root / "annotations" / "panoptic_val.json")
+    where = ["--input", str(shapes_root / "val"), "--annotations", truth, "--output", str(tmp_path / "out")]
+    assert main(["predict", "--checkpoint", str(run), *where, "--coco-submission", "my model"]) == 1
+    assert "'my model': use letters" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
 def test_demo_goes_from_nothing_to_a_picture_and_never_into_a_used_folder(
     settings: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

@@ -52,7 +52,7 @@ examples:
 
     from panoptic_blend.checkpoints.native import load_model
     from panoptic_blend.coco.annotations import PanopticAnnotations
-    from panoptic_blend.coco.predictions import write_submission
+    from panoptic_blend.coco.predictions import submission_name, write_submission
     from panoptic_blend.data.dataset import EvaluationDataset
     from panoptic_blend.inference.export import check_same_meaning, export_predictions, submission_split
     from panoptic_blend.inference.predictor import Predictor
@@ -63,6 +63,8 @@ examples:
         if len(options.input) != 1:
             parser.error("with --annotations, --input is the one folder its images lie in")
         require_folder(Path(options.input[0]))
+        if options.coco_submission:  # before hours of predicting
+            submission_name(submission_split(options.annotations), options.coco_submission)
         annotations = PanopticAnnotations.load(options.annotations)
         source = EvaluationDataset(annotations, Path(options.input[0]), segments=None)
     else:

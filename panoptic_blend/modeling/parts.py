@@ -21,6 +21,10 @@ def build_backbone(config: ModelConfig, pretrained: bool) -> ResNet | TimmBackbo
     """The backbone, with the weights its settings name if `pretrained`."""
     backbone = config.backbone
     if backbone.name.startswith("timm:"):
+        if pretrained and backbone.weights not in ("imagenet", "none"):
+            raise ConfigError(
+                f"model.backbone.weights is {backbone.weights!r}; for a timm backbone it must be 'imagenet' or 'none'."
+            )
         return TimmBackbone(backbone.name.removeprefix("timm:"), pretrained and backbone.weights == "imagenet")
     if pretrained and backbone.weights == "none" and backbone.norm == "frozen":
         raise ConfigError(

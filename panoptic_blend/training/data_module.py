@@ -76,7 +76,9 @@ def _good_samples(
         for sample in bad:
             console.print(f"  {sample.file_name}: {sample.reason}", highlight=False, soft_wrap=True)
     if not len(good):
-        raise DatasetError(f"{annotations.path}: not one usable sample.")
+        raise DatasetError(
+            f"{annotations.path}: not one usable sample. Training and validation need an annotated image each."
+        )
     return good.tolist()
 
 

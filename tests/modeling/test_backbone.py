@@ -9,8 +9,10 @@ from torch import Tensor, nn
 from torchvision import models
 from torchvision.ops import FrozenBatchNorm2d
 
+from panoptic_blend.config import BackboneConfig, ModelConfig
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.modeling.backbone import ModulatedDeformConv, ResNet, TimmBackbone, load_backbone_weights
+from panoptic_blend.modeling.parts import build_backbone
 
 
 def torchvision_pyramid(network: models.ResNet, images: Tensor) -> list[Tensor]:
@@ -95,6 +97,12 @@ def test_unreadable_weights_are_an_error_for_people(content: bytes | None, tmp_p
         path.write_bytes(content)
     with pytest.raises(CheckpointError, match=r"weights\.pth"):
         load_backbone_weights(ResNet("resnet18", "batch", width=8, stem_width=8), "resnet18", str(path))
+
+
+def test_a_weights_file_is_refused_for_timm_not_passed_over() -> None:
+    config = ModelConfig(backbone=BackboneConfig(name="timm:resnet18", weights="mine.pth"))
+    with pytest.raises(ConfigError, match=r"model\.backbone\.weights is 'mine\.pth'"):
+        build_backbone(config, pretrained=True)
 
 
 def test_timm_pyramids_have_the_four_strides() -> None:
