@@ -269,6 +269,21 @@ def test_kill_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch, tmp_path
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_folders_may_look_like_markup(
+    run: Path, settings: Path, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    odd = tmp_path / "a[red]b[" / "c]"
+    truth = str(shapes_root / "annotations" / "panoptic_val.json")
+    image = shapes_root / "val" / "val_000000.jpg"
+    assert main(["predict", "--checkpoint", str(run), "--input", str(image), "--output", str(odd / "p")]) == 0
+    where = ["--images", str(shapes_root / "val"), "--annotations", truth, "--output", str(odd / "e")]
+    assert main(["evaluate", "--checkpoint", str(run), *where]) == 0
+    assert main(["train", "--config", str(settings), "--trainer.output", str(odd / "r"), "--trainer.max_steps=1"]) == 0
+    assert main(["train", "--resume", str(odd / "r")]) == 0
+    said = "".join(capsys.readouterr().out.split())
+    assert said.count("a[red]b[/c]/") >= 4
+
+
 def test_a_file_where_a_folder_must_be_is_no_traceback(
     run: Path, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):

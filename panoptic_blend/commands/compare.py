@@ -52,4 +52,4 @@ The same command again goes on where it was stopped; finished variants are not r
 
     console = Console()
     compare(ablations, options.seeds, options.output, console)
-    console.print(f"Tables, plots and runs are in {options.output}", soft_wrap=True, highlight=False)
+    console.print(f"Tables, plots and runs are in {options.output}", soft_wrap=True, highlight=False, markup=False)

@@ -35,7 +35,7 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.checkpoints.convert import convert_adelaidet
 
     conversion = convert_adelaidet(options.source, options.output, options.config, options.categories)
-    console = Console(soft_wrap=True, highlight=False)
+    console = Console(soft_wrap=True, highlight=False, markup=False)
     for note in conversion.notes:
         console.print(note)
     console.print(f"Every tensor has found its place; the model is in {options.output}")

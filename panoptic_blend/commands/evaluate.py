@@ -48,4 +48,4 @@ def run(arguments: list[str]) -> None:
     predictor = Predictor(load_model(options.checkpoint), options.device, options.precision, options.compile)
     console = Console()
     evaluate(predictor, annotations, options.images, options.output, console, options.segments, options.overlays)
-    console.print(f"Predictions and metrics are in {options.output}", soft_wrap=True, highlight=False)
+    console.print(f"Predictions and metrics are in {options.output}", soft_wrap=True, highlight=False, markup=False)

@@ -73,7 +73,7 @@ examples:
     if options.annotations:
         check_same_meaning(model.categories, annotations)
     predictor = Predictor(model, options.device, options.precision, options.compile)
-    console = Console()
+    console = Console(markup=False)
     result = export_predictions(predictor, source, options.output, console, options.overlays)
     console.print(f"Predicted {result.written} of {len(source)} images into {options.output}", highlight=False)
     if result.unreadable:

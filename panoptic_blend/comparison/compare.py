@@ -52,7 +52,9 @@ def compare(ablations: Sequence[Ablation], seeds: int, output: Path, console: Co
         except TrainingStopped:
             console.print("The same command again goes on with the comparison.")
             raise
-        console.print(f"PQ {metrics['PQ']:.1f}  mask AP {metrics['mask_ap']['AP']:.1f}  {config.trainer.output}")
+        console.print(
+            f"PQ {metrics['PQ']:.1f}  mask AP {metrics['mask_ap']['AP']:.1f}  {config.trainer.output}", markup=False
+        )
     return [_report(ablation, seeds, output, console) for ablation in ablations]
 
 

@@ -59,7 +59,7 @@ def run_demo(config: Config, output: Path, console: Console, train_images: int =
         ("prediction beside truth", results / "overlays"),
         ("a few of them on one sheet", output / "demo.png"),
     ):
-        console.print(f"{what:>32}  {where}", soft_wrap=True, highlight=False)
+        console.print(f"{what:>32}  {where}", soft_wrap=True, highlight=False, markup=False)
     return output
 
 

@@ -72,9 +72,9 @@ def _good_samples(
 ) -> Sequence[int]:
     good, bad = check_samples(annotations, images, segments, settings.on_bad_sample, settings.workers, console)
     if bad:
-        console.print(f"{annotations.path}: {len(bad)} of {len(annotations)} samples left out:")
+        console.print(f"{annotations.path}: {len(bad)} of {len(annotations)} samples left out:", markup=False)
         for sample in bad:
-            console.print(f"  {sample.file_name}: {sample.reason}", highlight=False, soft_wrap=True)
+            console.print(f"  {sample.file_name}: {sample.reason}", highlight=False, markup=False, soft_wrap=True)
     if not len(good):
         raise DatasetError(
             f"{annotations.path}: not one usable sample. Training and validation need an annotated image each."

@@ -67,7 +67,9 @@ def train(
         run = point.path.parent
         _announce_resume(config, point, run / CONFIG, console)
         if point.step >= config.trainer.max_steps:
-            console.print(f"Nothing to train: {run} is at step {point.step} of {config.trainer.max_steps}.")
+            console.print(
+                f"Nothing to train: {run} is at step {point.step} of {config.trainer.max_steps}.", markup=False
+            )
             return run
     torch.manual_seed(config.trainer.seed)
     # A sample that went bad since the run began is still told when it is read.
@@ -121,6 +123,7 @@ def train(
     console.print(
         f"Trained {settings.max_steps} steps; best PQ {milestones.best_pq:.2f}. Checkpoints are in {run}",
         soft_wrap=True,
+        markup=False,
     )
     return run
 
@@ -186,10 +189,10 @@ def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callback
 
 
 def _announce_resume(config: Config, point: ResumePoint, begun_with: Path, console: Console) -> None:
-    console.print(f"Going on from {point.path}, after step {point.step}.")
+    console.print(f"Going on from {point.path}, after step {point.step}.", markup=False)
     changes = changed_settings(read_config([begun_with]), config) if begun_with.is_file() else []
     for change in changes:
-        console.print(f"  changed {change}", highlight=False)
+        console.print(f"  changed {change}", highlight=False, markup=False)
     if any(change.startswith(("trainer.max_steps", "optimizer.")) for change in changes):
         console.print("  The learning-rate schedule is the one of the new settings from here on.")
 
