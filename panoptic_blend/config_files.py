@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import json
 import re
 import sysconfig
@@ -104,7 +105,7 @@ def find_config(name: Path | str) -> Path:
     wheel; a leading `configs/` in the name makes no difference.
 
     Raises:
-        ConfigError: there is none of this name; the message lists those that come with the package.
+        ConfigError: there is none of this name; the message has the nearest that comes with the package, or them all.
     """
     path = Path(name)
     if path.exists():
@@ -115,7 +116,9 @@ def find_config(name: Path | str) -> Path:
         if (folder / relative).is_file():
             return folder / relative
         shipped += sorted(each.relative_to(folder).as_posix() for each in folder.rglob("*.yaml"))
-    raise ConfigError(f"{name}: no such file. Give a YAML file of settings, or one of: {', '.join(shipped)}.")
+    near = difflib.get_close_matches(relative.as_posix(), shipped, n=1, cutoff=0.7)
+    remedy = f"Did you mean {near[0]}?" if near else f"Give a YAML file of settings, or one of: {', '.join(shipped)}."
+    raise ConfigError(f"{name}: no such file. {remedy}")
 
 
 def _parser() -> ArgumentParser:

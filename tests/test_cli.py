@@ -208,6 +208,7 @@ def test_the_library_does_in_five_lines_what_the_command_does(run: Path, shapes_
         (["train", "--resum", "x"], "Did you mean --resume?"),
         (["train"], "--config FILE"),
         (["train", "--config", "none.yaml"], "none.yaml: no such file"),
+        (["train", "--config", "configs/shapes/dmo.yaml"], "no such file. Did you mean shapes/demo.yaml?"),
         (["predict", "--checkpoint", "x", "--input", "y", "--output", "z", "--coco-submission", "n"], "--annotations"),
     ],
 )
