@@ -420,9 +420,9 @@ class DataConfig:
         _require(0 <= self.flip <= 1, "data.flip", self.flip, "in [0, 1]")
         _require(0 <= self.color <= 1, "data.color", self.color, "in [0, 1]")
         _require(self.workers >= 0, "data.workers", self.workers, "0 or more")
+        _require(self.crop is None or min(self.crop) > 0, "data.crop", self.crop, "a positive (height, width)")
         if self.jitter is not None:
             _require(self.crop is not None, "data.crop", self.crop, "a (height, width) when data.jitter is set")
-            _require(self.crop is None or min(self.crop) > 0, "data.crop", self.crop, "a positive (height, width)")
             _require(0 < self.jitter[0] <= self.jitter[1], "data.jitter", self.jitter, "a range (low, high), low > 0")
 
 

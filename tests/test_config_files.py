@@ -84,6 +84,8 @@ def test_a_bad_file_is_named_with_the_setting_and_the_remedy(tmp_path: Path, tex
         (["--trainer.max_steps", "-1"], "trainer.max_steps is -1; it must be positive."),
         (["--model.backbone.name", "resnet99"], "model.backbone.name is 'resnet99'"),
         (["--optimizer.lr", "fast"], "optimizer.lr is 'fast'; it must be float."),
+        (["--data.crop", "[0, 10]"], "data.crop is (0, 10); it must be a positive (height, width)."),
+        (["--data.shortest_edge", "[0]"], "data.shortest_edge is (0,); it must be a list of positive sizes."),
         (["--optimizer.rl", "1"], "Did you mean --optimizer.lr?"),
         (["--trainer.max_steps"], "expected one argument"),
         (["stray"], "stray"),
