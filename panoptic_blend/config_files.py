@@ -121,6 +121,20 @@ def find_config(name: Path | str) -> Path:
     raise ConfigError(f"{name}: no such file. {remedy}")
 
 
+def read_yaml(file: Path) -> object:
+    """The decoded content of a YAML file.
+
+    Raises:
+        ConfigError: it cannot be read or is not YAML.
+    """
+    try:
+        return yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file}: cannot be read ({error.strerror}). Give a YAML file of settings.") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from error
+
+
 def _parser() -> ArgumentParser:
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--config", action="config")
@@ -135,12 +149,7 @@ def _names(parser: ArgumentParser) -> list[str]:
 
 def _check_file(parser: ArgumentParser, file: Path) -> None:
     """Raise `ConfigError`, naming the file, unless it holds settings alone, with values of their types."""
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{file}: cannot be read ({error.strerror}). Give a YAML file of settings.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(file)
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: holds no settings. Write them as 'trainer: {{max_steps: 1000}}'.")
     _check_names(content, setting_names(), str(file))

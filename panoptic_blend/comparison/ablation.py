@@ -8,10 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from panoptic_blend.config import Config
-from panoptic_blend.config_files import find_config, read_config
+from panoptic_blend.config_files import find_config, read_config, read_yaml
 from panoptic_blend.errors import ConfigError
 
 _KEYS = ("title", "base", "variants")
@@ -50,12 +48,7 @@ def read_ablation(file: Path | str, base: Path | str | None = None, overrides: S
         ConfigError: the file or a variant in it cannot be read or is not valid.
     """
     path = find_config(file)
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigError(f"{path}: cannot be read ({error.strerror}).") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path}: is not valid YAML: {' '.join(str(error).split())}") from error
+    content = read_yaml(path)
     if not isinstance(content, dict) or not set(content) <= set(_KEYS) or not isinstance(content.get("variants"), dict):
         raise ConfigError(
             f"{path}: is not an ablation. Write 'title', 'base' and 'variants'; each variant has a name and the "
