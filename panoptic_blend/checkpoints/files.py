@@ -49,15 +49,21 @@ def read_weights(path: Path | str) -> dict[str, Tensor]:
     return tensors
 
 
+def refused_call(error: pickle.UnpicklingError) -> str | None:
+    """What `torch.load(weights_only=True)` was asked to call and refused to; None when it failed for another reason."""
+    asked = re.search(r"GLOBAL (\S+)", str(error))
+    return asked[1] if asked else None
+
+
 def _read_torch(path: Path) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        asked = re.search(r"GLOBAL (\S+)", str(error))
+        asked = refused_call(error)
         if asked is None:
             raise CheckpointError(f"{path}: not a file that torch.save wrote; it may be truncated.") from error
         raise CheckpointError(
-            f"{path}: refused, because loading it would call {asked[1]}. Weights need tensors, text, numbers and "
+            f"{path}: refused, because loading it would call {asked}. Weights need tensors, text, numbers and "
             "containers only; get the file from a source you trust, or have it saved as safetensors."
         ) from error
     except (RuntimeError, OSError, ValueError, EOFError, KeyError) as error:

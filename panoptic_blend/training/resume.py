@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from panoptic_blend.checkpoints.files import refused_call
 from panoptic_blend.checkpoints.native import BEST, LAST
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import plain_settings
@@ -48,7 +49,11 @@ def find_resume_point(resume: Path) -> ResumePoint:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         ours = state["callbacks"][Milestones.__qualname__]
         return ResumePoint(path, state["global_step"], ours["images_seen"])
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError) as error:
+    except pickle.UnpicklingError as error:  # whose own text advises to load it unsafely
+        asked = refused_call(error)
+        reason = f"refused, because loading it would call {asked}" if asked else "torch.save did not write it"
+        raise CheckpointError(f"{wrong} ({reason}). Name the {STATE} of a run.") from error
+    except (RuntimeError, OSError, EOFError) as error:
         raise CheckpointError(f"{wrong} ({error}). Name the {STATE} of a run.") from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{wrong}: it lacks {error}. Name the {STATE} of a run.") from error

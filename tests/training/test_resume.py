@@ -292,6 +292,18 @@ def test_a_damaged_state_is_named(content: bytes, shapes_root: Path, tmp_path: P
         train(tiny_config(shapes_root, tmp_path), resume=tmp_path, console=QUIET)
 
 
+class Hostile:
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return os.system, ("true",)
+
+
+def test_a_hostile_state_is_refused_without_advice_to_trust_it(shapes_root: Path, tmp_path: Path) -> None:
+    torch.save({"callbacks": Hostile()}, tmp_path / "last.ckpt")
+    with pytest.raises(CheckpointError, match=r"refused, because loading it would call \w+\.system") as caught:
+        train(tiny_config(shapes_root, tmp_path), resume=tmp_path, console=QUIET)
+    assert "weights_only" not in str(caught.value)
+
+
 def test_a_foreign_state_is_named(shapes_root: Path, tmp_path: Path) -> None:
     torch.save({"weights": torch.ones(2)}, tmp_path / "last.ckpt")
     with pytest.raises(CheckpointError, match="not the saved state"):
