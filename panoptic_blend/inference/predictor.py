@@ -179,6 +179,8 @@ def read_picture(picture: Picture) -> Tensor:
                 f"array {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [H, W, 3]. Convert it first."
             )
         return torch.from_numpy(picture.copy()).permute(2, 0, 1)  # a view may be read-only or run backwards
+    if not isinstance(picture, Tensor):
+        raise DatasetError(f"{type(picture).__name__}: a picture is a path, a Pillow image, an array or a tensor.")
     if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8:
         raise DatasetError(
             f"tensor {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [3, H, W]. Convert it first."

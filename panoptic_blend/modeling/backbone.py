@@ -177,12 +177,9 @@ def load_backbone_weights(backbone: ResNet, name: str, weights: str) -> None:
         weights: 'imagenet' (downloads once, into torch's cache) or the path of a .pth or .safetensors state dict.
 
     Raises:
-        CheckpointError: the file is missing or unreadable, or its tensors do not fit.
+        CheckpointError: the download fails, the file is missing or unreadable, or its tensors do not fit.
     """
-    if weights == "imagenet":
-        state = get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True)
-    else:
-        state = _read_state_dict(Path(weights))
+    state = _download(name) if weights == "imagenet" else _read_state_dict(Path(weights))
     state = {key: value for key, value in state.items() if not key.startswith("fc.")}
     own = backbone.state_dict()
     for key in own:  # a deformable block starts from the ordinary one: its offsets stay zero
@@ -201,6 +198,16 @@ def load_backbone_weights(backbone: ResNet, name: str, weights: str) -> None:
     backbone.load_state_dict(state, strict=False)
 
 
+def _download(name: str) -> dict[str, Tensor]:
+    try:
+        return dict(get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True))
+    except (OSError, RuntimeError) as error:  # no connection, or a file that is not what was announced
+        raise CheckpointError(
+            f"model.backbone.weights imagenet: {name}'s weights could not be downloaded ({error}). Try again with a "
+            "connection, or give a file's path, 'none', or --init-from."
+        ) from error
+
+
 def _read_state_dict(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise CheckpointError(f"model.backbone.weights: no file {path}. Give 'imagenet', 'none' or a file's path.")
@@ -212,7 +219,12 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
         if path.suffix == ".safetensors":
             return load_file(path)
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, OSError, ValueError, EOFError, pickle.UnpicklingError, SafetensorError) as error:
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} is not a weights file this loader can read: it is damaged, or asks to run more than tensors need. "
+            "Save a plain state dict, best as safetensors."
+        ) from error
+    except (RuntimeError, OSError, ValueError, EOFError, SafetensorError) as error:
         raise CheckpointError(f"{path} is not a weights file this loader can read: {error}") from error
     if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
         raise CheckpointError(

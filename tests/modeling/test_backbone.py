@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -103,6 +104,23 @@ def test_a_weights_file_is_refused_for_timm_not_passed_over() -> None:
     config = ModelConfig(backbone=BackboneConfig(name="timm:resnet18", weights="mine.pth"))
     with pytest.raises(ConfigError, match=r"model\.backbone\.weights is 'mine\.pth'"):
         build_backbone(config, pretrained=True)
+
+
+def test_a_download_that_fails_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    def unreachable(*arguments: object, **options: object) -> None:
+        raise URLError("no route to host")
+
+    monkeypatch.setattr("torch.hub.load_state_dict_from_url", unreachable)
+    monkeypatch.setattr("torchvision.models._api.load_state_dict_from_url", unreachable)
+    with pytest.raises(CheckpointError, match=r"could not be downloaded.*no route to host.*--init-from"):
+        load_backbone_weights(ResNet("resnet18", "frozen"), "resnet18", "imagenet")
+
+
+def test_a_pickle_that_wants_to_run_something_is_refused_without_bad_advice(tmp_path: Path) -> None:
+    torch.save({"weight": Path("x")}, tmp_path / "weights.pth")
+    with pytest.raises(CheckpointError, match="asks to run more than tensors need") as caught:
+        load_backbone_weights(ResNet("resnet18", "frozen"), "resnet18", str(tmp_path / "weights.pth"))
+    assert "weights_only" not in str(caught.value)
 
 
 def test_timm_pyramids_have_the_four_strides() -> None:
