@@ -1,0 +1,74 @@
+"""Panoptic quality of generated COCO-like maps: this package against panopticapi, on one core each."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from benchmarks.turns import print_ratios, take_turns
+from panoptic_blend.coco.annotations import ImageRecord
+from panoptic_blend.coco.categories import coco_categories
+from panoptic_blend.coco.predictions import PredictionWriter
+from panoptic_blend.evaluation.pq import PQResult, panoptic_quality
+from panoptic_blend.structures import Segment
+
+SIZE = (480, 640)
+
+
+def draw_map(rng: np.random.Generator, shift: int) -> np.ndarray:
+    """A map as crowded as COCO's: about four bands of stuff and seven things; `shift` moves every outline."""
+    height, width = SIZE
+    y, x = np.mgrid[:height, :width]
+    ids = np.zeros(SIZE, np.int32)
+    for band, edge in enumerate([0, *np.sort(rng.integers(40, height, 3))]):
+        ids[(y + 10 * np.sin(x / 30 + band)) >= edge + shift] = band + 1
+    for thing in range(7):
+        centre_y, centre_x = rng.integers(0, height), rng.integers(0, width)
+        radius_y, radius_x = rng.integers(10, 120, 2)
+        inside = ((y - centre_y) / radius_y) ** 2 + ((x - centre_x - shift) / radius_x) ** 2 <= 1
+        ids[inside] = thing + 5
+    return ids
+
+
+def write(folder: Path, images: int, shift: int) -> Path:
+    """Generate `images` maps of the same scenes, their outlines moved by `shift` pixels."""
+    categories = coco_categories()
+    things, stuff = [c.id for c in categories.things], [c.id for c in categories.stuff]
+    with PredictionWriter(folder, categories) as writer:
+        for number in range(images):
+            rng = np.random.default_rng(number)
+            kinds = [int(k) for k in (*rng.choice(stuff, 4, replace=False), *rng.choice(things, 7))]
+            ids = draw_map(rng, shift)
+            found, areas = np.unique(ids[ids > 0], return_counts=True)
+            segments = [
+                Segment(int(i), kinds[i - 1], bool(i > 4), 1.0, int(a)) for i, a in zip(found, areas, strict=True)
+            ]
+            writer.write(ImageRecord(number + 1, f"{number:06}.jpg", SIZE[1], SIZE[0], "", []), ids, segments)
+    return folder / "predictions.json"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--rounds", type=int, default=3)
+    options = parser.parse_args()
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # panopticapi starts as many processes as there are cores
+    with tempfile.TemporaryDirectory() as name:
+        truth, predicted = (write(Path(name) / part, options.images, shift) for part, shift in (("a", 0), ("b", 4)))
+
+        def score(engine: str) -> PQResult:
+            return panoptic_quality(truth, predicted, workers=1, engine=engine)  # type: ignore[arg-type]
+
+        results = {engine: score(engine).all for engine in ("panopticapi", "builtin")}
+        Console().print({engine: (result.pq, result.sq, result.rq) for engine, result in results.items()})
+        ways = {"panopticapi": lambda: score("panopticapi"), "panoptic_blend": lambda: score("builtin")}
+        print_ratios(f"{options.images} images, one core", take_turns(ways, options.rounds))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,107 @@
+"""One training step, forward, backward and update, against AdelaiDet with the same weights and targets."""
+
+from __future__ import annotations
+
+import argparse
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+
+from benchmarks.peers import load_adelaidet
+from benchmarks.turns import print_ratios, take_turns
+from panoptic_blend.benchmarking.benchmark import draw_picture
+from panoptic_blend.checkpoints.adelaidet import from_adelaidet
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.structures import Targets
+
+
+def make_targets(size: tuple[int, int], instances: int, seed: int) -> Targets:
+    """Rectangles of all sizes over a few bands of stuff."""
+    generator = torch.Generator().manual_seed(seed)
+    height, width = size
+    masks = torch.zeros(instances, height, width, dtype=torch.bool)
+    semantic = (torch.arange(height)[:, None] * 6 // height + 1).expand(height, width).clone()
+    boxes = []
+    for mask in masks:
+        half = (torch.exp(torch.rand(2, generator=generator) * 2.5 + 2.3)).int().tolist()
+        x = int(torch.randint(half[0], width - half[0], (1,), generator=generator))
+        y = int(torch.randint(half[1], height - half[1], (1,), generator=generator))
+        mask[y - half[1] : y + half[1], x - half[0] : x + half[0]] = True
+        boxes.append([x - half[0], y - half[1], x + half[0], y + half[1]])
+    semantic[masks.any(0)] = 0
+    labels = torch.randint(0, 80, (instances,), generator=generator)
+    return Targets(torch.tensor(boxes, dtype=torch.float32), labels, masks, semantic)
+
+
+def reference_sample(image: Tensor, targets: Targets) -> dict[str, object]:
+    """The same sample in the form AdelaiDet trains on."""
+    structures = import_module("detectron2.structures")
+    found = structures.Instances(
+        tuple(image.shape[1:]),
+        gt_boxes=structures.Boxes(targets.boxes),
+        gt_classes=targets.labels,
+        gt_bitmasks=structures.BitMasks(targets.masks),
+        gt_masks=structures.BitMasks(targets.masks),
+    )
+    things = torch.zeros_like(targets.semantic)
+    for mask, label in zip(targets.masks, targets.labels, strict=True):
+        things[mask] = label + 1
+    return {"image": image.flip(0), "instances": found, "sem_seg": targets.semantic, "basis_sem": things}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--adelaidet", type=Path, required=True, metavar="DIR", help="a checkout of AdelaiDet")
+    parser.add_argument("--size", default="640x960")
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--instances", type=int, default=12)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--ways", nargs="+", default=["fp32", "bf16"], choices=["fp32", "bf16"])
+    options = parser.parse_args()
+    warnings.simplefilter("ignore")
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    height, width = map(int, options.size.split("x"))
+    image = torch.from_numpy(draw_picture(height, width)).permute(2, 0, 1).contiguous()
+    images = [image] * options.batch
+    targets = [make_targets((height, width), options.instances, seed) for seed in range(options.batch)]
+
+    reference, config = load_adelaidet(options.adelaidet)
+    ours = from_adelaidet(reference.state_dict(), config).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    reference.train()
+    samples = [reference_sample(*pair) for pair in zip(images, targets, strict=True)]
+
+    def mine(model: PanopticBlend, precision: str) -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            return model(images, targets)
+
+    def step(model: nn.Module, losses_of: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
+        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-9, momentum=0.9)
+
+        def run() -> dict[str, Tensor]:
+            losses = losses_of()
+            torch.stack(list(losses.values())).sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
+            return losses
+
+        return run
+
+    ways = {"AdelaiDet": step(reference, lambda: reference(samples))}
+    for precision in options.ways:
+        ways[precision] = step(ours, lambda precision=precision: mine(ours, precision))
+    console = Console(soft_wrap=True, highlight=False)
+    for name, run in ways.items():
+        console.print(name, {loss: round(value.item(), 4) for loss, value in run().items()})
+    title = f"{options.batch} images of {options.size}, {options.threads} threads"
+    print_ratios(title, take_turns(ways, options.rounds))
+
+
+if __name__ == "__main__":
+    main()
