@@ -6,10 +6,12 @@ import argparse
 import warnings
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from rich.console import Console
+from torch import Tensor
 
 from benchmarks.peers import load_adelaidet
 from benchmarks.turns import print_ratios, take_turns
@@ -18,9 +20,21 @@ from panoptic_blend.benchmarking.firing import fire_detections
 from panoptic_blend.benchmarking.peak import forget_peak_memory, peak_memory
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet
 from panoptic_blend.inference.preparation import prepare
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 CPU = torch.device("cpu")
 SAME_NAMES = {"class_logits": "cls_logits", "distances": "bbox_pred", "centerness": "ctrness"}
+
+
+def load_pair(checkout: Path, image: Tensor, instances: int) -> tuple[Any, PanopticBlend]:
+    """AdelaiDet's model and ours, of the same random weights, which find so many instances in an image."""
+    reference, config = load_adelaidet(checkout)
+    ours = from_adelaidet(reference.state_dict(), config)
+    fire_detections(ours, image, instances)
+    head = reference.proposal_generator.fcos_head
+    for mine, theirs in SAME_NAMES.items():
+        getattr(head, theirs).load_state_dict(getattr(ours.network.head, mine).state_dict())
+    return reference, ours
 
 
 @torch.no_grad()
@@ -39,12 +53,7 @@ def main() -> None:
     height, width = map(int, options.size.split("x"))
     image = torch.from_numpy(draw_picture(height, width)).permute(2, 0, 1).contiguous()
 
-    reference, config = load_adelaidet(options.adelaidet)
-    ours = from_adelaidet(reference.state_dict(), config)
-    fire_detections(ours, image, options.instances)
-    head = reference.proposal_generator.fcos_head
-    for mine, theirs in SAME_NAMES.items():
-        getattr(head, theirs).load_state_dict(getattr(ours.network.head, mine).state_dict())
+    reference, ours = load_pair(options.adelaidet, image, options.instances)
     bgr = [{"image": image.flip(0).contiguous(), "height": height, "width": width}]
 
     console = Console(soft_wrap=True, highlight=False)

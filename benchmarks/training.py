@@ -54,6 +54,38 @@ def reference_sample(image: Tensor, targets: Targets) -> dict[str, object]:
     return {"image": image.flip(0), "instances": found, "sem_seg": targets.semantic, "basis_sem": things}
 
 
+def make_samples(size: tuple[int, int], batch: int, instances: int) -> tuple[list[Tensor], list[Targets]]:
+    """One picture several times, each with targets of its own."""
+    image = torch.from_numpy(draw_picture(*size)).permute(2, 0, 1).contiguous()
+    return [image] * batch, [make_targets(size, instances, seed) for seed in range(batch)]
+
+
+def autocast_losses(
+    model: PanopticBlend, images: list[Tensor], targets: list[Targets], precision: str
+) -> Callable[[], dict[str, Tensor]]:
+    """Our losses of a batch, computed as training with that precision does."""
+
+    def losses() -> dict[str, Tensor]:
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            return model(images, targets)
+
+    return losses
+
+
+def make_step(model: nn.Module, losses_of: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
+    """Forward, backward and update, with so low a rate that every step is the same."""
+    optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-9, momentum=0.9)
+
+    def step() -> dict[str, Tensor]:
+        losses = losses_of()
+        torch.stack(list(losses.values())).sum().backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        return losses
+
+    return step
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--adelaidet", type=Path, required=True, metavar="DIR", help="a checkout of AdelaiDet")
@@ -68,34 +100,16 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     height, width = map(int, options.size.split("x"))
-    image = torch.from_numpy(draw_picture(height, width)).permute(2, 0, 1).contiguous()
-    images = [image] * options.batch
-    targets = [make_targets((height, width), options.instances, seed) for seed in range(options.batch)]
+    images, targets = make_samples((height, width), options.batch, options.instances)
 
     reference, config = load_adelaidet(options.adelaidet)
     ours = from_adelaidet(reference.state_dict(), config).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reference.train()
     samples = [reference_sample(*pair) for pair in zip(images, targets, strict=True)]
 
-    def mine(model: PanopticBlend, precision: str) -> dict[str, Tensor]:
-        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
-            return model(images, targets)
-
-    def step(model: nn.Module, losses_of: Callable[[], dict[str, Tensor]]) -> Callable[[], dict[str, Tensor]]:
-        optimizer = torch.optim.SGD([p for p in model.parameters() if p.requires_grad], lr=1e-9, momentum=0.9)
-
-        def run() -> dict[str, Tensor]:
-            losses = losses_of()
-            torch.stack(list(losses.values())).sum().backward()
-            optimizer.step()
-            optimizer.zero_grad()
-            return losses
-
-        return run
-
-    ways = {"AdelaiDet": step(reference, lambda: reference(samples))}
+    ways = {"AdelaiDet": make_step(reference, lambda: reference(samples))}
     for precision in options.ways:
-        ways[precision] = step(ours, lambda precision=precision: mine(ours, precision))
+        ways[precision] = make_step(ours, autocast_losses(ours, images, targets, precision))
     console = Console(soft_wrap=True, highlight=False)
     for name, run in ways.items():
         console.print(name, {loss: round(value.item(), 4) for loss, value in run().items()})

@@ -51,16 +51,24 @@ def prepare(
         model: stays as it is.
         device: where the copy goes.
         precision: of the network; 'auto' takes bf16 where the device multiplies it faster, else fp32.
-        compile: run the network through torch.compile, once for every input size. Needs a C++ compiler on CPUs.
+        compile: run the network, on CPUs its backbone and pyramid, through torch.compile, once for every input size.
+            Needs a C++ compiler on CPUs.
     """
     dtype = choose_dtype(device, precision)
     prepared = copy.deepcopy(model).eval().requires_grad_(False)
-    network: nn.Module = prepared.network
+    network = prepared.network.to(device)
     fold_norms(network)
     if device.type == "cpu":
-        use_winograd(network)
-    network = PreparedNetwork(network.to(dtype).to(memory_format=torch.channels_last), dtype)
-    prepared.network = torch.compile(network, dynamic=False) if compile else network  # type: ignore[assignment]
+        use_winograd(network, dtype)
+    network = network.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    result: nn.Module = PreparedNetwork(network, dtype)
+    if compile and device.type == "cpu":
+        # Not the branches: compiled group norms and upsampling are slower than torch's own.
+        for part in (network.backbone, network.fpn):
+            part.compile(dynamic=False, options={"freezing": True})
+    elif compile:
+        result = torch.compile(result, dynamic=False)  # type: ignore[assignment]
+    prepared.network = result  # type: ignore[assignment]
     return prepared.to(device)
 
 
@@ -98,13 +106,13 @@ def _convolutions_before_norms(network: nn.Module) -> Iterator[tuple[nn.Module, 
                 yield module, convolution, norm
 
 
-def use_winograd(network: nn.Module) -> None:
-    """Compute wide 3x3 convolutions by tiles. In place."""
+def use_winograd(network: nn.Module, dtype: torch.dtype) -> None:
+    """Compute wide 3x3 convolutions by tiles, with weights of a type. In place."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if WinogradConv.pays_for(child):
                 assert isinstance(child, nn.Conv2d)
-                setattr(parent, name, WinogradConv(child))
+                setattr(parent, name, WinogradConv(child, dtype))
 
 
 def _multiplies_bf16(device: torch.device) -> bool:

@@ -45,7 +45,7 @@ class FPNBases(nn.Module):
         """P3..P5 [B, C, H / 2^l, W / 2^l] -> bases [B, K, H / 4, W / 4]."""
         merged = self.refine[0](pyramid[3])
         for level, refine in enumerate(self.refine[1:], start=4):
-            merged = merged + _resize_like(refine(pyramid[level]), merged)
+            merged = _resize_like(refine(pyramid[level]), merged).add_(merged)
         return self.tower(merged)
 
 

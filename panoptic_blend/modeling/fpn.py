@@ -38,7 +38,7 @@ class FPN(nn.Module):
         merged = self.lateral[-1](used[-1])
         outputs = [self.output[-1](merged)]
         for lateral, output, feature in zip(self.lateral[-2::-1], self.output[-2::-1], used[-2::-1], strict=True):
-            merged = lateral(feature) + F.interpolate(merged, scale_factor=2.0, mode="nearest")
+            merged = lateral(feature).add_(F.interpolate(merged, scale_factor=2.0, mode="nearest"))
             outputs.insert(0, output(merged))
         for index, convolution in enumerate(self.extra):
             outputs.append(convolution(outputs[-1] if index == 0 else F.relu(outputs[-1])))

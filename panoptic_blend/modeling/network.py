@@ -74,14 +74,15 @@ class Network(nn.Module):
         return self.read_pyramid(features, self.fpn(features))
 
     def read_pyramid(self, features: list[Tensor], pyramid: dict[int, Tensor]) -> NetworkOutput:
-        """All branches, from the backbone's C2..C5 and the pyramid."""
+        """All branches, from the backbone's C2..C5 and the pyramid, which loses P2: only the trunk reads it."""
         levels = [pyramid[level] for level in self.fpn.levels if level >= 3]
-        detector = self.head(levels)
         trunk = None if self.trunk is None else self.trunk(pyramid)
+        pyramid.pop(2, None)  # the largest tensor of all
         bases = None if self.bases is None else self.bases(features, pyramid, trunk)
         semantic = None
         if self.stuff_predictor is not None and trunk is not None:
             read = trunk if bases is None or not self.bases_reach_stuff else torch.cat([trunk, bases], dim=1)
             semantic = self.stuff_predictor(read)
+        detector = self.head(levels)
         auxiliary = self.auxiliary(pyramid[3]) if self.auxiliary is not None and self.training else None
         return NetworkOutput(detector, levels, bases, semantic, auxiliary)

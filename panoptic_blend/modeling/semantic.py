@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -33,7 +35,7 @@ class SemanticTrunk(nn.Module):
         """Level -> [B, in_channels, H_l, W_l] becomes [B, channels, H / 4, W / 4]."""
         merged = self.scale_heads[0](pyramid[2])
         for level, head in enumerate(self.scale_heads[1:], start=3):
-            merged = merged + head(pyramid[level])
+            merged = head(pyramid[level]).add_(merged)
         return merged
 
 
@@ -47,10 +49,47 @@ def semantic_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
-    logits = logits.float().contiguous()  # in channels_last, log_softmax would copy the map at full resolution
-    logits = F.interpolate(logits, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
-    total = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+    total: Tensor = _UpsampledCrossEntropy.apply(logits.float(), targets)
     return total / (targets != IGNORE).sum().clamp(min=1)
+
+
+class _UpsampledCrossEntropy(torch.autograd.Function):
+    """Sum of the cross-entropy of logits upsampled x4, their gradient found along with it.
+
+    A few rows at a time: the logits of every class and pixel, and the two copies that a gradient takes, are never in
+    memory as a whole. They would be the largest tensors of a training step.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+        total = logits.new_zeros(())
+        gradient = torch.zeros_like(logits)
+        height = logits.shape[2]
+        step = max(1, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
+        for top in range(0, height, step):
+            bottom = min(top + step, height)
+            first, last = max(top - 1, 0), min(bottom + 1, height)  # the neighbours that upsampling mixes in
+            rows = logits[:, :, first:last].detach().contiguous().requires_grad_()
+            with torch.enable_grad():
+                upsampled = F.interpolate(rows, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
+                loss = F.cross_entropy(
+                    upsampled[:, :, (top - first) * STRIDE : (bottom - first) * STRIDE],
+                    targets[:, top * STRIDE : bottom * STRIDE],
+                    ignore_index=IGNORE,
+                    reduction="sum",
+                )
+            gradient[:, :, first:last] += torch.autograd.grad(loss, rows)[0]
+            total += loss.detach()
+        ctx.save_for_backward(gradient)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        return gradients[0] * ctx.saved_tensors[0], None
+
+
+_LOGITS_AT_ONCE = 1 << 20
+"""Few enough to stay in a core's cache."""
 
 
 def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> Tensor:

@@ -13,7 +13,7 @@ from panoptic_blend.modeling.winograd import WinogradConv, transform_weight, win
 def test_equals_the_convolution(size, batch):
     x = torch.randn(batch, 5, *size, dtype=torch.float64)
     weight, bias = torch.randn(7, 5, 3, 3, dtype=torch.float64), torch.randn(7, dtype=torch.float64)
-    result = winograd_conv3x3(x, transform_weight(weight), bias)
+    result = winograd_conv3x3(x, transform_weight(weight, weight.dtype), bias)
     torch.testing.assert_close(result, F.conv2d(x, weight, bias, padding=1), rtol=1e-11, atol=1e-11)
     assert result.is_contiguous(memory_format=torch.channels_last)
 
@@ -23,7 +23,7 @@ def test_loses_few_digits(dtype, relative):
     x, weight, bias = torch.randn(1, 128, 20, 20).relu(), torch.randn(128, 128, 3, 3), torch.randn(128)
     expected = F.conv2d(x.double(), weight.double(), bias.double(), padding=1)
     x = x.to(dtype, memory_format=torch.channels_last)
-    result = winograd_conv3x3(x, transform_weight(weight).to(dtype), bias.to(dtype))
+    result = winograd_conv3x3(x, transform_weight(weight, dtype), bias.to(dtype))
     assert result.dtype == dtype
     assert (result.double() - expected).norm() <= relative * expected.norm()
 
@@ -33,14 +33,15 @@ def test_stands_in_for_a_module(has_bias):
     convolution = nn.Conv2d(128, 130, 3, padding=1, bias=has_bias)
     x = torch.randn(2, 128, 9, 10)
     assert WinogradConv.pays_for(convolution)
-    torch.testing.assert_close(WinogradConv(convolution)(x), convolution(x), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(WinogradConv(convolution, x.dtype)(x), convolution(x), rtol=1e-4, atol=1e-5)
 
 
 def test_stands_in_for_such_convolutions_only():
     for settings in ({"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 0}, {"padding_mode": "reflect"}):
         assert not WinogradConv.pays_for(nn.Conv2d(128, 128, 3, **{"padding": 1, **settings}))
     assert not WinogradConv.pays_for(nn.Conv2d(128, 128, 1))
-    assert not WinogradConv.pays_for(nn.Conv2d(128, 64, 3, padding=1))
+    assert not WinogradConv.pays_for(nn.Conv2d(64, 128, 3, padding=1))
+    assert not WinogradConv.pays_for(nn.Conv2d(512, 512, 3, padding=1))
     assert not WinogradConv.pays_for(nn.ConvTranspose2d(128, 128, 3, padding=1))
 
 
