@@ -1,66 +1,115 @@
-"""From an annotated picture to a varied training sample: its id map alone, against every instance's mask by itself."""
+"""From an annotated picture to a varied training sample: one id map, against detectron2's mask for every instance."""
 
 from __future__ import annotations
 
 import argparse
+import tempfile
+import time
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
+from pycocotools import mask as rle
 from rich.console import Console
-from torchvision.transforms import InterpolationMode
-from torchvision.transforms.v2 import functional as F
 
-from benchmarks.scoring import SIZE, draw_map
+from benchmarks.scoring import SIZE, draw_map, write
 from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.benchmarking.benchmark import draw_picture
-from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.coco.annotations import PanopticAnnotations, SegmentRecord
 from panoptic_blend.coco.categories import coco_categories
-from panoptic_blend.data.targets import derive_targets
-from panoptic_blend.data.transforms import TrainingTransform, output_size
+from panoptic_blend.data.dataset import TrainingDataset
+from panoptic_blend.data.targets import rank_segments, targets_from_ranks
+from panoptic_blend.data.transforms import TrainingTransform
 from panoptic_blend.structures import Targets
+
+SHORTEST, LONGEST = 800, 1333
+THINGS_FROM = 5
+"""First id of an instance in the maps of `draw_map`; those below are stuff."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=20)
+    parser.add_argument("--images", type=int, default=100, help="of the loader's measurement")
     options = parser.parse_args()
     torch.set_num_threads(1)  # as in a loader's worker
-    categories = coco_categories()
-    things, stuff = categories.things, categories.stuff
+    transform = TrainingTransform((SHORTEST,), LONGEST, flip=1.0)
+    console = Console(highlight=False)
     ids = draw_map(np.random.default_rng(0), 0)
+    picture = draw_picture(*SIZE)
+    ours, theirs = our_sample(picture, ids, transform), detectron2_sample(picture, ids)
+
+    found, expected = ours(True), theirs(True)
+    same = np.isclose(found.boxes.numpy(), expected.gt_boxes.tensor.numpy(), atol=1.01).all()
+    console.print(f"{len(found.boxes)} instances; boxes the same to a pixel: {same}")
+    for name, with_image in (("targets alone", False), ("whole sample", True)):
+        ways = {
+            "a mask for every instance": lambda with_image=with_image: theirs(with_image),
+            "one id map": lambda with_image=with_image: ours(with_image),
+        }
+        print_ratios(f"{name}, {SIZE[0]}x{SIZE[1]} to {SHORTEST}, one thread", take_turns(ways, options.rounds))
+    console.print(f"one worker, from files: {images_per_second(transform, options.images):.1f} images/s")
+
+
+def our_sample(picture: np.ndarray, ids: np.ndarray, transform: TrainingTransform) -> Callable[[bool], Targets]:
+    """A function that varies the picture, if told to, and its map, and derives the targets."""
+    categories = coco_categories()
     records = [
-        SegmentRecord(i, (things if i > 4 else stuff)[i].id, False, int((ids == i).sum()), (0, 0, 1, 1))
+        SegmentRecord(i, (categories.things if i >= THINGS_FROM else categories.stuff)[i].id, False, -1, (0, 0, 1, 1))
         for i in np.unique(ids[ids > 0]).tolist()
     ]
-    image = torch.from_numpy(draw_picture(*SIZE)).permute(2, 0, 1).contiguous()
-    transform = TrainingTransform((800,), 1333, flip=1.0)
-    masks = [torch.from_numpy(ids == record.id) for record in records if record.id > 4]
-    semantic = torch.from_numpy(np.where(ids > 4, 0, ids))
+    image = torch.from_numpy(picture).permute(2, 0, 1)  # as `read_image` returns it
 
-    def ours() -> Targets:
-        _, varied_ids = transform(image, ids, np.random.default_rng(0))
-        return derive_targets(varied_ids, records, categories)
+    def sample(with_image: bool) -> Targets:
+        ranks, ordered = rank_segments(ids, records)
+        _, varied = transform(image if with_image else image[:0], ranks, np.random.default_rng(0))
+        return targets_from_ranks(varied, ordered, categories)
 
-    def each_mask() -> tuple[list[torch.Tensor], torch.Tensor]:
-        """As detectron2's mapper: image, stuff and every instance go through the same flips and sizes."""
-        size = output_size(*SIZE, 800, 1333)
-        F.resize(F.horizontal_flip(image), list(size), antialias=True)
-        every = [
-            F.resize(F.horizontal_flip(mask[None].byte()), list(size), InterpolationMode.NEAREST_EXACT, antialias=False)
-            for mask in masks
-        ]
-        stuff_map = F.resize(F.horizontal_flip(semantic[None]), list(size), InterpolationMode.NEAREST_EXACT)
-        stacked = torch.cat(every).bool()
-        boxes = []
-        for mask in stacked:
-            rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
-            boxes.append(torch.tensor([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1]))
-        return boxes, stuff_map
+    return sample
 
-    found, expected = ours(), each_mask()
-    Console().print("boxes equal:", torch.equal(found.boxes.long(), torch.stack(expected[0])), highlight=False)
-    seconds = take_turns({"every mask": each_mask, "id map": ours}, options.rounds)
-    print_ratios(f"{len(masks)} instances, {SIZE[0]}x{SIZE[1]} to 800 pixels, one thread", seconds)
+
+def detectron2_sample(picture: np.ndarray, ids: np.ndarray) -> Callable[[bool], Any]:
+    """The same with detectron2's transforms and instances, from run-length encoded masks and a stuff map."""
+    transforms = import_module("detectron2.data.transforms")
+    utils = import_module("detectron2.data.detection_utils")
+    box_mode = import_module("detectron2.structures").BoxMode.XYWH_ABS
+    masks = [rle.encode(np.asfortranarray(ids == i).astype(np.uint8)) for i in np.unique(ids[ids >= THINGS_FROM])]
+    annotations = [
+        {"bbox": rle.toBbox(mask).tolist(), "bbox_mode": box_mode, "category_id": 0, "segmentation": mask}
+        for mask in masks
+    ]
+    stuff = np.where(ids >= THINGS_FROM, 0, ids).astype(np.uint8)
+    drawn = [transforms.ResizeShortestEdge((SHORTEST,), LONGEST, "choice"), transforms.RandomFlip(prob=1.0)]
+    applied = transforms.AugmentationList(drawn)(transforms.AugInput(picture))
+
+    def sample(with_image: bool) -> Any:
+        if with_image:
+            torch.as_tensor(np.ascontiguousarray(applied.apply_image(picture).transpose(2, 0, 1)))
+        semantic = torch.as_tensor(applied.apply_segmentation(stuff).astype("long"))
+        size = tuple(semantic.shape)
+        rows = [utils.transform_instance_annotations(dict(each), applied, size) for each in annotations]
+        instances = utils.annotations_to_instances(rows, size, mask_format="bitmask")
+        instances.gt_boxes = instances.gt_masks.get_bounding_boxes()
+        return instances
+
+    return sample
+
+
+def images_per_second(transform: TrainingTransform, images: int) -> float:
+    """How fast one worker reads, varies and derives, from JPEG and PNG files."""
+    with tempfile.TemporaryDirectory() as name:
+        annotations = PanopticAnnotations.load(write(Path(name), images, 0))
+        for number in range(images):
+            Image.fromarray(draw_picture(*SIZE)).save(Path(name) / f"{number:06}.jpg", quality=92)
+        data = TrainingDataset(annotations, Path(name), Path(name) / "predictions", transform, seed=0)
+        start = time.perf_counter()
+        for index in range(images):
+            data[index, index]
+        return images / (time.perf_counter() - start)
 
 
 if __name__ == "__main__":

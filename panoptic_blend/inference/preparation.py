@@ -60,7 +60,7 @@ def prepare(
     fold_norms(network)
     if device.type == "cpu":
         use_winograd(network, dtype)
-    network = network.to(dtype).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = network.to(dtype).to(memory_format=torch.channels_last)
     result: nn.Module = PreparedNetwork(network, dtype)
     if compile and device.type == "cpu":
         # Not the branches: compiled group norms and upsampling are slower than torch's own.

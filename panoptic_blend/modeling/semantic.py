@@ -49,7 +49,7 @@ def semantic_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
-    total: Tensor = _UpsampledCrossEntropy.apply(logits.float(), targets)
+    total: Tensor = _UpsampledCrossEntropy.apply(logits.float().contiguous(memory_format=torch.channels_last), targets)
     return total / (targets != IGNORE).sum().clamp(min=1)
 
 
@@ -69,12 +69,14 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         for top in range(0, height, step):
             bottom = min(top + step, height)
             first, last = max(top - 1, 0), min(bottom + 1, height)  # the neighbours that upsampling mixes in
-            rows = logits[:, :, first:last].detach().contiguous().requires_grad_()
+            rows = logits[:, :, first:last].detach().requires_grad_()
             with torch.enable_grad():
                 upsampled = F.interpolate(rows, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
                 loss = F.cross_entropy(
-                    upsampled[:, :, (top - first) * STRIDE : (bottom - first) * STRIDE],
-                    targets[:, top * STRIDE : bottom * STRIDE],
+                    upsampled[:, :, (top - first) * STRIDE : (bottom - first) * STRIDE]
+                    .permute(0, 2, 3, 1)
+                    .flatten(0, 2),
+                    targets[:, top * STRIDE : bottom * STRIDE].flatten(),
                     ignore_index=IGNORE,
                     reduction="sum",
                 )
@@ -88,8 +90,8 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         return gradients[0] * ctx.saved_tensors[0], None
 
 
-_LOGITS_AT_ONCE = 1 << 20
-"""Few enough to stay in a core's cache."""
+_LOGITS_AT_ONCE = 1 << 22
+"""Few enough to stay in a processor's cache."""
 
 
 def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
