@@ -49,7 +49,7 @@ def evaluated(run: Path, shapes_root: Path, tmp_path_factory: pytest.TempPathFac
     output = tmp_path_factory.mktemp("evaluated")
     truth = shapes_root / "annotations" / "panoptic_val.json"
     arguments = ["--checkpoint", str(run), "--images", str(shapes_root / "val"), "--annotations", str(truth)]
-    assert main(["evaluate", *arguments, "--output", str(output), "--overlays", "2"]) == 0
+    assert main(["evaluate", *arguments, "--output", str(output), "--overlays", "2", "--batch", "2"]) == 0
     return output
 
 
@@ -131,7 +131,7 @@ def test_predict_keeps_folders_and_names_and_says_what_it_left_out(
     output = tmp_path / "in" / "out"  # results inside the input are not taken for input
     arguments = ["predict", "--checkpoint", str(run), "--input", str(tmp_path / "in"), "--output", str(output)]
     for _ in range(2):
-        assert main([*arguments, "--overlays"]) == 1
+        assert main([*arguments, "--overlays", "--batch", "2"]) == 1
         said = capsys.readouterr()
         assert "Predicted 2 of 3 images" in said.out
         assert "1 of 3 images were left out" in said.err
@@ -210,6 +210,8 @@ def test_the_library_does_in_five_lines_what_the_command_does(run: Path, shapes_
         (["train", "--config", "none.yaml"], "none.yaml: no such file"),
         (["train", "--config", "configs/shapes/dmo.yaml"], "no such file. Did you mean shapes/demo.yaml?"),
         (["predict", "--checkpoint", "x", "--input", "y", "--output", "z", "--coco-submission", "n"], "--annotations"),
+        (["predict", "--batch", "0"], "--batch: '0' is no number of 1 or more"),
+        (["evaluate", "--batch", "many"], "--batch: 'many' is no number of 1 or more"),
     ],
 )
 def test_a_wrong_word_gets_one_line_with_the_right_one(

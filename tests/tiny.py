@@ -33,6 +33,14 @@ def tiny_model_config() -> ModelConfig:
     )
 
 
+def talkative_model_config() -> ModelConfig:
+    """The tiny model keeps whatever it sees: instances and stuff even from random weights."""
+    config = tiny_model_config()
+    config.merge.min_score = config.fcos.score_threshold = 0.0
+    config.merge.min_stuff_area = 0
+    return config
+
+
 MASK_HEADS: dict[str, tuple[int, MasksConfig]] = {
     "blender": (4, MasksConfig(resolution=14, blender=BlenderConfig(attention_size=7))),
     "blender_of_one_basis": (1, MasksConfig(resolution=14, blender=BlenderConfig(attention_size=7))),

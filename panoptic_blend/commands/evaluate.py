@@ -4,7 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_checkpoint, add_segments, add_speed, command, parse, require_folder
+from panoptic_blend.commands.parsing import (
+    add_batch,
+    add_checkpoint,
+    add_segments,
+    add_speed,
+    command,
+    parse,
+    require_folder,
+)
 
 DEFAULT_OVERLAYS = 16
 """Images that `--overlays` draws when it is given no number."""
@@ -15,6 +23,7 @@ def run(arguments: list[str]) -> None:
     parser = command("evaluate", "Predict annotated images, write the predictions, and score them (PQ, mask AP, mIoU).")
     add_checkpoint(parser)
     add_speed(parser, precision="fp32")
+    add_batch(parser)
     parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
     parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="their COCO panoptic JSON")
     add_segments(parser, "--segments", "annotations")
@@ -47,5 +56,14 @@ def run(arguments: list[str]) -> None:
 
     predictor = Predictor(load_model(options.checkpoint), options.device, options.precision, options.compile)
     console = Console()
-    evaluate(predictor, annotations, options.images, options.output, console, options.segments, options.overlays)
+    evaluate(
+        predictor,
+        annotations,
+        options.images,
+        options.output,
+        console,
+        options.segments,
+        options.overlays,
+        options.batch,
+    )
     console.print(f"Predictions and metrics are in {options.output}", soft_wrap=True, highlight=False, markup=False)

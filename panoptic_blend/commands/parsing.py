@@ -54,6 +54,17 @@ def add_speed(parser: Parser, precision: str) -> None:
     )
 
 
+def add_batch(parser: Parser) -> None:
+    """`--batch`, of every command that predicts many pictures."""
+    parser.add_argument(
+        "--batch",
+        metavar="N",
+        type=_one_or_more,
+        default=1,
+        help="predict up to N neighbours of one size together; pays on GPUs (default: 1)",
+    )
+
+
 def add_segments(parser: Parser, option: str, owner: str) -> None:
     """Where the PNGs beside a COCO panoptic JSON are."""
     parser.add_argument(
@@ -86,6 +97,12 @@ def join_settings(arguments: list[str]) -> list[str]:
         else:
             joined.append(word)
     return joined
+
+
+def _one_or_more(text: str) -> int:
+    if not re.fullmatch(r"0*[1-9]\d*", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
+    return int(text)
 
 
 def _option_names(parser: Parser) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_checkpoint, add_speed, command, parse, require_folder
+from panoptic_blend.commands.parsing import add_batch, add_checkpoint, add_speed, command, parse, require_folder
 from panoptic_blend.errors import DatasetError
 
 
@@ -16,13 +16,14 @@ def run(arguments: list[str]) -> None:
         epilog="""\
 examples:
   panoptic-blend predict --checkpoint runs/train --input street.jpg --output out --overlays
-  panoptic-blend predict --checkpoint runs/train --input 'photos/**/*.jpg' more_photos --output out
+  panoptic-blend predict --checkpoint runs/train --input 'photos/**/*.jpg' more_photos --output out --batch 8
   panoptic-blend predict --checkpoint runs/train --input test2017 --annotations image_info_test-dev2017.json \\
       --coco-submission BlendMask --output out
 """,
     )
     add_checkpoint(parser)
     add_speed(parser, precision="auto")
+    add_batch(parser)
     parser.add_argument(
         "--input",
         metavar="IMAGE",
@@ -74,7 +75,7 @@ examples:
         check_same_meaning(model.categories, annotations)
     predictor = Predictor(model, options.device, options.precision, options.compile)
     console = Console(markup=False)
-    result = export_predictions(predictor, source, options.output, console, options.overlays)
+    result = export_predictions(predictor, source, options.output, console, options.overlays, options.batch)
     console.print(f"Predicted {result.written} of {len(source)} images into {options.output}", highlight=False)
     if result.unreadable:
         shown = "".join(f"\n  {reason}" for reason in result.unreadable)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
 from panoptic_blend.inference.export import OverlayFolder, check_same_categories, predict_samples
+from panoptic_blend.inference.pipeline import write_behind
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.visualize import draw_overlay, side_by_side
 from panoptic_blend.pasting import paste_mask
@@ -33,8 +35,11 @@ def evaluate(
     console: Console,
     segments: Path | None = None,
     overlays: int = 0,
+    batch: int = 1,
 ) -> Path:
-    """Predict every annotated image, write what was predicted, and score it. Predictions are never kept in memory.
+    """Predict every annotated image, write what was predicted, and score it, all at the same time.
+
+    Only a few predictions are in memory at any time.
 
     Args:
         annotations: the truth; its categories must be the model's.
@@ -43,6 +48,7 @@ def evaluate(
         console: where progress and tables go.
         segments: folder of the true id-map PNGs; by default beside the annotations.
         overlays: draw the first so many images, prediction and truth side by side.
+        batch: neighbours of one input size that are predicted together at most.
 
     Returns:
         Path of metrics.json.
@@ -57,24 +63,29 @@ def evaluate(
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
     quality, mask_ap, mean_iou = PanopticQuality(categories), MaskAP(categories), MeanIoU(categories)
     pictures = OverlayFolder(output / "overlays")
-    with PredictionWriter(output, categories) as writer:
-        for number, (sample, prediction) in enumerate(predict_samples(predictor, source, console)):
-            record, truth = sample.record, sample.id_map
-            assert truth is not None
-            instances = prediction.panoptic.instances
-            writer.write(record, prediction.id_map, prediction.segments)
-            quality.update(truth, record.segments, prediction.id_map, prediction.segments, record.file_name)
-            mean_iou.update(truth, record.segments, prediction.id_map, prediction.segments)
-            mask_ap.update(
-                truth,
-                record.segments,
-                record.image_id,
-                instances.scores.cpu().numpy(),
-                instances.labels.cpu().numpy(),
-                encode_masks(instances),
-            )
-            if number < overlays:
-                pictures.write(record.file_name, compare(sample, prediction))
+    writer = PredictionWriter(output, categories)
+
+    def write_and_count(numbered: tuple[int, tuple[EvaluationSample, Prediction]]) -> None:
+        number, (sample, prediction) = numbered
+        record, truth = sample.record, sample.id_map
+        assert truth is not None
+        instances = prediction.panoptic.instances
+        writer.write(record, prediction.id_map, prediction.segments)
+        quality.update(truth, record.segments, prediction.id_map, prediction.segments, record.file_name)
+        mean_iou.update(truth, record.segments, prediction.id_map, prediction.segments)
+        mask_ap.update(
+            truth,
+            record.segments,
+            record.image_id,
+            instances.scores.cpu().numpy(),
+            instances.labels.cpu().numpy(),
+            encode_masks(instances),
+        )
+        if number < overlays:
+            pictures.write(record.file_name, compare(sample, prediction))
+
+    with writer, closing(predict_samples(predictor, source, console, batch=batch)) as predicted:
+        write_behind(enumerate(predicted), write_and_count, max(2, batch))
     results = quality.compute(), mask_ap.compute(), mean_iou.compute()
     write_metrics(output / "metrics.json", *results)
     print_tables(console, *results)

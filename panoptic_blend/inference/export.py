@@ -1,14 +1,15 @@
-"""Predict many pictures into COCO panoptic files, one at a time in memory."""
+"""Predict many pictures into COCO panoptic files, a few at a time in memory."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 from rich.console import Console
-from rich.progress import track
+from rich.progress import Progress
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
@@ -17,7 +18,8 @@ from panoptic_blend.coco.file_names import comparison_key
 from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.inference.predictor import Prediction, Predictor, read_ahead
+from panoptic_blend.inference.pipeline import in_batches, read_ahead, write_behind
+from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import Samples
 
 
@@ -39,26 +41,36 @@ def predict_samples(
     source: Samples,
     console: Console,
     unreadable: list[str] | None = None,
-) -> Iterator[tuple[EvaluationSample, Prediction]]:
+    batch: int = 1,
+) -> Generator[tuple[EvaluationSample, Prediction], None, None]:
     """Read (in the background) and predict sample after sample, with a progress bar.
 
     Args:
         source: of the samples.
+        batch: neighbours of one input size that are predicted together at most.
         unreadable: takes the errors of samples that cannot be read, which are then left out; None raises them.
 
     Raises:
         DatasetError: a sample that cannot be read, when `unreadable` is None.
     """
-    reading = read_ahead(range(len(source)), source.__getitem__)
-    for _, future in track(reading, "predicting", len(source), console=console):
-        try:
-            sample = future.result()
-        except DatasetError as error:
-            if unreadable is None:
-                raise
-            unreadable.append(str(error))
-            continue
-        yield sample, predictor(sample.image)
+    with Progress(console=console) as bar:
+        task = bar.add_task("predicting", total=len(source))
+
+        def readable() -> Iterator[EvaluationSample]:
+            for _, future in read_ahead(range(len(source)), source.__getitem__, max(2, batch)):
+                try:
+                    yield future.result()
+                except DatasetError as error:
+                    if unreadable is None:
+                        raise
+                    unreadable.append(str(error))
+                    bar.advance(task)
+
+        for samples in in_batches(readable(), batch, lambda sample: predictor.input_size(sample.image)):
+            predictions = predictor.predict_batch([sample.image for sample in samples])
+            for sample, prediction in zip(samples, predictions, strict=True):
+                bar.advance(task)
+                yield sample, prediction
 
 
 def export_predictions(
@@ -67,22 +79,29 @@ def export_predictions(
     output: Path,
     console: Console,
     overlays: bool = False,
+    batch: int = 1,
 ) -> ExportResult:
     """Write `output/predictions.json`, `output/predictions/*.png` and, if asked for, `output/overlays/*.jpg`.
+
+    Samples are read, predicted and written at the same time.
 
     Args:
         source: of the samples; those that cannot be read are left out and reported.
         overlays: write a picture with the segments painted over it for every sample.
+        batch: neighbours of one input size that are predicted together at most.
     """
     unreadable: list[str] = []
-    written = 0
     pictures = OverlayFolder(output / "overlays")
-    with PredictionWriter(output, predictor.model.categories) as writer:
-        for sample, prediction in predict_samples(predictor, source, console, unreadable):
-            writer.write(sample.record, prediction.id_map, prediction.segments)
-            if overlays:
-                pictures.write(sample.record.file_name, prediction.overlay())
-            written += 1
+    writer = PredictionWriter(output, predictor.model.categories)
+
+    def write(predicted: tuple[EvaluationSample, Prediction]) -> None:
+        sample, prediction = predicted
+        writer.write(sample.record, prediction.id_map, prediction.segments)
+        if overlays:
+            pictures.write(sample.record.file_name, prediction.overlay())
+
+    with writer, closing(predict_samples(predictor, source, console, unreadable, batch)) as predicted:
+        written = write_behind(predicted, write, max(2, batch))
     return ExportResult(written, unreadable)
 
 

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,15 +17,13 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.data.images import image_to_tensor, read_image
-from panoptic_blend.data.transforms import resize_shortest_edge
+from panoptic_blend.data.transforms import output_size, resize_shortest_edge
 from panoptic_blend.errors import ConfigError, DatasetError
+from panoptic_blend.inference.pipeline import in_batches, read_ahead
 from panoptic_blend.inference.preparation import Precision, prepare
 from panoptic_blend.inference.visualize import draw_overlay
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import IdMap, PanopticPrediction, Segment
-
-Item = TypeVar("Item")
-Result = TypeVar("Result")
 
 Picture = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
 """A file, a Pillow image, an RGB array uint8 [H, W, 3], or an RGB tensor uint8 [3, H, W]."""
@@ -101,7 +96,8 @@ class Predictor:
         model: stays as it is; the predictor keeps a copy that is made for speed.
         device: 'auto' takes a GPU when there is one; else a torch device such as 'cpu' or 'cuda:1'.
         precision: of the network, see `prepare`; 'auto' takes bf16 where the device is faster with it.
-        compile: compile the network at its first picture of every size: worth it for many pictures of few sizes.
+        compile: compile the network at its first picture of every size, or batch of every size and length: worth it
+            for many pictures of few sizes.
 
     Raises:
         ConfigError: the device does not exist here.
@@ -119,33 +115,46 @@ class Predictor:
         Raises:
             DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `Picture`.
         """
-        image = read_picture(picture)
-        sizes = self.model.config.input
-        resized = resize_shortest_edge(image.to(self.device), sizes.shortest_edge, sizes.longest_edge)
-        (panoptic,) = self.model.predict([resized], [(image.shape[1], image.shape[2])])
-        return Prediction(image.permute(1, 2, 0).contiguous().cpu().numpy(), panoptic, self.model.categories)
+        return self.predict_batch([picture])[0]
 
-    def predict_many(self, paths: Iterable[Path | str]) -> Iterator[Prediction]:
-        """Predict files one after another, reading ahead; only a few pictures are in memory at any time.
+    def predict_batch(self, pictures: Sequence[Picture]) -> list[Prediction]:
+        """Predict pictures: neighbours of one `input_size` together, so that none is padded because of another.
+
+        Raises:
+            DatasetError: as for one picture.
+        """
+        images = [read_picture(picture) for picture in pictures]
+        together = in_batches(images, max(1, len(images)), self.input_size)
+        return [prediction for batch in together for prediction in self._predict(batch)]
+
+    def predict_many(self, paths: Iterable[Path | str], batch: int = 1) -> Iterator[Prediction]:
+        """Predict files in their order, reading ahead; only a few pictures are in memory at any time.
+
+        Args:
+            paths: of the pictures.
+            batch: neighbours of one `input_size` that are predicted together at most: pays on GPUs.
 
         Raises:
             DatasetError: at the first file that cannot be read.
+            ConfigError: a batch below 1.
         """
-        for _, image in read_ahead(paths, read_image):
-            yield self(image.result())
+        images = (image.result() for _, image in read_ahead(paths, read_image, max(2, batch)))
+        for together in in_batches(images, batch, self.input_size):
+            yield from self._predict(together)
 
+    def input_size(self, image: Tensor) -> tuple[int, int]:
+        """(height, width) at which the network sees an image [3, H, W]."""
+        sizes = self.model.config.input
+        return output_size(image.shape[1], image.shape[2], sizes.shortest_edge, sizes.longest_edge)
 
-def read_ahead(
-    items: Iterable[Item], read: Callable[[Item], Result], depth: int = 2
-) -> Iterator[tuple[Item, Future[Result]]]:
-    """Pair each item with the future result of reading it, which a background thread starts `depth` items early."""
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="read_ahead") as thread:
-        waiting: deque[tuple[Item, Future[Result]]] = deque()
-        for item in items:
-            waiting.append((item, thread.submit(read, item)))
-            if len(waiting) > depth:
-                yield waiting.popleft()
-        yield from waiting
+    def _predict(self, images: Sequence[Tensor]) -> list[Prediction]:
+        sizes = self.model.config.input
+        resized = [resize_shortest_edge(i.to(self.device), sizes.shortest_edge, sizes.longest_edge) for i in images]
+        found = self.model.predict(resized, [(image.shape[1], image.shape[2]) for image in images])
+        return [
+            Prediction(image.permute(1, 2, 0).contiguous().cpu().numpy(), panoptic, self.model.categories)
+            for image, panoptic in zip(images, found, strict=True)
+        ]
 
 
 def find_device(name: str) -> torch.device:

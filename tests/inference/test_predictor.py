@@ -1,30 +1,30 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import Tensor
 
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.data.images import read_image
 from panoptic_blend.data.scene import SHAPES
 from panoptic_blend.data.transforms import resize_shortest_edge
 from panoptic_blend.errors import ConfigError, DatasetError
-from panoptic_blend.inference.predictor import Predictor, read_ahead
+from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.modeling.panoptic_blend import build_model
-from tests.tiny import tiny_model_config
+from panoptic_blend.structures import PanopticPrediction
+from tests.tiny import talkative_model_config, tiny_model_config
 
 
 @pytest.fixture(scope="module")
 def predictor() -> Predictor:
     torch.manual_seed(0)
-    config = tiny_model_config()
-    config.merge.min_score = config.fcos.score_threshold = 0.0
-    config.merge.min_stuff_area = 0
-    return Predictor(build_model(config, SHAPES), "cpu")
+    return Predictor(build_model(talkative_model_config(), SHAPES), "cpu", "fp32")
 
 
 @pytest.fixture(scope="module")
@@ -93,22 +93,66 @@ def test_predict_many_keeps_the_order_and_stops_at_a_bad_file(predictor: Predict
     Image.new("RGB", (80, 40)).save(dark)
     sizes = [prediction.id_map.shape for prediction in predictor.predict_many([picture, dark, picture])]
     assert sizes == [(100, 140), (40, 80), (100, 140)]
-    with pytest.raises(DatasetError, match=r"none\.png"):
-        list(predictor.predict_many([picture, tmp_path / "none.png"]))
+    for batch in (1, 3):
+        predictions = predictor.predict_many([picture, picture, tmp_path / "none.png", picture], batch)
+        assert [next(predictions).id_map.shape for _ in range(2)] == [(100, 140)] * 2
+        with pytest.raises(DatasetError, match=r"none\.png"):
+            next(predictions)
 
 
-def test_reading_ahead_reads_few_items_and_keeps_their_order():
-    begun: list[int] = []
+SIZES = [(100, 140), (50, 70), (200, 280), (100, 140), (140, 100), (100, 100), (70, 70), (100, 140)]
+"""(height, width): the first four have one size at the network's input, then come one, two and one."""
 
-    def read(item: int) -> int:
-        begun.append(item)
-        return item * item
 
-    seen = []
-    for item, result in read_ahead(range(20), read, depth=3):
-        seen.append((item, result.result()))
-        assert len(begun) <= item + 5
-    assert seen == [(i, i * i) for i in range(20)]
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    folder = tmp_path_factory.mktemp("many")
+    rng = np.random.default_rng(1)
+    for number, (height, width) in enumerate(SIZES):
+        noise = Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8))
+        noise.resize((width, height)).save(folder / f"{number}.png")
+    return sorted(folder.iterdir())
+
+
+def batch_sizes(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[int, ...]]]:
+    """Takes the sizes of the images of every batch that the model gets from here on."""
+    seen: list[list[tuple[int, ...]]] = []
+    predict = predictor.model.predict
+
+    def listen(images: list[Tensor], sizes: list[tuple[int, int]]) -> list[PanopticPrediction]:
+        seen.append([tuple(image.shape[1:]) for image in images])
+        return predict(images, sizes)
+
+    monkeypatch.setattr(predictor.model, "predict", listen)
+    return seen
+
+
+def test_batches_predict_what_single_pictures_do(
+    predictor: Predictor, pictures: list[Path], monkeypatch: pytest.MonkeyPatch
+):
+    expected = [predictor(picture) for picture in pictures]
+    seen = batch_sizes(predictor, monkeypatch)
+    many = list(predictor.predict_many(pictures, batch=3))
+    assert seen == [[(64, 90)] * 3, [(64, 90)], [(90, 64)], [(64, 64)] * 2, [(64, 90)]]
+    seen.clear()
+    at_once = predictor.predict_batch(pictures)
+    assert seen == [[(64, 90)] * 4, [(90, 64)], [(64, 64)] * 2, [(64, 90)]]
+    for predictions in (many, at_once):
+        for ours, alone, size in zip(predictions, expected, SIZES, strict=True):
+            assert ours.id_map.shape == size
+            assert np.array_equal(ours.image, alone.image)
+            assert np.array_equal(ours.id_map, alone.id_map)
+            assert [replace(segment, score=0) for segment in ours.segments] == [
+                replace(segment, score=0) for segment in alone.segments
+            ]
+            scores = [segment.score for segment in alone.segments]
+            assert [segment.score for segment in ours.segments] == pytest.approx(scores, abs=1e-5)
+
+
+def test_no_pictures_are_a_batch_too_but_a_batch_of_none_is_refused(predictor: Predictor, picture: Path):
+    assert predictor.predict_batch([]) == []
+    with pytest.raises(ConfigError, match="batch 0"):
+        list(predictor.predict_many([picture], batch=0))
 
 
 def test_an_unknown_device_is_named():
