@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import io
 import json
 import threading
 from pathlib import Path
@@ -10,6 +9,7 @@ import pytest
 import torch
 from PIL import Image
 from rich.console import Console
+from rich.progress import Progress
 
 from panoptic_blend.coco import predictions
 from panoptic_blend.coco.annotations import PanopticAnnotations
@@ -19,7 +19,7 @@ from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.data.scene import SHAPES
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.inference.evaluate import evaluate
-from panoptic_blend.inference.export import export_predictions
+from panoptic_blend.inference.export import export_predictions, predict_samples
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import ImageFiles, find_images
 from panoptic_blend.modeling.panoptic_blend import build_model
@@ -176,11 +176,11 @@ def test_an_image_listed_twice_is_reported_from_the_writer(predictor: Predictor,
     assert list((tmp_path / "out").iterdir()) == []
 
 
-def test_the_bar_counts_every_picture(predictor: Predictor, source: ImageFiles, tmp_path: Path):
-    console = Console(file=io.StringIO(), force_terminal=True, width=80)
-    export_predictions(predictor, source, tmp_path / "out", console, batch=3)
-    assert isinstance(console.file, io.StringIO)
-    assert "100%" in console.file.getvalue()
+def test_the_bar_advances_picture_by_picture(predictor: Predictor, source: ImageFiles, monkeypatch: pytest.MonkeyPatch):
+    advanced: list[object] = []
+    monkeypatch.setattr(Progress, "advance", lambda bar, task: advanced.append(task))
+    counts = [len(advanced) for _ in predict_samples(predictor, source, QUIET, unreadable=[], batch=3)]
+    assert counts == [2, 3, 4, 5, 6, 7]  # the unreadable third was met before the first batch was full
 
 
 def test_evaluating_in_batches_finds_the_same_and_stops_at_an_unreadable_picture(

@@ -64,31 +64,32 @@ def test_no_more_than_depth_items_wait_to_be_written(depth: int):
     assert finished == list(range(items))
 
 
-@pytest.mark.parametrize("last", [3, 1000])
-def test_an_error_in_writing_is_raised_where_items_are_made(last: int):
+@pytest.mark.parametrize("last", [3, 100])
+def test_an_error_in_writing_is_raised_at_the_next_item(last: int):
     error = OSError(28, "No space left on device")
     made: list[int] = []
     written: list[int] = []
-    failing = threading.Event()
+    past_the_error = threading.Event()
 
     def make() -> Iterator[int]:
         for item in range(last + 1):
             made.append(item)
             yield item
-            if item == 3:
-                assert failing.wait(SOON)
+            if item == 4:
+                assert past_the_error.wait(SOON)
 
     def write(item: int) -> None:
         if item == 3:
-            failing.set()
             raise error
+        if item == 4:
+            past_the_error.set()
         written.append(item)
 
     with pytest.raises(OSError, match="No space left") as caught:
-        write_behind(make(), write, depth=2)
+        write_behind(make(), write, depth=1000)
     assert caught.value is error
     assert written[:3] == [0, 1, 2]
-    assert len(made) <= 3 + 2 + 2
+    assert len(made) <= 6
 
 
 def test_what_waits_is_dropped_when_making_fails_and_what_is_being_written_is_finished():
