@@ -15,7 +15,7 @@ from rich.table import Table
 
 from benchmarks.inference import load_pair
 from benchmarks.peers import load_adelaidet
-from benchmarks.training import autocast_losses, make_samples, make_step, reference_sample
+from benchmarks.training import autocast_losses, make_samples, make_step, prepare_training, reference_sample
 from panoptic_blend.benchmarking.benchmark import draw_picture
 from panoptic_blend.benchmarking.peak import peak_memory
 from panoptic_blend.checkpoints.native import load_model, save_model
@@ -84,7 +84,7 @@ def train(way: str, folder: Path, checkout: Path, size: tuple[int, int]) -> None
         samples = [reference_sample(*pair) for pair in zip(images, targets, strict=True)]
         step = make_step(reference.train(), lambda: reference(samples))
     else:
-        model = load_model(folder / OURS).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        model = prepare_training(load_model(folder / OURS), way)
         step = make_step(model, autocast_losses(model, images, targets, way))
     for _ in range(3):
         step()

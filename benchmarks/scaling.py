@@ -16,6 +16,7 @@ from panoptic_blend.benchmarking.stages import NETWORK, PREDICT
 
 SIZES = ((320, 480), (480, 640), (640, 960), (800, 1216))
 INSTANCES = (1, 10, 50, 100)
+CLASSES = (20, 133, 400)
 BATCHES = (1, 2, 4)
 AFTER = ("decode", "masks", "semantic", "merge")
 
@@ -35,6 +36,7 @@ def main() -> None:
     figures: dict[str, list[tuple[float, dict[str, Any]]]] = {
         "instances": [(count, measure(replace(base, instances=count))) for count in INSTANCES],
         "megapixels": [(size[0] * size[1] / 1e6, measure(replace(base, size=size))) for size in SIZES],
+        "categories": [(count, measure(replace(base, classes=count))) for count in CLASSES],
         "pictures at a time": [(batch, measure(replace(base, batch=batch))) for batch in BATCHES],
     }
     options.output.mkdir(parents=True, exist_ok=True)
@@ -48,7 +50,7 @@ def main() -> None:
 
 def draw(figures: dict[str, list[tuple[float, dict[str, Any]]]]) -> Figure:
     """One panel for each thing that grows."""
-    figure = Figure(figsize=(4 * len(figures), 3.4), layout="constrained")
+    figure = Figure(figsize=(3.4 * len(figures), 3.2), layout="constrained")
     panels = figure.subplots(1, len(figures))
     for panel, (what, points) in zip(panels, figures.items(), strict=True):
         x = [value for value, _ in points]

@@ -17,6 +17,7 @@ from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.benchmarking.benchmark import draw_picture
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.modeling.winograd import train_by_tiles
 from panoptic_blend.structures import Targets
 
 
@@ -58,6 +59,14 @@ def make_samples(size: tuple[int, int], batch: int, instances: int) -> tuple[lis
     """One picture several times, each with targets of its own."""
     image = torch.from_numpy(draw_picture(*size)).permute(2, 0, 1).contiguous()
     return [image] * batch, [make_targets(size, instances, seed) for seed in range(batch)]
+
+
+def prepare_training(model: PanopticBlend, precision: str) -> PanopticBlend:
+    """A model as training on a CPU takes it."""
+    model = model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if precision == "fp32":
+        train_by_tiles(model.network)
+    return model
 
 
 def autocast_losses(
@@ -103,12 +112,12 @@ def main() -> None:
     images, targets = make_samples((height, width), options.batch, options.instances)
 
     reference, config = load_adelaidet(options.adelaidet)
-    ours = from_adelaidet(reference.state_dict(), config).train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     reference.train()
     samples = [reference_sample(*pair) for pair in zip(images, targets, strict=True)]
 
     ways = {"AdelaiDet": make_step(reference, lambda: reference(samples))}
     for precision in options.ways:
+        ours = prepare_training(from_adelaidet(reference.state_dict(), config), precision)
         ways[precision] = make_step(ours, autocast_losses(ours, images, targets, precision))
     console = Console(soft_wrap=True, highlight=False)
     for name, run in ways.items():

@@ -19,9 +19,9 @@ from panoptic_blend.benchmarking.firing import fire_detections
 from panoptic_blend.benchmarking.peak import count_operations, forget_peak_memory, measure_peak, peak_memory
 from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES, time_stages
 from panoptic_blend.benchmarking.timing import Timing
+from panoptic_blend.categories import Categories, Category
 from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.coco.atomic import atomic_path
-from panoptic_blend.coco.categories import coco_categories
 from panoptic_blend.config_files import read_config
 from panoptic_blend.data.images import read_image
 from panoptic_blend.inference.predictor import find_device
@@ -39,6 +39,7 @@ class Settings:
         size: (height, width) of the picture.
         batch: pictures at a time.
         instances: detections made to fire by random weights; the most that trained ones may have.
+        classes: categories of random weights, at most 600; three in five are things, as of COCO's 133.
         device: as the predictor's.
         precision: as the predictor's.
         compile: as the predictor's.
@@ -51,6 +52,7 @@ class Settings:
     size: tuple[int, int] = (800, 1216)
     batch: int = 1
     instances: int = 100
+    classes: int = 133
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
@@ -114,9 +116,14 @@ def _make_model(settings: Settings, picture: Path) -> PanopticBlend:
         return load_model(settings.source)
     torch.manual_seed(0)
     config = read_config([settings.source], settings.overrides)
-    model = build_model(config.model, coco_categories(), pretrained=False).eval()
+    model = build_model(config.model, _make_categories(settings.classes), pretrained=False).eval()
     fire_detections(model, read_image(picture), settings.instances)
     return model
+
+
+def _make_categories(count: int) -> Categories:
+    things = round(0.6 * count)
+    return Categories([Category(i, f"category {i}", i <= things, (0, 0, 0)) for i in range(1, count + 1)])
 
 
 def draw_picture(height: int, width: int) -> np.ndarray:

@@ -26,7 +26,7 @@ examples:
         "--config",
         metavar="FILE",
         default=DEFAULT_CONFIG,
-        help=f"a model with random weights and COCO's categories (default: {DEFAULT_CONFIG})",
+        help=f"a model with random weights (default: {DEFAULT_CONFIG})",
     )
     parser.add_argument("--checkpoint", metavar="PATH", type=Path, help="a model: a run's folder or .safetensors file")
     parser.add_argument("--device", default="auto", help="'auto' takes a GPU when there is one (default: auto)")
@@ -38,6 +38,9 @@ examples:
     parser.add_argument(
         "--instances", metavar="N", type=int, default=100, help="detections made to fire (default: 100)"
     )
+    parser.add_argument(
+        "--classes", metavar="N", type=int, default=133, help="categories of random weights, 2 to 600 (default: 133)"
+    )
     parser.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: as torch chooses)")
     parser.add_argument("--rounds", metavar="N", type=int, default=10, help="measurements of a stage (default: 10)")
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the measurements to this JSON file")
@@ -47,6 +50,8 @@ examples:
     for name in ("batch", "instances", "threads", "rounds"):
         if getattr(options, name) is not None and getattr(options, name) < 1:
             parser.error(f"--{name} must be 1 or more")
+    if not 2 <= options.classes <= 600:
+        parser.error("--classes must be 2 to 600")
     from rich.console import Console
 
     from panoptic_blend.benchmarking.benchmark import Settings, run_benchmark
@@ -59,6 +64,7 @@ examples:
             (height, width),
             options.batch,
             options.instances,
+            options.classes,
             options.device,
             options.precision,
             options.compile,

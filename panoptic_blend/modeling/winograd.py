@@ -1,4 +1,4 @@
-"""3x3 convolutions with a quarter of the multiplications, for prediction on CPUs.
+"""3x3 convolutions with a quarter of the multiplications, for CPUs.
 
 A tile of 4x4 outputs of a 3x3 convolution needs 144 multiplications a pair of channels. Evaluated as a product of
 polynomials at the points 0, 1, -1, 1/2, -2 and infinity, in both directions, it needs 36 (Lavin and Gray, Fast
@@ -8,9 +8,12 @@ beside the products over channels, which are one batched matrix multiplication.
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 TILE = 4
 """Outputs a tile, in each direction."""
@@ -135,3 +138,47 @@ class WinogradConv(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, O, H, W]."""
         return winograd_conv3x3(x, self.weight, self.bias)
+
+
+class TrainableWinogradConv(nn.Conv2d):
+    """A 3x3 convolution that computes large maps, and their gradients, by tiles."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, O, H, W]."""
+        if x.shape[2] * x.shape[3] < _LEAST_PIXELS:
+            return super().forward(x)
+        return _TrainableConv.apply(x, self.weight, self.bias)
+
+
+_LEAST_PIXELS = 1000
+"""On smaller maps, bringing the weights into tile form takes longer than is saved."""
+
+
+class _TrainableConv(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        ctx.save_for_backward(x, weight)
+        ctx.has_bias = bias is not None
+        bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
+        return winograd_conv3x3(x, transform_weight(weight, weight.dtype), bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+        x, weight = ctx.saved_tensors
+        (gradient,) = gradients
+        of_x = of_weight = of_bias = None
+        if ctx.needs_input_grad[0]:  # the transposed convolution, which is one with turned weights
+            turned = transform_weight(weight.flip(2, 3).transpose(0, 1), weight.dtype)
+            of_x = winograd_conv3x3(gradient, turned, weight.new_zeros(weight.shape[1]))
+        if ctx.needs_input_grad[1]:
+            of_weight = conv2d_weight(x, weight.shape, gradient, padding=1)
+        if ctx.has_bias and ctx.needs_input_grad[2]:
+            of_bias = gradient.sum((0, 2, 3))
+        return of_x, of_weight, of_bias
+
+
+def train_by_tiles(network: nn.Module) -> None:
+    """Let the convolutions that tiles pay for use them in training too. In place; parameters and names stay."""
+    for module in network.modules():
+        if WinogradConv.pays_for(module):
+            module.__class__ = TrainableWinogradConv

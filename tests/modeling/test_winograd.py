@@ -1,11 +1,13 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from panoptic_blend.modeling.winograd import WinogradConv, transform_weight, winograd_conv3x3
+from panoptic_blend.modeling.winograd import WinogradConv, train_by_tiles, transform_weight, winograd_conv3x3
 
 
 @pytest.mark.parametrize("size", [(8, 12), (7, 5), (1, 1), (3, 160), (50, 4)])
@@ -47,3 +49,37 @@ def test_stands_in_for_such_convolutions_only():
 
 def test_compiles_as_one_operation():
     torch.library.opcheck(winograd_conv3x3, (torch.randn(1, 4, 6, 7), torch.randn(36, 4, 3), torch.randn(3)))
+
+
+@pytest.mark.parametrize("has_bias", [True, False])
+@pytest.mark.parametrize("size", [(32, 33), (5, 7)])
+def test_trains_as_the_convolution_does(has_bias, size):
+    plain = nn.Sequential(nn.Conv2d(128, 130, 3, padding=1, bias=has_bias)).double()
+    tiled = copy.deepcopy(plain)
+    train_by_tiles(tiled)
+    x = torch.randn(2, 128, *size, dtype=torch.float64)
+    results = []
+    for model in (plain, copy.deepcopy(tiled)):
+        given = x.clone().requires_grad_()
+        output = model(given)
+        output.sin().sum().backward()
+        results.append([output, given.grad, *(parameter.grad for parameter in model.parameters())])
+    for ours, expected in zip(results[1], results[0], strict=True):
+        torch.testing.assert_close(ours, expected, rtol=1e-9, atol=1e-9)
+    assert tiled.state_dict().keys() == plain.state_dict().keys()
+
+
+def test_trains_wide_convolutions_by_tiles_and_leaves_the_others():
+    network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), nn.Conv2d(128, 128, 3), nn.Conv2d(128, 16, 3, padding=1))
+    train_by_tiles(network)
+    assert [type(module) is nn.Conv2d for module in network] == [False, True, True]
+
+
+def test_gradients_that_nobody_asks_for_are_not_computed():
+    network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1))
+    train_by_tiles(network)
+    network.requires_grad_(False)
+    x = torch.randn(1, 128, 40, 40, requires_grad=True)
+    network(x).sum().backward()
+    assert x.grad is not None
+    assert network[0].weight.grad is None
