@@ -186,7 +186,7 @@ def test_one_scene_is_learned_by_heart(every_head: ModelConfig) -> None:
     model = build_model(every_head, CATEGORIES)
     image, targets = scene(64, 96, [(6, 8, 36, 44), (50, 20, 86, 50)])
     optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
-    for _ in range(120):
+    for _ in range(200):
         optimizer.zero_grad()
         sum(model([image], [targets]).values(), torch.zeros(())).backward()
         optimizer.step()
