@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-from importlib import import_module
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ import torch.nn.functional as F
 from rich.console import Console
 from torch import Tensor
 
+from benchmarks.peers import import_peer
 from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.coco.categories import coco_categories
 from panoptic_blend.modeling.merge import merge
@@ -48,9 +48,9 @@ def main() -> None:
     instances, logits = make_scene(size, options.instances, 54)
     categories = coco_categories()
 
-    structures = import_module("detectron2.structures")
-    post = import_module("detectron2.modeling.postprocessing")
-    combine = import_module("detectron2.modeling.meta_arch.panoptic_fpn").combine_semantic_and_instance_outputs
+    structures = import_peer("detectron2.structures")
+    post = import_peer("detectron2.modeling.postprocessing")
+    combine = import_peer("detectron2.modeling.meta_arch.panoptic_fpn").combine_semantic_and_instance_outputs
 
     def theirs() -> Tensor:
         found = structures.Instances(

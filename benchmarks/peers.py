@@ -1,4 +1,4 @@
-"""Brings AdelaiDet's BlendMask up from a checkout, without its compiled part, which BlendMask hardly needs."""
+"""The packages that this one is compared with, where they are installed."""
 
 from __future__ import annotations
 
@@ -11,12 +11,28 @@ from typing import Any
 PANOPTIC_R50 = "configs/BlendMask/Panoptic/R_50_3x.yaml"
 
 
+def import_peer(name: str) -> ModuleType:
+    """Import a module of detectron2, or end with a word on how to get it."""
+    try:
+        return import_module(name)
+    except ModuleNotFoundError as error:
+        package = name.split(".")[0]
+        if error.name is None or error.name.split(".")[0] != package:
+            raise
+        sys.exit(f"{package} is not installed here, so there is nothing to compare with: see README.md on detectron2.")
+
+
 def load_adelaidet(checkout: Path) -> tuple[Any, Path]:
     """AdelaiDet's panoptic R-50 BlendMask with random weights, and its YAML.
+
+    Its compiled part stays out: BlendMask hardly needs it.
 
     Args:
         checkout: of AdelaiDet; detectron2 must be importable.
     """
+    import_peer("detectron2")
+    if not (checkout / PANOPTIC_R50).is_file():
+        sys.exit(f"{checkout}: not a checkout of AdelaiDet: it has no {PANOPTIC_R50}.")
     for name in ("adet", "adet.modeling"):  # as packages whose __init__, with all other models, is not run
         package = ModuleType(name)
         package.__path__ = [str(checkout.joinpath(*name.split(".")))]
@@ -31,4 +47,4 @@ def load_adelaidet(checkout: Path) -> tuple[Any, Path]:
     cfg.merge_from_file(str(config))
     cfg.MODEL.DEVICE = "cpu"
     cfg.MODEL.WEIGHTS = ""
-    return import_module("detectron2.modeling").build_model(cfg).eval(), config
+    return import_peer("detectron2.modeling").build_model(cfg).eval(), config

@@ -6,7 +6,6 @@ import argparse
 import tempfile
 import time
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from PIL import Image
 from pycocotools import mask as rle
 from rich.console import Console
 
+from benchmarks.peers import import_peer
 from benchmarks.scoring import SIZE, draw_map, write
 from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.benchmarking.benchmark import draw_picture
@@ -74,9 +74,9 @@ def our_sample(picture: np.ndarray, ids: np.ndarray, transform: TrainingTransfor
 
 def detectron2_sample(picture: np.ndarray, ids: np.ndarray) -> Callable[[bool], Any]:
     """The same with detectron2's transforms and instances, from run-length encoded masks and a stuff map."""
-    transforms = import_module("detectron2.data.transforms")
-    utils = import_module("detectron2.data.detection_utils")
-    box_mode = import_module("detectron2.structures").BoxMode.XYWH_ABS
+    transforms = import_peer("detectron2.data.transforms")
+    utils = import_peer("detectron2.data.detection_utils")
+    box_mode = import_peer("detectron2.structures").BoxMode.XYWH_ABS
     masks = [rle.encode(np.asfortranarray(ids == i).astype(np.uint8)) for i in np.unique(ids[ids >= THINGS_FROM])]
     annotations = [
         {"bbox": rle.toBbox(mask).tolist(), "bbox_mode": box_mode, "category_id": 0, "segmentation": mask}

@@ -5,14 +5,13 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
-from importlib import import_module
 from pathlib import Path
 
 import torch
 from rich.console import Console
 from torch import Tensor, nn
 
-from benchmarks.peers import load_adelaidet
+from benchmarks.peers import import_peer, load_adelaidet
 from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.benchmarking.benchmark import draw_picture
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet
@@ -41,7 +40,7 @@ def make_targets(size: tuple[int, int], instances: int, seed: int) -> Targets:
 
 def reference_sample(image: Tensor, targets: Targets) -> dict[str, object]:
     """The same sample in the form AdelaiDet trains on."""
-    structures = import_module("detectron2.structures")
+    structures = import_peer("detectron2.structures")
     found = structures.Instances(
         tuple(image.shape[1:]),
         gt_boxes=structures.Boxes(targets.boxes),

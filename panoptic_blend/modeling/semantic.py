@@ -65,7 +65,7 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
         total = logits.new_zeros(())
         gradient = torch.zeros_like(logits)
         height = logits.shape[2]
-        step = max(1, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
+        step = max(_LEAST_ROWS, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
         for top in range(0, height, step):
             bottom = min(top + step, height)
             first, last = max(top - 1, 0), min(bottom + 1, height)  # the neighbours that upsampling mixes in
@@ -92,6 +92,8 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
 
 _LOGITS_AT_ONCE = 1 << 22
 """Few enough to stay in a processor's cache."""
+_LEAST_ROWS = 8
+"""Of every step, since two more are computed with them."""
 
 
 def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> Tensor:

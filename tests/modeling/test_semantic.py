@@ -44,12 +44,12 @@ def test_loss_averages_over_pixels_that_are_not_ignored() -> None:
     torch.testing.assert_close(semantic_loss(logits, targets), torch.stack(terms).mean())
 
 
-@pytest.mark.parametrize("at_once", [1, 1000, 10**9])
+@pytest.mark.parametrize("at_once", [1, 10_000, 10**9])
 def test_loss_and_gradient_are_those_of_the_whole_upsampled_map(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("panoptic_blend.modeling.semantic._LOGITS_AT_ONCE", at_once)
     torch.manual_seed(0)
-    logits = torch.randn(2, 5, 7, 6, requires_grad=True)
-    targets = torch.randint(0, 5, (2, 28, 24))
+    logits = torch.randn(2, 5, 21, 6, requires_grad=True)
+    targets = torch.randint(0, 5, (2, 84, 24))
     targets[torch.rand(targets.shape) < 0.3] = 255
     upsampled = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
     expected = F.cross_entropy(upsampled, targets, ignore_index=255)
