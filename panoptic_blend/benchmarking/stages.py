@@ -73,10 +73,11 @@ def _time_parts(prepared: PreparedNetwork, pixels: Tensor, clock: Clock) -> None
     pixels = pixels.to(prepared.dtype, memory_format=torch.channels_last)
     with clock.measure("backbone"):
         features = network.backbone(pixels)
+    read_again = list(features)
     with clock.measure("FPN"):
         pyramid = network.fpn(features)
     with clock.measure("heads"):
-        network.read_pyramid(features, pyramid)
+        network.read_pyramid(read_again, pyramid)
 
 
 def _time_rest(model: PanopticBlend, output: NetworkOutput, batch: int, size: tuple[int, int], clock: Clock) -> None:

@@ -61,7 +61,7 @@ def add_batch(parser: Parser) -> None:
         metavar="N",
         type=_one_or_more,
         default=1,
-        help="predict up to N neighbours of one size together; pays on GPUs (default: 1)",
+        help="predict up to N neighbours of one size together; meant for GPUs (default: 1)",
     )
 
 

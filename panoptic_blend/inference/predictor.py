@@ -97,7 +97,7 @@ class Predictor:
         device: 'auto' takes a GPU when there is one; else a torch device such as 'cpu' or 'cuda:1'.
         precision: of the network, see `prepare`; 'auto' takes bf16 where the device is faster with it.
         compile: compile the network at its first picture of every size, or batch of every size and length: worth it
-            for many pictures of few sizes.
+            for many pictures of few sizes. Torch does so for eight at most, and computes the others without.
 
     Raises:
         ConfigError: the device does not exist here.
@@ -132,7 +132,7 @@ class Predictor:
 
         Args:
             paths: of the pictures.
-            batch: neighbours of one `input_size` that are predicted together at most: pays on GPUs.
+            batch: neighbours of one `input_size` that are predicted together at most; meant for GPUs.
 
         Raises:
             DatasetError: at the first file that cannot be read.

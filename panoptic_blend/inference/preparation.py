@@ -16,7 +16,7 @@ from panoptic_blend.modeling.backbone import ResNet
 from panoptic_blend.modeling.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.modeling.winograd import WinogradConv
+from panoptic_blend.modeling.winograd import WinogradConv, restore_convolutions
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -57,6 +57,7 @@ def prepare(
     dtype = choose_dtype(device, precision)
     prepared = copy.deepcopy(model).eval().requires_grad_(False)
     network = prepared.network.to(device)
+    restore_convolutions(network)  # those of a model straight from training
     fold_norms(network)
     if device.type == "cpu":
         use_winograd(network, dtype)

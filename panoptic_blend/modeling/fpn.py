@@ -32,13 +32,16 @@ class FPN(nn.Module):
                 nn.init.kaiming_uniform_(convolution.weight, a=1)
                 nn.init.zeros_(convolution.bias)  # type: ignore[arg-type]
 
-    def forward(self, features: Sequence[Tensor]) -> dict[int, Tensor]:
-        """C2..C5 -> level number -> [B, channels, H / 2^level, W / 2^level]."""
-        used = features[len(features) - len(self.lateral) :]
-        merged = self.lateral[-1](used[-1])
+    def forward(self, features: list[Tensor]) -> dict[int, Tensor]:
+        """C2..C5 -> level number -> [B, channels, H / 2^level, W / 2^level].
+
+        Empties the list, so that each feature can be freed once it has been read.
+        """
+        del features[: len(features) - len(self.lateral)]
+        merged = self.lateral[-1](features.pop())
         outputs = [self.output[-1](merged)]
-        for lateral, output, feature in zip(self.lateral[-2::-1], self.output[-2::-1], used[-2::-1], strict=True):
-            merged = lateral(feature).add_(F.interpolate(merged, scale_factor=2.0, mode="nearest"))
+        for lateral, output in zip(self.lateral[-2::-1], self.output[-2::-1], strict=True):
+            merged = lateral(features.pop()).add_(F.interpolate(merged, scale_factor=2.0, mode="nearest"))
             outputs.insert(0, output(merged))
         for index, convolution in enumerate(self.extra):
             outputs.append(convolution(outputs[-1] if index == 0 else F.relu(outputs[-1])))

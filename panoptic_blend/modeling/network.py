@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from panoptic_blend.modeling.bases import DeepLabBases
 from panoptic_blend.modeling.fcos.head import FCOSHead, HeadOutput
 from panoptic_blend.modeling.fpn import FPN
 from panoptic_blend.modeling.semantic import SemanticTrunk
@@ -71,10 +72,11 @@ class Network(nn.Module):
     def forward(self, images: Tensor) -> NetworkOutput:
         """Normalised images [B, 3, H, W], H and W multiples of 32 -> `NetworkOutput`."""
         features = self.backbone(images)
-        return self.read_pyramid(features, self.fpn(features))
+        read_again = list(features) if isinstance(self.bases, DeepLabBases) else []
+        return self.read_pyramid(read_again, self.fpn(features))
 
     def read_pyramid(self, features: list[Tensor], pyramid: dict[int, Tensor]) -> NetworkOutput:
-        """All branches, from the backbone's C2..C5 and the pyramid, which loses P2: only the trunk reads it."""
+        """All branches, from the pyramid, which loses P2, as only the trunk reads it, and C2..C5 for `DeepLabBases`."""
         levels = [pyramid[level] for level in self.fpn.levels if level >= 3]
         trunk = None if self.trunk is None else self.trunk(pyramid)
         pyramid.pop(2, None)  # the largest tensor of all

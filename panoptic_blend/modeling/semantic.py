@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from panoptic_blend.categories import IGNORE
 from panoptic_blend.modeling.layers import conv_norm_relu
@@ -63,14 +64,15 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
         total = logits.new_zeros(())
-        gradient = torch.zeros_like(logits)
+        wanted = ctx.needs_input_grad[0]
+        gradient = torch.zeros_like(logits) if wanted else None
         height = logits.shape[2]
         step = max(_LEAST_ROWS, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
         for top in range(0, height, step):
             bottom = min(top + step, height)
             first, last = max(top - 1, 0), min(bottom + 1, height)  # the neighbours that upsampling mixes in
-            rows = logits[:, :, first:last].detach().requires_grad_()
-            with torch.enable_grad():
+            rows = logits[:, :, first:last].detach().requires_grad_(wanted)
+            with torch.set_grad_enabled(wanted):
                 upsampled = F.interpolate(rows, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
                 loss = F.cross_entropy(
                     upsampled[:, :, (top - first) * STRIDE : (bottom - first) * STRIDE]
@@ -80,18 +82,20 @@ class _UpsampledCrossEntropy(torch.autograd.Function):
                     ignore_index=IGNORE,
                     reduction="sum",
                 )
-            gradient[:, :, first:last] += torch.autograd.grad(loss, rows)[0]
+            if gradient is not None:
+                gradient[:, :, first:last] += torch.autograd.grad(loss, rows)[0]
             total += loss.detach()
         ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         return gradients[0] * ctx.saved_tensors[0], None
 
 
 _LOGITS_AT_ONCE = 1 << 22
-"""Few enough to stay in a processor's cache."""
+"""Few enough to stay in a processor's last cache."""
 _LEAST_ROWS = 8
 """Of every step, since two more are computed with them."""
 

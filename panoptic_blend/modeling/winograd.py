@@ -13,13 +13,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
 
 TILE = 4
 """Outputs a tile, in each direction."""
 _SPAN = TILE + 2
 _TILES_AT_ONCE = 304
-"""So many at once are enough for fast products and few enough to stay in a processor's cache between them."""
+"""So many at once are enough for fast products and few enough to stay in the last cache between them."""
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 """Unlike the usual 0, 1, -1, 2, -2 they lose hardly more digits than the convolution itself."""
 
@@ -160,9 +161,11 @@ class _TrainableConv(torch.autograd.Function):
         ctx.save_for_backward(x, weight)
         ctx.has_bias = bias is not None
         bias = weight.new_zeros(weight.shape[0]) if bias is None else bias
-        return winograd_conv3x3(x, transform_weight(weight, weight.dtype), bias)
+        # Detached, since what follows in place, as ReLUs do, is not allowed on what autograd takes for a view.
+        return winograd_conv3x3(x, transform_weight(weight, weight.dtype), bias).detach()
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
         x, weight = ctx.saved_tensors
         (gradient,) = gradients
@@ -182,3 +185,10 @@ def train_by_tiles(network: nn.Module) -> None:
     for module in network.modules():
         if WinogradConv.pays_for(module):
             module.__class__ = TrainableWinogradConv
+
+
+def restore_convolutions(network: nn.Module) -> None:
+    """Undo `train_by_tiles`. In place."""
+    for module in network.modules():
+        if type(module) is TrainableWinogradConv:
+            module.__class__ = nn.Conv2d  # type: ignore[assignment]

@@ -26,6 +26,25 @@ def test_reading_ahead_reads_few_items_and_keeps_their_order():
     assert seen == [(i, i * i) for i in range(20)]
 
 
+def test_what_is_not_yet_read_is_dropped_when_nobody_wants_it():
+    begun, go_on = threading.Event(), threading.Event()
+    read: list[int] = []
+
+    def slow(item: int) -> int:
+        if item == 1:
+            begun.set()
+            assert go_on.wait(SOON)
+        read.append(item)
+        return item
+
+    reading = read_ahead(range(20), slow, depth=5)
+    assert next(reading)[1].result() == 0
+    assert begun.wait(SOON)
+    threading.Timer(0.05, go_on.set).start()
+    reading.close()
+    assert read == [0, 1]
+
+
 def test_everything_is_written_in_order_when_writing_behind_returns():
     made_all = threading.Event()
     written: list[int] = []

@@ -13,7 +13,7 @@ from panoptic_blend.inference.preparation import PreparedNetwork, prepare
 from panoptic_blend.modeling.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
-from panoptic_blend.modeling.winograd import WinogradConv
+from panoptic_blend.modeling.winograd import TrainableWinogradConv, WinogradConv, train_by_tiles
 from tests.tiny import MASK_HEADS, tiny_model_config, tiny_model_config_with
 
 CPU = torch.device("cpu")
@@ -82,6 +82,15 @@ def test_norms_are_folded_and_wide_convolutions_replaced() -> None:
     prepared = prepare(make_model(layouts()["wide"]), CPU, "fp32")
     assert not any(isinstance(m, (nn.BatchNorm2d, FrozenBatchNorm)) for m in prepared.modules())
     assert any(isinstance(m, WinogradConv) for m in prepared.modules())
+
+
+def test_a_model_straight_from_training_is_prepared_like_any_other() -> None:
+    model = make_model(layouts()["wide"])
+    train_by_tiles(model.network)
+    prepared = prepare(model, CPU, "fp32")
+    assert not any(isinstance(m, (nn.BatchNorm2d, FrozenBatchNorm, TrainableWinogradConv)) for m in prepared.modules())
+    assert any(isinstance(m, WinogradConv) for m in prepared.modules())
+    assert any(isinstance(m, TrainableWinogradConv) for m in model.modules())
 
 
 def test_the_model_itself_stays_as_it_was() -> None:

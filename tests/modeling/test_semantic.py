@@ -60,6 +60,17 @@ def test_loss_and_gradient_are_those_of_the_whole_upsampled_map(at_once: int, mo
     torch.testing.assert_close(gradient, expected_gradient)
 
 
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_loss_without_gradients(mode: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    logits, targets = torch.randn(2, 5, 21, 6, requires_grad=True), torch.randint(0, 5, (2, 84, 24))
+    expected = semantic_loss(logits, targets)
+    monkeypatch.setattr(torch.autograd, "grad", lambda *_: pytest.fail("no gradient is wanted"))
+    with mode():
+        loss = semantic_loss(logits, targets)
+    assert loss == expected
+    assert not loss.requires_grad
+
+
 def test_an_image_of_void_costs_nothing_and_is_not_nan() -> None:
     logits = torch.randn(1, 3, 2, 2, requires_grad=True)
     loss = semantic_loss(logits, torch.full((1, 8, 8), 255))

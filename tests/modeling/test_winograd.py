@@ -7,7 +7,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from panoptic_blend.modeling.winograd import WinogradConv, train_by_tiles, transform_weight, winograd_conv3x3
+from panoptic_blend.modeling import winograd
+from panoptic_blend.modeling.winograd import (
+    WinogradConv,
+    restore_convolutions,
+    train_by_tiles,
+    transform_weight,
+    winograd_conv3x3,
+)
 
 
 @pytest.mark.parametrize("size", [(8, 12), (7, 5), (1, 1), (3, 160), (50, 4)])
@@ -54,7 +61,7 @@ def test_compiles_as_one_operation():
 @pytest.mark.parametrize("has_bias", [True, False])
 @pytest.mark.parametrize("size", [(32, 33), (5, 7)])
 def test_trains_as_the_convolution_does(has_bias, size):
-    plain = nn.Sequential(nn.Conv2d(128, 130, 3, padding=1, bias=has_bias)).double()
+    plain = nn.Sequential(nn.Conv2d(128, 130, 3, padding=1, bias=has_bias), nn.ReLU(inplace=True)).double()
     tiled = copy.deepcopy(plain)
     train_by_tiles(tiled)
     x = torch.randn(2, 128, *size, dtype=torch.float64)
@@ -75,11 +82,25 @@ def test_trains_wide_convolutions_by_tiles_and_leaves_the_others():
     assert [type(module) is nn.Conv2d for module in network] == [False, True, True]
 
 
-def test_gradients_that_nobody_asks_for_are_not_computed():
+def test_gradients_that_nobody_asks_for_are_not_computed(monkeypatch):
     network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1))
     train_by_tiles(network)
+    maps = []
+    monkeypatch.setattr(winograd, "winograd_conv3x3", lambda *given: maps.append(given) or winograd_conv3x3(*given))
+    network(torch.randn(1, 128, 40, 40)).sum().backward()
+    assert len(maps) == 1
+    assert network[0].weight.grad.any()
+
     network.requires_grad_(False)
+    monkeypatch.setattr(winograd, "conv2d_weight", lambda *_: pytest.fail("the weight is not trained"))
     x = torch.randn(1, 128, 40, 40, requires_grad=True)
     network(x).sum().backward()
-    assert x.grad is not None
-    assert network[0].weight.grad is None
+    assert len(maps) == 3
+    assert x.grad.any()
+
+
+def test_can_be_undone():
+    network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), nn.Conv2d(8, 8, 3))
+    train_by_tiles(network)
+    restore_convolutions(network)
+    assert [type(module) for module in network] == [nn.Conv2d, nn.Conv2d]
