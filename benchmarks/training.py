@@ -16,7 +16,7 @@ from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.benchmarking.benchmark import draw_picture
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.modeling.winograd import train_by_tiles
+from panoptic_blend.modeling.winograd import compute_by_tiles
 from panoptic_blend.structures import Targets
 
 
@@ -64,7 +64,7 @@ def prepare_training(model: PanopticBlend, precision: str) -> PanopticBlend:
     """A model as training on a CPU takes it."""
     model = model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if precision == "fp32":
-        train_by_tiles(model.network)
+        compute_by_tiles(model.network)
     return model
 
 

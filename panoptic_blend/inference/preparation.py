@@ -16,7 +16,7 @@ from panoptic_blend.modeling.backbone import ResNet
 from panoptic_blend.modeling.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.modeling.winograd import WinogradConv, restore_convolutions
+from panoptic_blend.modeling.winograd import compute_by_tiles, prepare_tiles, restore_convolutions
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -59,8 +59,10 @@ def prepare(
     network = prepared.network.to(device)
     restore_convolutions(network)  # those of a model straight from training
     fold_norms(network)
-    if device.type == "cpu":
-        use_winograd(network, dtype)
+    if device.type == "cpu" and dtype == torch.float32:
+        compute_by_tiles(network)  # with plain weights: the others would take the memory that is saved elsewhere
+    elif device.type == "cpu":
+        prepare_tiles(network, dtype)
     network = network.to(dtype).to(memory_format=torch.channels_last)
     result: nn.Module = PreparedNetwork(network, dtype)
     if compile and device.type == "cpu":
@@ -105,15 +107,6 @@ def _convolutions_before_norms(network: nn.Module) -> Iterator[tuple[nn.Module, 
             norms = type(getattr(module, norm)) in (nn.BatchNorm2d, FrozenBatchNorm)
             if norms and type(getattr(module, convolution)) is nn.Conv2d:
                 yield module, convolution, norm
-
-
-def use_winograd(network: nn.Module, dtype: torch.dtype) -> None:
-    """Compute wide 3x3 convolutions by tiles, with weights of a type. In place."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if WinogradConv.pays_for(child):
-                assert isinstance(child, nn.Conv2d)
-                setattr(parent, name, WinogradConv(child, dtype))
 
 
 def _multiplies_bf16(device: torch.device) -> bool:

@@ -19,8 +19,8 @@ from torch.nn.grad import conv2d_weight
 TILE = 4
 """Outputs a tile, in each direction."""
 _SPAN = TILE + 2
-_TILES_AT_ONCE = 304
-"""So many at once are enough for fast products and few enough to stay in the last cache between them."""
+_BYTES_AT_ONCE = 6 << 20
+"""Of inputs in tile form: enough for fast products, few enough to stay in the last cache between them."""
 _POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 """Unlike the usual 0, 1, -1, 2, -2 they lose hardly more digits than the convolution itself."""
 
@@ -53,12 +53,14 @@ _INPUTS, _WEIGHTS, _OUTPUTS = _polynomial_maps()
 # Every entry is a sum of few powers of two, hence exact in bfloat16 too.
 _TO_TILE_FORM = torch.kron(_INPUTS, _INPUTS)
 _FROM_TILE_FORM = torch.kron(_OUTPUTS, _OUTPUTS)
+_WEIGHT_TO_TILE_FORM = torch.kron(_WEIGHTS, _WEIGHTS)
 
 
 def transform_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
     """Weights [O, C, 3, 3] in the form that `winograd_conv3x3` multiplies with, [36, C, O] of `dtype`."""
-    transformed = torch.einsum("ai,bj,ocij->abco", _WEIGHTS, _WEIGHTS, weight.double().cpu())
-    return transformed.flatten(0, 1).to(dtype).contiguous()
+    taps = weight.permute(2, 3, 1, 0).reshape(9, -1)
+    transformed = _WEIGHT_TO_TILE_FORM.to(weight.dtype) @ taps
+    return transformed.view(_SPAN**2, weight.shape[1], weight.shape[0]).to(dtype)
 
 
 @torch.library.custom_op("panoptic_blend::winograd_conv3x3", mutates_args=())
@@ -79,7 +81,7 @@ def winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     to_form, from_form = _TO_TILE_FORM.to(x.dtype), _FROM_TILE_FORM.to(x.dtype)
     image = x.permute(0, 2, 3, 1)
     output = x.new_empty((batch, rows, TILE, columns, TILE, num_outputs))
-    step = max(1, _TILES_AT_ONCE // (batch * columns))
+    step = max(1, _BYTES_AT_ONCE // (_SPAN**2 * batch * columns * channels * x.element_size()))
     for row in range(0, rows, step):
         tiles = _tiles(image, row, min(row + step, rows), columns)
         formed = to_form @ tiles.reshape(_SPAN**2, -1)
@@ -104,58 +106,21 @@ def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return x.new_empty((x.shape[0], x.shape[2], x.shape[3], weight.shape[2])).permute(0, 3, 1, 2)
 
 
-class WinogradConv(nn.Module):
-    """Stands in for a 3x3 convolution of stride 1 and padding 1; cannot be trained.
-
-    Args:
-        convolution: whose weights it takes.
-        dtype: of its input, and of its own weights.
-    """
-
-    weight: Tensor
-    bias: Tensor
-
-    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype):
-        super().__init__()
-        bias = torch.zeros(convolution.out_channels) if convolution.bias is None else convolution.bias.detach()
-        self.register_buffer("weight", transform_weight(convolution.weight.detach(), dtype))
-        self.register_buffer("bias", bias.to(dtype, copy=True))
-
-    @staticmethod
-    def pays_for(module: nn.Module) -> bool:
-        """Whether a module is such a convolution, and of a width where that pays.
-
-        In narrow ones the two maps outweigh the products. The widest see few pixels, so that little time would be
-        saved for weights that take four times the room in tile form.
-        """
-        return (
-            type(module) is nn.Conv2d
-            and (module.kernel_size, module.stride, module.padding) == ((3, 3), (1, 1), (1, 1))
-            and (module.dilation, module.groups, module.padding_mode) == ((1, 1), 1, "zeros")
-            and 128 <= module.in_channels <= 256
-            and 64 <= module.out_channels <= 256
-        )
-
-    def forward(self, x: Tensor) -> Tensor:
-        """[B, C, H, W] -> [B, O, H, W]."""
-        return winograd_conv3x3(x, self.weight, self.bias)
-
-
-class TrainableWinogradConv(nn.Conv2d):
-    """A 3x3 convolution that computes large maps, and their gradients, by tiles."""
+class TiledConv(nn.Conv2d):
+    """A 3x3 convolution that computes large maps, and the gradients of their inputs, by tiles."""
 
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, O, H, W]."""
         if x.shape[2] * x.shape[3] < _LEAST_PIXELS:
             return super().forward(x)
-        return _TrainableConv.apply(x, self.weight, self.bias)
+        return _TiledConvolution.apply(x, self.weight, self.bias)
 
 
 _LEAST_PIXELS = 1000
 """On smaller maps, bringing the weights into tile form takes longer than is saved."""
 
 
-class _TrainableConv(torch.autograd.Function):
+class _TiledConvolution(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         ctx.save_for_backward(x, weight)
@@ -180,15 +145,61 @@ class _TrainableConv(torch.autograd.Function):
         return of_x, of_weight, of_bias
 
 
-def train_by_tiles(network: nn.Module) -> None:
-    """Let the convolutions that tiles pay for use them in training too. In place; parameters and names stay."""
+class PreparedTiledConv(nn.Module):
+    """A 3x3 convolution with its weights in tile form, which take four times the room; cannot be trained.
+
+    Args:
+        convolution: whose weights it takes.
+        dtype: of its input, and of its own weights.
+    """
+
+    weight: Tensor
+    bias: Tensor
+
+    def __init__(self, convolution: nn.Conv2d, dtype: torch.dtype):
+        super().__init__()
+        bias = torch.zeros(convolution.out_channels) if convolution.bias is None else convolution.bias.detach()
+        self.register_buffer("weight", transform_weight(convolution.weight.detach(), dtype))
+        self.register_buffer("bias", bias.to(dtype, copy=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, O, H, W]."""
+        return winograd_conv3x3(x, self.weight, self.bias)
+
+
+def compute_by_tiles(network: nn.Module) -> None:
+    """Let the convolutions that tiles pay for use them. In place; parameters and names stay."""
     for module in network.modules():
-        if WinogradConv.pays_for(module):
-            module.__class__ = TrainableWinogradConv
+        if _pays_for(module):
+            module.__class__ = TiledConv
 
 
 def restore_convolutions(network: nn.Module) -> None:
-    """Undo `train_by_tiles`. In place."""
+    """Undo `compute_by_tiles`. In place."""
     for module in network.modules():
-        if type(module) is TrainableWinogradConv:
+        if isinstance(module, TiledConv):
             module.__class__ = nn.Conv2d  # type: ignore[assignment]
+
+
+def prepare_tiles(network: nn.Module, dtype: torch.dtype) -> None:
+    """Replace the convolutions that tiles pay for by `PreparedTiledConv` of a type. In place."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if _pays_for(child):
+                assert isinstance(child, nn.Conv2d)
+                setattr(parent, name, PreparedTiledConv(child, dtype))
+
+
+def _pays_for(module: nn.Module) -> bool:
+    """Whether a module is a convolution that tiles can compute, and of a width where that pays.
+
+    In narrow ones the two maps outweigh the products. The widest see few pixels, so that little time would be saved
+    for large weights in tile form.
+    """
+    return (
+        type(module) is nn.Conv2d
+        and (module.kernel_size, module.stride, module.padding) == ((3, 3), (1, 1), (1, 1))
+        and (module.dilation, module.groups, module.padding_mode) == ((1, 1), 1, "zeros")
+        and 128 <= module.in_channels <= 256
+        and 64 <= module.out_channels <= 256
+    )

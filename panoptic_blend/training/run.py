@@ -21,7 +21,7 @@ from panoptic_blend.config import Config, TrainerConfig
 from panoptic_blend.config_files import read_config, write_config
 from panoptic_blend.errors import ConfigError, TrainingStopped
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
-from panoptic_blend.modeling.winograd import train_by_tiles
+from panoptic_blend.modeling.winograd import compute_by_tiles
 from panoptic_blend.training.callbacks import Milestones
 from panoptic_blend.training.data_module import DataModule, load_data
 from panoptic_blend.training.module import TrainingModule
@@ -157,7 +157,7 @@ def _build_module(config: Config, model: PanopticBlend, accelerator: Accelerator
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
     if accelerator == "cpu" and settings.precision == "fp32" and not settings.compile:
-        train_by_tiles(model.network)
+        compute_by_tiles(model.network)
     module = TrainingModule(
         model, config.optimizer, settings.batch_size, settings.max_steps, settings.ema_decay, settings.seed
     )

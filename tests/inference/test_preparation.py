@@ -9,11 +9,11 @@ from torch import Tensor, nn
 from panoptic_blend.config import BackboneConfig, BasesConfig, FPNConfig, ModelConfig
 from panoptic_blend.data.scene import SHAPES
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.inference.preparation import PreparedNetwork, prepare
+from panoptic_blend.inference.preparation import Precision, PreparedNetwork, prepare
 from panoptic_blend.modeling.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
-from panoptic_blend.modeling.winograd import TrainableWinogradConv, WinogradConv, train_by_tiles
+from panoptic_blend.modeling.winograd import PreparedTiledConv, TiledConv, compute_by_tiles
 from tests.tiny import MASK_HEADS, tiny_model_config, tiny_model_config_with
 
 CPU = torch.device("cpu")
@@ -78,19 +78,20 @@ def test_a_prepared_model_predicts(layout: str, precision: str) -> None:
     assert prediction.instances.boxes.dtype == prediction.instances.mask_patches.dtype == torch.float32
 
 
-def test_norms_are_folded_and_wide_convolutions_replaced() -> None:
-    prepared = prepare(make_model(layouts()["wide"]), CPU, "fp32")
+@pytest.mark.parametrize(("precision", "kind"), [("fp32", TiledConv), ("bf16", PreparedTiledConv)])
+def test_norms_are_folded_and_wide_convolutions_computed_by_tiles(precision: Precision, kind: type) -> None:
+    prepared = prepare(make_model(layouts()["wide"]), CPU, precision)
     assert not any(isinstance(m, (nn.BatchNorm2d, FrozenBatchNorm)) for m in prepared.modules())
-    assert any(isinstance(m, WinogradConv) for m in prepared.modules())
+    assert any(isinstance(m, kind) for m in prepared.modules())
 
 
 def test_a_model_straight_from_training_is_prepared_like_any_other() -> None:
     model = make_model(layouts()["wide"])
-    train_by_tiles(model.network)
-    prepared = prepare(model, CPU, "fp32")
-    assert not any(isinstance(m, (nn.BatchNorm2d, FrozenBatchNorm, TrainableWinogradConv)) for m in prepared.modules())
-    assert any(isinstance(m, WinogradConv) for m in prepared.modules())
-    assert any(isinstance(m, TrainableWinogradConv) for m in model.modules())
+    compute_by_tiles(model.network)
+    prepared = prepare(model, CPU, "bf16")
+    assert not any(isinstance(m, (nn.BatchNorm2d, FrozenBatchNorm, TiledConv)) for m in prepared.modules())
+    assert any(isinstance(m, PreparedTiledConv) for m in prepared.modules())
+    assert any(isinstance(m, TiledConv) for m in model.modules())
 
 
 def test_the_model_itself_stays_as_it_was() -> None:

@@ -9,9 +9,11 @@ from torch import nn
 
 from panoptic_blend.modeling import winograd
 from panoptic_blend.modeling.winograd import (
-    WinogradConv,
+    PreparedTiledConv,
+    TiledConv,
+    compute_by_tiles,
+    prepare_tiles,
     restore_convolutions,
-    train_by_tiles,
     transform_weight,
     winograd_conv3x3,
 )
@@ -38,20 +40,26 @@ def test_loses_few_digits(dtype, relative):
 
 
 @pytest.mark.parametrize("has_bias", [True, False])
-def test_stands_in_for_a_module(has_bias):
-    convolution = nn.Conv2d(128, 130, 3, padding=1, bias=has_bias)
+def test_prepared_weights_give_the_same(has_bias):
+    network = nn.Sequential(nn.Conv2d(128, 130, 3, padding=1, bias=has_bias))
     x = torch.randn(2, 128, 9, 10)
-    assert WinogradConv.pays_for(convolution)
-    torch.testing.assert_close(WinogradConv(convolution, x.dtype)(x), convolution(x), rtol=1e-4, atol=1e-5)
+    expected = network(x)
+    prepare_tiles(network, x.dtype)
+    assert isinstance(network[0], PreparedTiledConv)
+    torch.testing.assert_close(network(x), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_stands_in_for_such_convolutions_only():
-    for settings in ({"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 0}, {"padding_mode": "reflect"}):
-        assert not WinogradConv.pays_for(nn.Conv2d(128, 128, 3, **{"padding": 1, **settings}))
-    assert not WinogradConv.pays_for(nn.Conv2d(128, 128, 1))
-    assert not WinogradConv.pays_for(nn.Conv2d(64, 128, 3, padding=1))
-    assert not WinogradConv.pays_for(nn.Conv2d(512, 512, 3, padding=1))
-    assert not WinogradConv.pays_for(nn.ConvTranspose2d(128, 128, 3, padding=1))
+@pytest.mark.parametrize("use_tiles", [compute_by_tiles, lambda network: prepare_tiles(network, torch.float32)])
+def test_is_for_wide_convolutions_of_three_by_three(use_tiles):
+    settings = ({"stride": 2}, {"dilation": 2}, {"groups": 2}, {"padding": 0}, {"padding_mode": "reflect"})
+    others = [nn.Conv2d(128, 128, 3, **{"padding": 1, **each}) for each in settings]
+    others += [nn.Conv2d(128, 128, 1), nn.Conv2d(64, 128, 3, padding=1), nn.Conv2d(512, 512, 3, padding=1)]
+    others += [nn.ConvTranspose2d(128, 128, 3, padding=1)]
+    kinds = [type(module) for module in others]
+    network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), *others)
+    use_tiles(network)
+    assert type(network[0]) in (TiledConv, PreparedTiledConv)
+    assert [type(module) for module in network[1:]] == kinds
 
 
 def test_compiles_as_one_operation():
@@ -63,7 +71,7 @@ def test_compiles_as_one_operation():
 def test_trains_as_the_convolution_does(has_bias, size):
     plain = nn.Sequential(nn.Conv2d(128, 130, 3, padding=1, bias=has_bias), nn.ReLU(inplace=True)).double()
     tiled = copy.deepcopy(plain)
-    train_by_tiles(tiled)
+    compute_by_tiles(tiled)
     x = torch.randn(2, 128, *size, dtype=torch.float64)
     results = []
     for model in (plain, copy.deepcopy(tiled)):
@@ -76,15 +84,9 @@ def test_trains_as_the_convolution_does(has_bias, size):
     assert tiled.state_dict().keys() == plain.state_dict().keys()
 
 
-def test_trains_wide_convolutions_by_tiles_and_leaves_the_others():
-    network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), nn.Conv2d(128, 128, 3), nn.Conv2d(128, 16, 3, padding=1))
-    train_by_tiles(network)
-    assert [type(module) is nn.Conv2d for module in network] == [False, True, True]
-
-
 def test_gradients_that_nobody_asks_for_are_not_computed(monkeypatch):
     network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1))
-    train_by_tiles(network)
+    compute_by_tiles(network)
     maps = []
     monkeypatch.setattr(winograd, "winograd_conv3x3", lambda *given: maps.append(given) or winograd_conv3x3(*given))
     network(torch.randn(1, 128, 40, 40)).sum().backward()
@@ -101,6 +103,6 @@ def test_gradients_that_nobody_asks_for_are_not_computed(monkeypatch):
 
 def test_can_be_undone():
     network = nn.Sequential(nn.Conv2d(128, 128, 3, padding=1), nn.Conv2d(8, 8, 3))
-    train_by_tiles(network)
+    compute_by_tiles(network)
     restore_convolutions(network)
     assert [type(module) for module in network] == [nn.Conv2d, nn.Conv2d]

@@ -15,7 +15,7 @@ from torch import nn
 from panoptic_blend.config import FPNConfig
 from panoptic_blend.data.scene import SHAPES
 from panoptic_blend.modeling.panoptic_blend import build_model
-from panoptic_blend.modeling.winograd import TrainableWinogradConv, train_by_tiles
+from panoptic_blend.modeling.winograd import TiledConv, compute_by_tiles
 from panoptic_blend.structures import Targets
 from panoptic_blend.training import run
 from tests.tiny import tiny_model_config
@@ -31,8 +31,8 @@ def test_a_whole_model_has_the_same_losses_and_gradients(norm: Literal["group", 
     config = replace(config, fpn=FPNConfig(channels=128, coarsest_level=5), fcos=replace(config.fcos, norm=norm))
     plain = build_model(config, SHAPES, pretrained=False).train()
     tiled = copy.deepcopy(plain)
-    train_by_tiles(tiled.network)
-    assert any(isinstance(module, TrainableWinogradConv) for module in tiled.modules())
+    compute_by_tiles(tiled.network)
+    assert any(isinstance(module, TiledConv) for module in tiled.modules())
     image = torch.randint(0, 256, (3, *SIZE), dtype=torch.uint8)
     mask = torch.zeros(1, *SIZE, dtype=torch.bool)
     mask[0, 60:120, 80:150] = True
@@ -56,7 +56,7 @@ def test_tiles_are_for_single_precision(
     precision: Literal["fp32", "bf16"], tiles: bool, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     networks: list[nn.Module] = []
-    monkeypatch.setattr(run, "train_by_tiles", networks.append)
+    monkeypatch.setattr(run, "compute_by_tiles", networks.append)
     config = tiny_config(shapes_root, tmp_path / "run", max_steps=1)
     config.trainer.precision = precision
     run.train(config, console=Console(quiet=True))
