@@ -1,0 +1,51 @@
+"""Every setting, documented and bounded once. YAML files, `--dotted.overrides` and `--help` all come from here.
+
+Only the builder (`modeling.panoptic_blend.build_model`) and the command line read these classes;
+modules take explicit arguments.
+"""
+
+from __future__ import annotations
+
+from panoptic_blend.config.masks import (
+    BlenderConfig,
+    CenterMaskPointConfig,
+    CondInstConfig,
+    MasksConfig,
+    SAGConfig,
+)
+from panoptic_blend.config.model import (
+    BackboneConfig,
+    BasesConfig,
+    FCOSConfig,
+    FPNConfig,
+    InputConfig,
+    MergeConfig,
+    ModelConfig,
+    SemanticConfig,
+)
+from panoptic_blend.config.training import (
+    Config,
+    DataConfig,
+    OptimizerConfig,
+    TrainerConfig,
+)
+
+__all__ = [
+    "BackboneConfig",
+    "BasesConfig",
+    "BlenderConfig",
+    "CenterMaskPointConfig",
+    "CondInstConfig",
+    "Config",
+    "DataConfig",
+    "FCOSConfig",
+    "FPNConfig",
+    "InputConfig",
+    "MasksConfig",
+    "MergeConfig",
+    "ModelConfig",
+    "OptimizerConfig",
+    "SAGConfig",
+    "SemanticConfig",
+    "TrainerConfig",
+]
