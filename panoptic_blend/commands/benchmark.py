@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_speed, command, parse_with_settings
+from panoptic_blend.commands.parsing import add_speed, command, one_or_more, parse_with_settings
 
 DEFAULT_CONFIG = "coco/panoptic_r50_3x.yaml"
 
@@ -34,22 +34,21 @@ examples:
     parser.add_argument(
         "--size", metavar="HxW", default="800x1216", help="of the picture in pixels (default: 800x1216)"
     )
-    parser.add_argument("--batch", metavar="N", type=int, default=1, help="pictures at a time (default: 1)")
+    parser.add_argument("--batch", metavar="N", type=one_or_more, default=1, help="pictures at a time (default: 1)")
     parser.add_argument(
-        "--instances", metavar="N", type=int, default=100, help="detections made to fire (default: 100)"
+        "--instances", metavar="N", type=one_or_more, default=100, help="detections made to fire (default: 100)"
     )
     parser.add_argument(
         "--classes", metavar="N", type=int, default=133, help="categories of random weights, 2 to 600 (default: 133)"
     )
-    parser.add_argument("--threads", metavar="N", type=int, help="CPU threads (default: as torch chooses)")
-    parser.add_argument("--rounds", metavar="N", type=int, default=10, help="measurements of a stage (default: 10)")
+    parser.add_argument("--threads", metavar="N", type=one_or_more, help="CPU threads (default: as torch chooses)")
+    parser.add_argument(
+        "--rounds", metavar="N", type=one_or_more, default=10, help="measurements of a stage (default: 10)"
+    )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the measurements to this JSON file")
     options, overrides = parse_with_settings(parser, arguments)
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", options.size):
         parser.error(f"--size {options.size}: give height x width in pixels, for instance 800x1216")
-    for name in ("batch", "instances", "threads", "rounds"):
-        if getattr(options, name) is not None and getattr(options, name) < 1:
-            parser.error(f"--{name} must be 1 or more")
     if not 2 <= options.classes <= 600:
         parser.error("--classes must be 2 to 600")
     from rich.console import Console

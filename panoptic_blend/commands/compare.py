@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import command, join_settings, parse_with_settings
+from panoptic_blend.commands.parsing import command, join_settings, one_or_more, parse_with_settings
 
 
 def run(arguments: list[str]) -> None:
@@ -28,8 +28,8 @@ The same command again goes on where it was stopped; finished variants are not r
         help="YAML file with a title, a base configuration and, by name, the settings each variant changes in it",
     )
     parser.add_argument("--base", metavar="FILE", help="configuration to use instead of the files' base")
-    parser.add_argument("--seeds", metavar="N", type=int, default=1, help="runs of each variant (default: 1)")
-    parser.add_argument("--steps", metavar="N", type=int, help="short for --trainer.max_steps")
+    parser.add_argument("--seeds", metavar="N", type=one_or_more, default=1, help="runs of each variant (default: 1)")
+    parser.add_argument("--steps", metavar="N", type=one_or_more, help="short for --trainer.max_steps")
     parser.add_argument(
         "--output",
         metavar="DIR",
@@ -39,8 +39,6 @@ The same command again goes on where it was stopped; finished variants are not r
     )
     # A setting's value, written apart from it, must not be taken for a file.
     options, overrides = parse_with_settings(parser, join_settings(arguments))
-    if options.seeds < 1:
-        parser.error("--seeds must be 1 or more")
     if options.steps is not None:
         overrides.append(f"--trainer.max_steps={options.steps}")
     from panoptic_blend.comparison.ablation import read_ablation

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import command, parse_with_settings
+from panoptic_blend.commands.parsing import command, one_or_more, parse_with_settings
 
 DEMO_CONFIG = "shapes/demo.yaml"
 
@@ -27,9 +27,11 @@ def run(arguments: list[str]) -> None:
         "--config", metavar="FILE", default=DEMO_CONFIG, help=f"another configuration (default: {DEMO_CONFIG})"
     )
     parser.add_argument(
-        "--train-images", metavar="N", type=int, default=400, help="pictures to train on (default: 400)"
+        "--train-images", metavar="N", type=one_or_more, default=400, help="pictures to train on (default: 400)"
     )
-    parser.add_argument("--val-images", metavar="N", type=int, default=60, help="held-out pictures (default: 60)")
+    parser.add_argument(
+        "--val-images", metavar="N", type=one_or_more, default=60, help="held-out pictures (default: 60)"
+    )
     options, overrides = parse_with_settings(parser, arguments)
     from rich.console import Console
 

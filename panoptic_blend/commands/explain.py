@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_checkpoint, command, parse
+from panoptic_blend.commands.parsing import add_checkpoint, command, one_or_more, parse
 
 
 def run(arguments: list[str]) -> None:
@@ -17,7 +17,11 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--input", metavar="IMAGE", type=Path, required=True, help="the picture")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="gets NAME_explained.png")
     parser.add_argument(
-        "--instances", metavar="N", type=int, default=3, help="instances to follow from bases to mask (default: 3)"
+        "--instances",
+        metavar="N",
+        type=one_or_more,
+        default=3,
+        help="instances to follow from bases to mask (default: 3)",
     )
     options = parse(parser, arguments)
     from rich.console import Console

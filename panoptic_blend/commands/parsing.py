@@ -59,7 +59,7 @@ def add_batch(parser: Parser) -> None:
     parser.add_argument(
         "--batch",
         metavar="N",
-        type=_one_or_more,
+        type=one_or_more,
         default=1,
         help="predict up to N neighbours of one size together; meant for GPUs (default: 1)",
     )
@@ -99,7 +99,8 @@ def join_settings(arguments: list[str]) -> list[str]:
     return joined
 
 
-def _one_or_more(text: str) -> int:
+def one_or_more(text: str) -> int:
+    """Type of every option that counts something."""
     if not re.fullmatch(r"0*[1-9]\d*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
     return int(text)

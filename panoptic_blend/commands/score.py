@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_segments, command, parse
+from panoptic_blend.commands.parsing import add_segments, command, one_or_more, parse
 
 
 def run(arguments: list[str]) -> None:
@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> None:
         default="builtin",
         help="'panopticapi' lets the official implementation count, when it is installed (default: builtin)",
     )
-    parser.add_argument("--workers", metavar="N", type=int, help="processes (default: one per core)")
+    parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes (default: one per core)")
     options = parse(parser, arguments)
     from rich.console import Console
     from rich.progress import Progress

@@ -10,7 +10,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from panoptic_blend.modeling.bases import DeepLabBases
 from panoptic_blend.modeling.fcos.head import FCOSHead, HeadOutput
 from panoptic_blend.modeling.fpn import FPN
 from panoptic_blend.modeling.semantic import SemanticTrunk
@@ -44,6 +43,7 @@ class Network(nn.Module):
         bases: bottom module, or None when the mask head reads no bases.
         trunk: the semantic branch's stride-4 map, or None without stuff.
         stuff_predictor: trunk (and bases, when shared) -> semantic logits.
+        bases_read_backbone: the bottom module reads C2..C5, which otherwise go once the pyramid is built.
         bases_reach_stuff: the stuff predictor reads the bases beside the trunk.
         auxiliary: auxiliary semantic head on P3, or None.
     """
@@ -56,6 +56,7 @@ class Network(nn.Module):
         bases: nn.Module | None,
         trunk: SemanticTrunk | None,
         stuff_predictor: nn.Conv2d | None,
+        bases_read_backbone: bool,
         bases_reach_stuff: bool,
         auxiliary: nn.Module | None,
     ):
@@ -66,17 +67,18 @@ class Network(nn.Module):
         self.bases = bases
         self.trunk = trunk
         self.stuff_predictor = stuff_predictor
+        self.bases_read_backbone = bases_read_backbone
         self.bases_reach_stuff = bases_reach_stuff
         self.auxiliary = auxiliary
 
     def forward(self, images: Tensor) -> NetworkOutput:
         """Normalised images [B, 3, H, W], H and W multiples of 32 -> `NetworkOutput`."""
         features = self.backbone(images)
-        read_again = list(features) if isinstance(self.bases, DeepLabBases) else []
+        read_again = list(features) if self.bases_read_backbone else []
         return self.read_pyramid(read_again, self.fpn(features))
 
     def read_pyramid(self, features: list[Tensor], pyramid: dict[int, Tensor]) -> NetworkOutput:
-        """All branches, from the pyramid, which loses P2, as only the trunk reads it, and C2..C5 for `DeepLabBases`."""
+        """All branches, from C2..C5 where the bases read them and from the pyramid, which loses P2 after the trunk."""
         levels = [pyramid[level] for level in self.fpn.levels if level >= 3]
         trunk = None if self.trunk is None else self.trunk(pyramid)
         pyramid.pop(2, None)  # the largest tensor of all

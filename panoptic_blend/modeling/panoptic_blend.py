@@ -273,6 +273,7 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
         bottom_module,
         trunk,
         stuff_predictor,
+        bases_read_backbone=bases.kind == "deeplab",
         bases_reach_stuff=shared,
         auxiliary=auxiliary,
     )
