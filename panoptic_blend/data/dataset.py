@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,9 +15,11 @@ from torch.utils.data import Dataset, Sampler
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
 from panoptic_blend.data.images import read_image
 from panoptic_blend.data.targets import rank_segments, targets_from_ranks
-from panoptic_blend.data.transforms import TrainingTransform
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import IdMap, Targets
+
+if TYPE_CHECKING:  # it imports torch's compiler, which predicting need not wait for
+    from panoptic_blend.data.transforms import TrainingTransform
 
 
 @dataclass

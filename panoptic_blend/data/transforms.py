@@ -10,27 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-
-def output_size(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
-    """Size of an image whose shortest edge is brought to `shortest`, unless the longest would pass `longest`.
-
-    Pixels, rounded to the nearest as in detectron2's `ResizeShortestEdge`, never below 1.
-    """
-    scale = min(shortest / min(height, width), longest / max(height, width))
-    return _scaled(height, scale), _scaled(width, scale)
-
-
-def _scaled(length: int, scale: float) -> int:
-    return max(1, int(length * scale + 0.5))
-
-
-def resize_shortest_edge(image: Tensor, shortest: int, longest: int) -> Tensor:
-    """Resize [3, H, W] (uint8 stays uint8) to `output_size`, bilinear with antialiasing."""
-    return _resize_image(image, output_size(image.shape[-2], image.shape[-1], shortest, longest))
-
-
-def _resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    return F.resize(image, list(size), interpolation=v2.InterpolationMode.BILINEAR, antialias=True)
+from panoptic_blend.data.resizing import output_size, resize_image, scaled
 
 
 def _resize_map(id_map: Tensor, size: tuple[int, int]) -> Tensor:
@@ -87,7 +67,7 @@ class TrainingTransform:
         if rng.random() < self.flip:
             image, labels = F.horizontal_flip(image), F.horizontal_flip(labels)
         size = self._draw_size(image.shape[-2], image.shape[-1], rng)
-        image, labels = _resize_image(image, size), _resize_map(labels, size)
+        image, labels = resize_image(image, size), _resize_map(labels, size)
         if self.crop is not None:
             top, left = (int(rng.integers(max(0, have - want) + 1)) for have, want in zip(size, self.crop, strict=True))
             # F.crop pads with zeros, black and void, where the window leaves the image.
@@ -100,4 +80,4 @@ class TrainingTransform:
         if self.jitter is None:
             return size
         factor = rng.uniform(*self.jitter)
-        return _scaled(size[0], factor), _scaled(size[1], factor)
+        return scaled(size[0], factor), scaled(size[1], factor)

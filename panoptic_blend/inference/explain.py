@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from panoptic_blend.data.transforms import resize_shortest_edge
+from panoptic_blend.data.resizing import resize_shortest_edge
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.inference.predictor import Picture, Predictor, read_picture
 from panoptic_blend.modeling.bases import BASES_STRIDE

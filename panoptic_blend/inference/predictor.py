@@ -17,7 +17,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.data.images import image_to_tensor, read_image
-from panoptic_blend.data.transforms import output_size, resize_shortest_edge
+from panoptic_blend.data.resizing import output_size, resize_shortest_edge
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.inference.pipeline import in_batches, read_ahead
 from panoptic_blend.inference.preparation import Precision, prepare

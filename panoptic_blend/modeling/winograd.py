@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn.grad import conv2d_weight
 
+_OPERATION = "panoptic_blend::winograd_conv3x3"
 TILE = 4
 """Outputs a tile, in each direction."""
 _SPAN = TILE + 2
@@ -63,9 +64,8 @@ def transform_weight(weight: Tensor, dtype: torch.dtype) -> Tensor:
     return transformed.view(_SPAN**2, weight.shape[1], weight.shape[0]).to(dtype)
 
 
-@torch.library.custom_op("panoptic_blend::winograd_conv3x3", mutates_args=())
 def winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-    """`F.conv2d(x, original_weight, bias, padding=1)` up to rounding.
+    """`F.conv2d(x, original_weight, bias, padding=1)` up to rounding, one operation to `torch.compile`.
 
     Args:
         x: [B, C, H, W].
@@ -75,6 +75,15 @@ def winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     Returns:
         [B, O, H, W], channels_last.
     """
+    return torch.ops.panoptic_blend.winograd_conv3x3(x, weight, bias)
+
+
+# Not torch.library.custom_op, which imports torch's compiler when it is first called: 150 MiB and a second.
+torch.library.define(_OPERATION, "(Tensor x, Tensor weight, Tensor bias) -> Tensor")
+
+
+@torch.library.impl(_OPERATION, "CompositeExplicitAutograd")
+def _winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     num_outputs = weight.shape[2]
     rows, columns = -(-height // TILE), -(-width // TILE)
@@ -101,7 +110,7 @@ def _tiles(image: Tensor, first: int, last: int, columns: int) -> Tensor:
     return F.pad(strip, margins).unfold(1, _SPAN, TILE).unfold(2, _SPAN, TILE).permute(4, 5, 0, 1, 2, 3)
 
 
-@winograd_conv3x3.register_fake
+@torch.library.register_fake(_OPERATION)
 def _(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     return x.new_empty((x.shape[0], x.shape[2], x.shape[3], weight.shape[2])).permute(0, 3, 1, 2)
 

@@ -1,12 +1,11 @@
 from __future__ import annotations
 
 import numpy as np
-import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from panoptic_blend.data.transforms import TrainingTransform, output_size, resize_shortest_edge
+from panoptic_blend.data.transforms import TrainingTransform
 
 
 def picture_of(id_map: np.ndarray) -> torch.Tensor:
@@ -18,29 +17,6 @@ def blocks(height: int, width: int, size: int = 8) -> np.ndarray:
     """An id map of square blocks, each with an id of its own, the largest of 24 bits."""
     y, x = np.mgrid[:height, :width] // size
     return (256**3 - 1 - (y * (width // size + 1) + x) * 40_000).astype(np.int32)
-
-
-@pytest.mark.parametrize(
-    ("size", "shortest", "longest", "expected"),
-    [
-        ((480, 640), 800, 1333, (800, 1067)),  # 1066.67 rounds up
-        ((427, 640), 800, 1333, (800, 1199)),
-        ((300, 1000), 800, 1333, (400, 1333)),
-        ((1000, 300), 800, 1333, (1333, 400)),
-        ((800, 800), 800, 1333, (800, 800)),
-        ((1, 1000), 10, 20, (1, 20)),
-    ],
-)
-def test_output_size_is_the_familiar_one(size, shortest, longest, expected) -> None:
-    assert output_size(*size, shortest, longest) == expected
-
-
-def test_prediction_resize_is_an_antialiased_bilinear_one() -> None:
-    image = torch.randint(0, 256, (3, 60, 90), dtype=torch.uint8)
-    resized = resize_shortest_edge(image, 40, 1000)
-    assert resized.dtype == torch.uint8
-    expected = torch.nn.functional.interpolate(image[None].float(), (40, 60), mode="bilinear", antialias=True)[0]
-    assert (resized.float() - expected).abs().max() <= 1  # rounding
 
 
 @given(st.integers(0, 10**6))

@@ -63,7 +63,10 @@ def test_is_for_wide_convolutions_of_three_by_three(use_tiles):
 
 
 def test_compiles_as_one_operation():
-    torch.library.opcheck(winograd_conv3x3, (torch.randn(1, 4, 6, 7), torch.randn(36, 4, 3), torch.randn(3)))
+    torch.library.opcheck(
+        torch.ops.panoptic_blend.winograd_conv3x3.default,
+        (torch.randn(1, 4, 6, 7), torch.randn(36, 4, 3), torch.randn(3)),
+    )
 
 
 @pytest.mark.parametrize("has_bias", [True, False])

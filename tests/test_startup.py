@@ -1,0 +1,66 @@
+"""Each test needs an interpreter that has imported nothing yet."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from panoptic_blend.checkpoints.native import save_model
+from panoptic_blend.config import FPNConfig
+from panoptic_blend.data.scene import SHAPES
+from panoptic_blend.modeling.panoptic_blend import build_model
+from tests.tiny import talkative_model_config
+
+
+def run(program: str) -> str:
+    return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
+
+
+def test_predicting_does_not_import_the_compiler(tmp_path: Path) -> None:
+    config = talkative_model_config()
+    config.fpn = FPNConfig(channels=128, coarsest_level=5)  # wide enough for tiles
+    save_model(build_model(config, SHAPES, pretrained=False), tmp_path / "model.safetensors")
+    program = f"""
+import sys
+import torch
+import panoptic_blend as pb
+model = pb.load({str(tmp_path / "model.safetensors")!r})
+for precision in "fp32", "bf16":
+    prediction = pb.Predictor(model, precision=precision)(torch.zeros(3, 64, 128, dtype=torch.uint8))
+prediction.overlay()
+print("torchvision" in sys.modules, "torch._dynamo" in sys.modules)
+"""
+    assert run(program).split() == ["True", "False"]
+
+
+@pytest.mark.parametrize("first", ["", "import torch._dynamo", "import torchvision"])
+def test_the_compiler_is_there_when_it_is_used(first: str) -> None:
+    program = f"""
+{first}
+from panoptic_blend.startup import import_torchvision
+import_torchvision()
+import sys, types, torch
+print(sys.modules["torchvision.ops.roi_align"].is_compile_supported("cpu"))
+from torch._dynamo.utils import is_compile_supported
+assert type(sys.modules["torch._dynamo.utils"]) is types.ModuleType
+print(is_compile_supported("cpu"))
+print(torch.compile(lambda x: x + 1, backend="eager")(torch.ones(1)).item())
+"""
+    deferred, real, compiled = run(program).split()
+    assert deferred == real
+    assert compiled == "2.0"
+
+
+def test_another_torchvision_may_import_anything_from_the_compiler() -> None:
+    program = """
+import sys
+from panoptic_blend import startup
+stand_in = sys.modules[startup._COMPILER] = startup._CompilerLater(startup._COMPILER)
+from torch._dynamo.utils import is_compile_supported, counters
+import torch._dynamo.utils as real
+print(real is not stand_in, counters is real.counters)
+"""
+    assert run(program).split() == ["True", "True"]
