@@ -64,3 +64,16 @@ import torch._dynamo.utils as real
 print(real is not stand_in, counters is real.counters)
 """
     assert run(program).split() == ["True", "True"]
+
+
+@pytest.mark.parametrize(("first", "stays"), [("", True), ("import torch", False)])
+def test_only_a_program_without_torch_is_taken_for_our_own(first: str, stays: bool) -> None:
+    program = f"""
+import gc
+{first}
+from panoptic_blend.startup import start_torch
+start_torch()
+import sys
+print("torchvision" in sys.modules, gc.get_freeze_count() > 100_000, gc.isenabled())
+"""
+    assert run(program).split() == [str(stays), str(stays), "True"]

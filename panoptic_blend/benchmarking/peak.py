@@ -11,7 +11,6 @@ from pathlib import Path
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from panoptic_blend.benchmarking.timing import Clock
 
@@ -44,6 +43,9 @@ def count_operations(network: nn.Module, images: Tensor) -> float:
 
     Nothing is computed: tensors without contents go through a copy of the network.
     """
+    # Not above, since it imports triton, and a process that is measured need not have that.
+    from torch.utils.flop_counter import FlopCounterMode
+
     shadow = copy.deepcopy(network).to("meta")
     counter = FlopCounterMode(display=False)
     with counter, torch.no_grad():

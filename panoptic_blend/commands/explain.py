@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from panoptic_blend.commands.parsing import add_checkpoint, command, one_or_more, parse
+from panoptic_blend.startup import start_torch
 
 
 def run(arguments: list[str]) -> None:
@@ -24,6 +25,7 @@ def run(arguments: list[str]) -> None:
         help="instances to follow from bases to mask (default: 3)",
     )
     options = parse(parser, arguments)
+    start_torch()
     from rich.console import Console
 
     from panoptic_blend.checkpoints.native import load_model

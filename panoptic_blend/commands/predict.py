@@ -6,6 +6,7 @@ from pathlib import Path
 
 from panoptic_blend.commands.parsing import add_batch, add_checkpoint, add_speed, command, parse, require_folder
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.startup import start_torch
 
 
 def run(arguments: list[str]) -> None:
@@ -49,6 +50,7 @@ examples:
     options = parse(parser, arguments)
     if options.coco_submission and not options.annotations:
         parser.error("--coco-submission needs the image ids: give --annotations image_info_....json")
+    start_torch()
     from rich.console import Console
 
     from panoptic_blend.checkpoints.native import load_model
