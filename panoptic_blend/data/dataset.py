@@ -169,6 +169,24 @@ class EvaluationDataset(Dataset[EvaluationSample]):
             id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
         return EvaluationSample(image, record, id_map)
 
+    def check_files(self) -> None:
+        """See that every image and id map is there, without opening any.
+
+        Raises:
+            DatasetError: some are not; names the first.
+        """
+        records = [self.annotations[int(index)] for index in self.indices]
+        paths = [self.images / record.file_name for record in records]
+        if self.segments is not None:
+            paths += [self.segments / record.segments_file_name for record in records]
+        missing = [str(path) for path in paths if not path.is_file()]
+        if missing:
+            shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
+            raise DatasetError(
+                f"{shown}: no such file, of {len(paths)} that {self.annotations.path} asks for. Check the folders of "
+                "images and id maps, and the file_names in the annotations."
+            )
+
 
 class StepSampler(Sampler[tuple[int, int]]):
     """Endless (index, draw) keys for `TrainingDataset`, a pure function of the seed and the position.

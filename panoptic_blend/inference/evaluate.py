@@ -54,13 +54,15 @@ def evaluate(
         Path of metrics.json.
 
     Raises:
-        DatasetError: other categories than the model's, annotations without segments, or a bad sample.
+        DatasetError: other categories than the model's, annotations without segments, or a sample that is missing
+            or bad.
     """
     categories = predictor.model.categories
     if not annotations.has_segments:
         raise DatasetError(f"{annotations.path}: has no 'annotations' to score against. Use `predict` instead.")
     check_same_categories(categories, annotations.categories, annotations.path)
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
+    source.check_files()  # the last as well, before predicting the first
     quality, mask_ap, mean_iou = PanopticQuality(categories), MaskAP(categories), MeanIoU(categories)
     pictures = OverlayFolder(output / "overlays")
     writer = PredictionWriter(output, categories)

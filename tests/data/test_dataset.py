@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -92,6 +93,19 @@ def test_evaluation_samples_are_the_files(shapes: Path) -> None:
         assert torch.equal(sample.image, read_image(shapes / "val" / sample.record.file_name))
         assert (sample.id_map == read_id_map(shapes / "panoptic_val" / sample.record.segments_file_name)).all()
     assert EvaluationDataset(annotations, shapes / "val", None)[0].id_map is None
+
+
+def test_files_that_are_not_there_are_named_at_once(shapes: Path, tmp_path: Path) -> None:
+    annotations = PanopticAnnotations.load(shapes / "annotations" / "panoptic_train.json")
+    EvaluationDataset(annotations, shapes / "train", shapes / "panoptic_train").check_files()
+    shutil.copytree(shapes / "train", tmp_path / "train")
+    (tmp_path / "train" / annotations[5].file_name).unlink()
+    dataset = EvaluationDataset(annotations, tmp_path / "train", shapes / "panoptic_train")
+    with pytest.raises(DatasetError, match=f"^{tmp_path / 'train' / annotations[5].file_name}: no such file, of 14"):
+        dataset.check_files()
+    EvaluationDataset(annotations, tmp_path / "train", None, range(5)).check_files()
+    with pytest.raises(DatasetError, match="and 4 more: no such file, of 14"):
+        EvaluationDataset(annotations, shapes / "train", tmp_path).check_files()
 
 
 def test_ranks_evaluate_every_image_once(shapes: Path) -> None:
