@@ -14,7 +14,7 @@ from torch import Tensor
 from panoptic_blend.errors import DatasetError
 
 # What Pillow's many decoders raise on files that are cut off, damaged or no images at all.
-_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, struct.error, zlib.error)
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError, struct.error, zlib.error)
 _UNREADABLE = (*_DAMAGED, Image.DecompressionBombError)
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
@@ -77,16 +77,19 @@ def check_image(path: Path | str) -> tuple[int, int]:
     try:
         with Image.open(path) as image:
             width, height = image.size
-            turned = _orientation(image) >= 5
             image.draft("RGB", (width // 8 + 1, height // 8 + 1))  # JPEG: reads every byte, but draws a thumbnail
             image.load()
+            turned = _orientation(image) >= 5
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
     return (width, height) if turned else (height, width)
 
 
 def _orientation(image: Image.Image) -> int:
-    """EXIF orientation 1..8; 1, upright, when there is none or the EXIF block is damaged."""
+    """EXIF orientation 1..8; 1, upright, when there is none or the EXIF block is damaged.
+
+    To be asked of decoded images: Pillow turns some formats (TIFF) upright as it decodes, and says so only afterwards.
+    """
     try:
         return int(image.getexif().get(_EXIF_ORIENTATION, 1))
     except _DAMAGED:
@@ -94,6 +97,7 @@ def _orientation(image: Image.Image) -> int:
 
 
 def _to_tensor(image: Image.Image) -> Tensor:
+    image.load()
     turn = _TURNS.get(_orientation(image))
     rgb = _to_rgb(image)
     upright = rgb if turn is None else rgb.transpose(turn)
@@ -101,7 +105,6 @@ def _to_tensor(image: Image.Image) -> Tensor:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
-    image.load()
     if image.mode.startswith("I"):  # 16-bit gray, which convert("RGB") would clip at 255
         samples = np.clip(np.array(image).astype(np.int64), 0, 65535) >> 8
         return Image.fromarray(samples.astype(np.uint8)).convert("RGB")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, features
 
 from panoptic_blend.data.images import check_image, read_image
 from panoptic_blend.errors import DatasetError
@@ -110,12 +110,14 @@ STORED = {
 }
 
 
+@pytest.mark.parametrize("name", ["camera.png", "camera.tif", "camera.webp"])
 @pytest.mark.parametrize("orientation", STORED)
-def test_exif_orientation_is_undone(tmp_path: Path, orientation: int) -> None:
+def test_exif_orientation_is_undone(tmp_path: Path, orientation: int, name: str) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
-    Image.fromarray(np.ascontiguousarray(STORED[orientation])).save(tmp_path / "camera.png", exif=exif)
-    assert (read(tmp_path / "camera.png") == RGB).all()
+    stored = Image.fromarray(np.ascontiguousarray(STORED[orientation]))
+    stored.save(tmp_path / name, exif=exif, **({"lossless": True} if name.endswith("webp") else {}))
+    assert (read(tmp_path / name) == RGB).all()
 
 
 def test_damaged_exif_does_not_matter(tmp_path: Path) -> None:
@@ -135,6 +137,22 @@ def test_truncated_files_are_named(tmp_path: Path, name: str) -> None:
     for reader in (read_image, check_image):
         with pytest.raises(DatasetError, match=rf"{name}: cannot be decoded"):
             reader(tmp_path / name)
+
+
+@pytest.mark.skipif(not features.check("avif"), reason="this Pillow reads no AVIF")
+def test_damage_anywhere_in_an_avif_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "picture.avif"
+    Image.fromarray(RGB).save(path)
+    whole = path.read_bytes()
+    failed = 0
+    for position in range(len(whole)):
+        path.write_bytes(whole[:position] + bytes([whole[position] ^ 255]) + whole[position + 1 :])
+        try:
+            read_image(path)
+        except DatasetError as error:
+            assert str(error).startswith(f"{path}: ")
+            failed += 1
+    assert failed > len(whole) / 10
 
 
 def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
