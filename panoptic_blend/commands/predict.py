@@ -57,7 +57,12 @@ examples:
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.predictions import submission_name, write_submission
     from panoptic_blend.data.dataset import EvaluationDataset
-    from panoptic_blend.inference.export import check_same_meaning, export_predictions, submission_split
+    from panoptic_blend.inference.export import (
+        check_same_meaning,
+        export_predictions,
+        result_folders,
+        submission_split,
+    )
     from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.inference.sources import ImageFiles, Samples, find_images
 
@@ -71,7 +76,7 @@ examples:
         annotations = PanopticAnnotations.load(options.annotations)
         source = EvaluationDataset(annotations, Path(options.input[0]), segments=None)
     else:
-        source = ImageFiles(find_images(options.input, leave_out=options.output))
+        source = ImageFiles(find_images(options.input, result_folders(options.output)))
     model = load_model(options.checkpoint)
     if options.annotations:
         check_same_meaning(model.categories, annotations)

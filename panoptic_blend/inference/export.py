@@ -15,12 +15,14 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.coco.file_names import comparison_key
-from panoptic_blend.coco.predictions import PredictionWriter
+from panoptic_blend.coco.predictions import FOLDER, PredictionWriter
 from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.inference.pipeline import in_batches, read_ahead, write_behind
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import Samples
+
+OVERLAYS = "overlays"
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,11 @@ def predict_samples(
                 yield sample, prediction
 
 
+def result_folders(output: Path) -> list[Path]:
+    """Where `export_predictions` puts pictures."""
+    return [output / FOLDER, output / OVERLAYS]
+
+
 def export_predictions(
     predictor: Predictor,
     source: Samples,
@@ -91,7 +98,7 @@ def export_predictions(
         batch: neighbours of one input size that are predicted together at most.
     """
     unreadable: list[str] = []
-    pictures = OverlayFolder(output / "overlays")
+    pictures = OverlayFolder(output / OVERLAYS)
     writer = PredictionWriter(output, predictor.model.categories)
 
     def write(predicted: tuple[EvaluationSample, Prediction]) -> None:

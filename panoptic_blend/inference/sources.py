@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from panoptic_blend.coco.annotations import ImageRecord
+from panoptic_blend.coco.file_names import check_file_name
 from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import DatasetError
@@ -47,11 +48,15 @@ class ImageFiles:
 
     def __getitem__(self, index: int) -> EvaluationSample:
         file = self.files[index]
+        try:
+            check_file_name(file.name, str(file.path))
+        except DatasetError as error:
+            raise DatasetError(f"{file.path}: results cannot be written under such a name. Rename it.") from error
         image = read_image(file.path)
         return EvaluationSample(image, ImageRecord(index + 1, file.name, image.shape[2], image.shape[1], "", []), None)
 
 
-def find_images(inputs: Sequence[str], leave_out: Path) -> list[ImageFile]:
+def find_images(inputs: Sequence[str], leave_out: Sequence[Path]) -> list[ImageFile]:
     """List the pictures that inputs name, each once, in the order of the inputs and then of their names.
 
     A folder stands for every image in it and below, named relative to it; a pattern (`*`, `?`, `[...]`, `**`) for the
@@ -60,15 +65,16 @@ def find_images(inputs: Sequence[str], leave_out: Path) -> list[ImageFile]:
 
     Args:
         inputs: files, folders and patterns.
-        leave_out: folder of results, which may lie inside an input.
+        leave_out: folders of earlier results, which may lie inside an input.
 
     Raises:
         DatasetError: an input that does not exist, or that holds no images.
     """
+    results = [_absolute(folder) for folder in leave_out]
     seen: set[str] = set()
     named: dict[str, Path] = {}
     for text in inputs:
-        found = [file for file in _expand(text) if not _absolute(file.path).is_relative_to(_absolute(leave_out))]
+        found = [file for file in _expand(text) if not any(map(_absolute(file.path).is_relative_to, results))]
         if not found:
             raise DatasetError(f"{text}: no images here. Give an image, a folder with images, or a pattern in quotes.")
         for file in found:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from panoptic_blend.errors import DatasetError
 from panoptic_blend.inference.sources import ImageFiles, find_images
 
 
-def _names(*inputs: Path | str, leave_out: Path = Path("none")) -> list[str]:
+def _names(*inputs: Path | str, leave_out: Sequence[Path] = ()) -> list[str]:
     return [file.name for file in find_images([str(each) for each in inputs], leave_out)]
 
 
@@ -51,18 +52,18 @@ def test_two_pictures_never_share_a_name(photos: Path, tmp_path: Path):
 
 
 def test_results_inside_the_input_are_left_out(photos: Path):
-    assert _names(photos, leave_out=photos / "sub dir") == ["a.jpg", "b.PNG"]
+    assert _names(photos, leave_out=[photos / "sub dir", photos / "none"]) == ["a.jpg", "b.PNG"]
 
 
 @pytest.mark.parametrize("name", ["missing.jpg", "missing/*.jpg", "empty"])
 def test_an_input_without_images_is_named(photos: Path, name: str):
     (photos / "empty").mkdir()
     with pytest.raises(DatasetError, match=name[:5]):
-        find_images([str(photos / name)], Path("none"))
+        find_images([str(photos / name)], ())
 
 
 def test_pictures_are_read_when_asked_for_and_numbered_from_one(photos: Path):
-    source = ImageFiles(find_images([str(photos)], Path("none")))
+    source = ImageFiles(find_images([str(photos)], ()))
     assert len(source) == 4
     sample = source[2]
     assert (sample.record.image_id, sample.record.file_name) == (3, "sub dir/ä.jpeg")
@@ -70,4 +71,15 @@ def test_pictures_are_read_when_asked_for_and_numbered_from_one(photos: Path):
     assert torch.equal(sample.image, torch.zeros(3, 3, 4, dtype=torch.uint8))
     (photos / "a.jpg").unlink()
     with pytest.raises(DatasetError, match=r"a\.jpg"):
+        source[0]
+
+
+@pytest.mark.parametrize("name", ["caf\udce9.jpg", "b:1.jpg"])
+def test_a_name_that_results_cannot_have_is_told_like_an_unreadable_picture(tmp_path: Path, name: str):
+    try:
+        Image.new("RGB", (4, 3)).save(tmp_path / name)
+    except OSError:
+        pytest.skip("this file system has no such names")
+    source = ImageFiles(find_images([str(tmp_path)], ()))
+    with pytest.raises(DatasetError, match="Rename it"):
         source[0]
