@@ -13,7 +13,7 @@ from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
 from panoptic_blend.data.shapes import generate_shapes
 from panoptic_blend.inference.evaluate import evaluate
-from panoptic_blend.inference.export import OVERLAYS
+from panoptic_blend.inference.export import OVERLAY_FOLDER
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.visualize import contact_sheet
 from panoptic_blend.training.run import train
@@ -48,7 +48,7 @@ def run_demo(config: Config, output: Path, console: Console, train_images: int =
     images = data / config.data.val_images
     predictor = Predictor(load_model(run), precision="fp32")
     evaluate(predictor, annotations, images, results, console, overlays=OVERLAYS)
-    pictures = sorted((results / OVERLAYS).glob("*.jpg"))[:SHEET]
+    pictures = sorted((results / OVERLAY_FOLDER).glob("*.jpg"))[:SHEET]
     contact_sheet([Image.open(picture) for picture in pictures]).save(output / "demo.png")
     for what, where in (
         ("pictures and their truth", data),
@@ -57,7 +57,7 @@ def run_demo(config: Config, output: Path, console: Console, train_images: int =
         ("predictions, COCO panoptic JSON", results / "predictions.json"),
         ("predictions, PNG", results / "predictions"),
         ("metrics", results / "metrics.json"),
-        ("prediction beside truth", results / OVERLAYS),
+        ("prediction beside truth", results / OVERLAY_FOLDER),
         ("a few of them on one sheet", output / "demo.png"),
     ):
         console.print(f"{what:>32}  {where}", soft_wrap=True, highlight=False, markup=False)

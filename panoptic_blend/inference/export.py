@@ -22,7 +22,7 @@ from panoptic_blend.inference.pipeline import in_batches, read_ahead, write_behi
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import Samples
 
-OVERLAYS = "overlays"
+OVERLAY_FOLDER = "overlays"
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ def predict_samples(
 
 def result_folders(output: Path) -> list[Path]:
     """Where `export_predictions` puts pictures."""
-    return [output / FOLDER, output / OVERLAYS]
+    return [output / FOLDER, output / OVERLAY_FOLDER]
 
 
 def export_predictions(
@@ -98,7 +98,7 @@ def export_predictions(
         batch: neighbours of one input size that are predicted together at most.
     """
     unreadable: list[str] = []
-    pictures = OverlayFolder(output / OVERLAYS)
+    pictures = OverlayFolder(output / OVERLAY_FOLDER)
     writer = PredictionWriter(output, predictor.model.categories)
 
     def write(predicted: tuple[EvaluationSample, Prediction]) -> None:
