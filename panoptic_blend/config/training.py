@@ -145,8 +145,10 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         require(self.max_steps > 0, "trainer.max_steps", self.max_steps, "positive")
+        require(self.accumulate > 0, "trainer.accumulate", self.accumulate, "positive")
+        require(self.devices > 0, "trainer.devices", self.devices, "positive")
+        require(self.num_nodes > 0, "trainer.num_nodes", self.num_nodes, "positive")
         parts = self.accumulate * self.devices * self.num_nodes
-        require(self.accumulate > 0 and self.devices > 0 and self.num_nodes > 0, "trainer.devices", parts, "positive")
         require(
             self.batch_size > 0 and self.batch_size % parts == 0,
             "trainer.batch_size",
