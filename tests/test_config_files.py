@@ -83,6 +83,7 @@ def test_a_bad_file_is_named_with_the_setting_and_the_remedy(tmp_path: Path, tex
     [
         (["--trainer.max_steps", "-1"], "trainer.max_steps is -1; it must be positive."),
         (["--model.backbone.name", "resnet99"], "model.backbone.name is 'resnet99'"),
+        (["--trainer.seed", str(2**63)], "trainer.seed is 9223372036854775808; it must be 0 or more and below 2^63."),
         (["--optimizer.lr", "fast"], "optimizer.lr is 'fast'; it must be float."),
         (["--data.crop", "[0, 10]"], "data.crop is (0, 10); it must be a positive (height, width)."),
         (["--data.shortest_edge", "[0]"], "data.shortest_edge is (0,); it must be a list of positive sizes."),
@@ -128,6 +129,7 @@ def test_a_bad_override_is_named(overrides: list[str], answer: str):
         "trainer.val_every",
         "trainer.checkpoint_every",
         "trainer.log_every",
+        "trainer.seed",
     ],
 )
 def test_numbers_below_their_bound_are_refused(name: str):

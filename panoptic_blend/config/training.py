@@ -159,6 +159,7 @@ class TrainerConfig:
         require(self.val_every >= 0, "trainer.val_every", self.val_every, "0 or more")
         require(self.checkpoint_every > 0, "trainer.checkpoint_every", self.checkpoint_every, "positive")
         require(self.log_every > 0, "trainer.log_every", self.log_every, "positive")
+        require(0 <= self.seed < 2**63, "trainer.seed", self.seed, "0 or more and below 2^63")
 
 
 @dataclass
