@@ -90,6 +90,11 @@ def test_a_bad_file_is_named_with_the_setting_and_the_remedy(tmp_path: Path, tex
         (["--optimizer.rl", "1"], "Did you mean --optimizer.lr?"),
         (["--trainer.max_steps"], "expected one argument"),
         (["stray"], "stray"),
+        (
+            ["--model.semantic.enabled=false", "--model.bases.kind=fpn"],
+            "model.fpn.finest_level is 2; it must be 3 without the stuff branch",
+        ),
+        (["--model.fpn.finest_level=3"], "model.fpn.finest_level is 3; it must be 2 for the stuff branch"),
     ],
 )
 def test_a_bad_override_is_named(overrides: list[str], answer: str):

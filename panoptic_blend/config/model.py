@@ -94,7 +94,7 @@ class FPNConfig:
 
     Args:
         channels: width of every level.
-        finest_level: 2 when the semantic branch (or a trunk) reads P2, else 3.
+        finest_level: 2 with the semantic branch, which alone reads P2, and 3 without it.
         coarsest_level: 5, or 6 and 7 for extra stride-2 convolutions on P5.
     """
 
@@ -259,4 +259,10 @@ class ModelConfig:
         else:
             require(
                 self.bases.kind != "shared", "model.bases.kind", self.bases.kind, "'fpn' or 'deeplab' without stuff"
+            )
+            require(
+                self.fpn.finest_level == 3,
+                "model.fpn.finest_level",
+                self.fpn.finest_level,
+                "3 without the stuff branch, which alone reads P2",
             )
