@@ -1,4 +1,4 @@
-"""What happens between two optimiser steps: saving, validating, stopping."""
+"""What happens between two optimiser steps: saving, validating, stopping, and the end."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Milestones(pl.Callback):
         run: the folder.
         data: validation images; also knows how many training images came before.
         step_log: where results are shown.
-        max_steps: optimiser steps of the run; validated at the end.
+        max_steps: optimiser steps after which the run is validated and ends.
         batch_size: images per optimiser step.
         val_every: steps between validations; 0 = only at the end.
         checkpoint_every: steps between saves.
@@ -79,6 +79,7 @@ class Milestones(pl.Callback):
         self._step = trainer.global_step
         if self._step > 0 and self._validation_due(self._step) and self.validated_step < self._step:
             self._validate(trainer, pl_module)
+        trainer.should_stop = self._step >= self.max_steps
 
     def on_train_batch_end(
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Batch, batch_idx: int
@@ -102,9 +103,10 @@ class Milestones(pl.Callback):
             raise self._stopped()
         if due:
             self._validate(trainer, pl_module)
+        trainer.should_stop = self._step >= self.max_steps
 
     def _validation_due(self, step: int) -> bool:
-        return step == self.max_steps or (self.val_every > 0 and step % self.val_every == 0)
+        return step >= self.max_steps or (self.val_every > 0 and step % self.val_every == 0)
 
     def _save(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         broken = [name for name, value in module.model.named_parameters() if not torch.isfinite(value).all()]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import torch
 
-from panoptic_blend.checkpoints.files import refused_call
+from panoptic_blend.checkpoints.files import DAMAGED, refused_call
 from panoptic_blend.checkpoints.native import BEST, LAST
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import plain_settings
@@ -24,11 +24,13 @@ class ResumePoint:
         path: the `.ckpt` file.
         step: optimiser steps taken.
         images_seen: training images consumed by all processes together.
+        validated_step: step of the last validation, 0 before the first.
     """
 
     path: Path
     step: int
     images_seen: int
+    validated_step: int
 
 
 def find_resume_point(resume: Path) -> ResumePoint:
@@ -48,15 +50,15 @@ def find_resume_point(resume: Path) -> ResumePoint:
         # Memory-mapped: only the few numbers below are read, the weights are left to Lightning.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         ours = state["callbacks"][Milestones.__qualname__]
-        return ResumePoint(path, state["global_step"], ours["images_seen"])
+        return ResumePoint(path, state["global_step"], ours["images_seen"], ours["validated_step"])
     except pickle.UnpicklingError as error:  # whose own text advises to load it unsafely
         asked = refused_call(error)
         reason = f"refused, because loading it would call {asked}" if asked else "torch.save did not write it"
         raise CheckpointError(f"{wrong} ({reason}). Name the {STATE} of a run.") from error
-    except (RuntimeError, OSError, EOFError) as error:
-        raise CheckpointError(f"{wrong} ({error}). Name the {STATE} of a run.") from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{wrong}: it lacks {error}. Name the {STATE} of a run.") from error
+    except DAMAGED as error:
+        raise CheckpointError(f"{wrong} ({error}). Name the {STATE} of a run.") from error
 
 
 def refuse_existing_run(run: Path) -> None:

@@ -67,7 +67,7 @@ def train(
         point = find_resume_point(Path(resume))
         run = point.path.parent
         _announce_resume(config, point, run / CONFIG, console)
-        if point.step >= config.trainer.max_steps:
+        if point.validated_step == point.step >= config.trainer.max_steps:
             console.print(
                 f"Nothing to train: {run} is at step {point.step} of {config.trainer.max_steps}.", markup=False
             )
@@ -176,7 +176,7 @@ def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callback
         strategy="ddp" if several else "auto",
         sync_batchnorm=several and accelerator == "gpu",
         precision={"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[settings.precision],  # type: ignore[arg-type]
-        max_steps=settings.max_steps,
+        max_epochs=-1,  # `Milestones` ends the run: a validation may be left to do when there is no step left
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=config.optimizer.clip_norm or None,
         logger=[TensorBoardLogger(run, name="", version="tensorboard"), CSVLogger(run, name="csv")],

@@ -19,6 +19,7 @@ from panoptic_blend.config import Config
 from panoptic_blend.errors import CheckpointError, ConfigError, TrainingStopped
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.module import TrainingModule
+from panoptic_blend.training.resume import find_resume_point
 from panoptic_blend.training.run import train
 from panoptic_blend.training.validation import validate
 from tests.training.tiny_run import tiny_config
@@ -110,21 +111,39 @@ def test_stopped_and_resumed_equals_uninterrupted(
     assert_same_run(tmp_path / "run", uninterrupted)
 
 
+def interrupted_validate(*arguments):  # type: ignore[no-untyped-def]
+    os.kill(os.getpid(), signal.SIGTERM)
+    return validate(*arguments)
+
+
 def test_a_stop_during_validation_repeats_it_on_resuming(
     uninterrupted: Path, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = tiny_config(shapes_root, tmp_path / "run")
-
-    def interrupted_validate(*arguments):  # type: ignore[no-untyped-def]
-        os.kill(os.getpid(), signal.SIGTERM)
-        return validate(*arguments)
-
     with monkeypatch.context() as patched:
         patched.setattr("panoptic_blend.training.callbacks.validate", interrupted_validate)
         stop(config, signal.SIGTERM)
     assert not (tmp_path / "run" / "best.safetensors").exists()
     train(config, resume=tmp_path / "run" / "last.ckpt", console=QUIET)
     assert_same_run(tmp_path / "run", uninterrupted)
+
+
+def test_a_stop_during_the_last_validation_is_made_up_for(
+    shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny_config(shapes_root, tmp_path / "run", max_steps=2)
+    with monkeypatch.context() as patched:
+        patched.setattr("panoptic_blend.training.callbacks.validate", interrupted_validate)
+        stop(config, signal.SIGTERM)
+        assert saved_state(tmp_path / "run")["global_step"] == 2
+        with pytest.raises(TrainingStopped):  # once more, while making up for it
+            train(config, resume=tmp_path / "run", console=QUIET)
+    assert not (tmp_path / "run" / "best.safetensors").exists()
+    train(config, resume=tmp_path / "run", console=QUIET)
+    whole = train(tiny_config(shapes_root, tmp_path / "whole", max_steps=2), console=QUIET)
+    assert_same_run(tmp_path / "run", whole)
+    longer = tiny_config(shapes_root, tmp_path / "run", max_steps=3)
+    assert saved_state(train(longer, resume=tmp_path / "run", console=QUIET))["global_step"] == 3
 
 
 def test_what_the_model_draws_is_drawn_again(
@@ -290,6 +309,21 @@ def test_a_damaged_state_is_named(content: bytes, shapes_root: Path, tmp_path: P
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"last\.ckpt: not the saved state of a training run, or damaged"):
         train(tiny_config(shapes_root, tmp_path), resume=tmp_path, console=QUIET)
+
+
+def test_a_state_with_a_flipped_bit_raises_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "last.ckpt"
+    torch.save({"global_step": 3, "callbacks": {"Milestones": {"images_seen": 12}}, "weights": torch.ones(2)}, path)
+    whole = path.read_bytes()
+    refusals = []
+    for at in range(60, 260):  # where the pickle is
+        path.write_bytes(whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :])
+        try:
+            find_resume_point(path)
+        except CheckpointError as error:
+            refusals.append(str(error))
+    assert refusals
+    assert all("last.ckpt" in refusal for refusal in refusals)
 
 
 class Hostile:
