@@ -22,7 +22,7 @@ from panoptic_blend.errors import CheckpointError
 Array = npt.NDArray[Any]
 
 _NUMBERS = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248]|\?)")
-_MALFORMED = (
+MALFORMED = (
     pickle.UnpicklingError,
     ArithmeticError,
     AttributeError,
@@ -55,7 +55,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         ) from refused
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}).") from error
-    except _MALFORMED as error:
+    except MALFORMED as error:
         raise CheckpointError(
             f"{path}: not a readable pickle ({error}). It may be truncated or of another kind."
         ) from error

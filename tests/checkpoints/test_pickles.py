@@ -150,3 +150,24 @@ def test_truncated_or_missing_files_are_named(tmp_path: Path, name: str) -> None
     (tmp_path / name).write_bytes(b"PK\x03\x04")
     with pytest.raises(CheckpointError, match=name):
         read_weights(tmp_path / name)
+
+
+@pytest.mark.parametrize("zipped", [True, False])
+def test_damaged_torch_files_never_raise_anything_else(tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "w.pth"
+    torch.save({"model": {"w": torch.ones(2, 3)}}, path, _use_new_zipfile_serialization=zipped)
+    whole = path.read_bytes()
+    cut = [whole[:length] for length in range(0, len(whole), 17)]
+    flips = range(0, min(len(whole), 500), 2)
+    flipped = [whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in flips]
+        whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in range(0, min(len(whole), 500), 2)
+    ]
+    refusals = []
+    for damaged in cut + flipped:
+        path.write_bytes(damaged)
+        try:
+            read_weights(path)
+        except CheckpointError as error:
+            refusals.append(str(error))
+    assert len(refusals) >= len(cut)
+    assert all("w.pth" in refusal for refusal in refusals)

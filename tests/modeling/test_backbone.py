@@ -100,6 +100,17 @@ def test_unreadable_weights_are_an_error_for_people(content: bytes | None, tmp_p
         load_backbone_weights(ResNet("resnet18", "batch", width=8, stem_width=8), "resnet18", str(path))
 
 
+def test_damaged_weights_never_raise_anything_else(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pth"
+    torch.save({"w": torch.ones(2)}, path, _use_new_zipfile_serialization=False)
+    whole = path.read_bytes()
+    backbone = ResNet("resnet18", "batch", width=8, stem_width=8)
+    for length in range(0, len(whole), 3):
+        path.write_bytes(whole[:length])
+        with pytest.raises(CheckpointError, match=r"weights\.pth"):
+            load_backbone_weights(backbone, "resnet18", str(path))
+
+
 def test_a_weights_file_is_refused_for_timm_not_passed_over() -> None:
     config = ModelConfig(backbone=BackboneConfig(name="timm:resnet18", weights="mine.pth"))
     with pytest.raises(ConfigError, match=r"model\.backbone\.weights is 'mine\.pth'"):
