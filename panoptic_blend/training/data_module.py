@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
 from rich.console import Console
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import DataConfig
 from panoptic_blend.data.dataset import (
+    Batch,
     EvaluationDataset,
     EvaluationSample,
     StepSampler,
@@ -42,7 +44,8 @@ def load_data(
     root = Path(settings.root)
     training = PanopticAnnotations.load(root / settings.train_annotations)
     validation = PanopticAnnotations.load(root / settings.val_annotations)
-    if training.categories != validation.categories:
+    meanings, others = ({c.id: (c.name, c.is_thing) for c in found.categories} for found in (training, validation))
+    if meanings != others:
         raise DatasetError(
             f"{validation.path}: its categories are not those of {training.path}. Give both files the same list."
         )
@@ -120,11 +123,11 @@ class DataModule(pl.LightningDataModule):
         sampler = StepSampler(
             len(self.training), self.seed, self.start, self.trainer.global_rank, self.trainer.world_size
         )
-        return DataLoader(
-            self.training,
+        return _Loader(
+            _ErrorsAsSamples(self.training),
             batch_size=self.images_per_pass,
             sampler=sampler,
-            collate_fn=collate,
+            collate_fn=_collate,
             num_workers=self.workers,
             pin_memory=self.pin_memory,
             persistent_workers=self.workers > 0,
@@ -135,8 +138,8 @@ class DataModule(pl.LightningDataModule):
         """This process's share of the validation images, one at a time; no image goes to two processes."""
         assert self.trainer is not None
         mine = range(self.trainer.global_rank, len(self.validation), self.trainer.world_size)
-        return DataLoader(
-            self.validation,
+        return _Loader(
+            _ErrorsAsSamples(self.validation),
             batch_size=1,
             sampler=mine,
             collate_fn=_the_only_one,
@@ -151,6 +154,34 @@ def ignore_stop_signals(worker: int) -> None:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 
 
-def _the_only_one(samples: Sequence[EvaluationSample]) -> EvaluationSample:
+class _ErrorsAsSamples(Dataset[Any]):
+    """Returns what a data set would raise: of what its processes raise, a loader makes tracebacks."""
+
+    def __init__(self, dataset: Dataset[Any]):
+        self.dataset = dataset
+
+    def __getitem__(self, key: object) -> object:
+        try:
+            return self.dataset[key]
+        except DatasetError as error:
+            return error
+
+
+class _Loader(DataLoader[Any]):
+    """Raises what `_ErrorsAsSamples` returned."""
+
+    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
+        for item in super().__iter__():
+            if isinstance(item, DatasetError):
+                raise item
+            yield item
+
+
+def _collate(samples: Sequence[TrainingSample | DatasetError]) -> Batch | DatasetError:
+    errors = [sample for sample in samples if isinstance(sample, DatasetError)]
+    return errors[0] if errors else collate([sample for sample in samples if isinstance(sample, TrainingSample)])
+
+
+def _the_only_one(samples: Sequence[EvaluationSample | DatasetError]) -> EvaluationSample | DatasetError:
     (sample,) = samples
     return sample

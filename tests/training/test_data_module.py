@@ -4,13 +4,14 @@ import json
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from panoptic_blend.config import DataConfig
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.training.data_module import load_data
+from panoptic_blend.training.data_module import DataModule, load_data
 
 
 @pytest.fixture
@@ -62,6 +63,30 @@ def test_both_sets_must_list_the_same_categories(spoilt: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(DatasetError, match="categories are not those of"):
         load_data(settings(spoilt), 0, Console(quiet=True))
+
+
+def test_both_sets_may_draw_the_same_categories_differently(shapes_root: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(shapes_root, tmp_path / "data")
+    path = root / "annotations" / "panoptic_val.json"
+    content = json.loads(path.read_text())
+    for category in content["categories"]:
+        category.pop("color", None)
+    content["categories"].reverse()
+    path.write_text(json.dumps(content))
+    load_data(settings(root), 0, Console(quiet=True))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_what_goes_wrong_while_loading_is_one_sentence(shapes_root: Path, tmp_path: Path, workers: int) -> None:
+    root = shutil.copytree(shapes_root, tmp_path / "data")
+    sets = load_data(settings(root), 0, Console(quiet=True))
+    for image in (*(root / "train").iterdir(), *(root / "val").iterdir()):
+        image.write_bytes(b"")
+    module = DataModule(*sets, images_per_pass=2, start=0, workers=workers, seed=0, pin_memory=False)
+    module.trainer = SimpleNamespace(global_rank=0, world_size=1)  # type: ignore[assignment]
+    for loader in (module.train_dataloader(), module.validation_loader()):
+        with pytest.raises(DatasetError, match=r"^\S+\.jpg: is not an image in a format that Pillow reads\. [^\n]+$"):
+            next(iter(loader))
 
 
 def test_training_needs_segments(spoilt: Path) -> None:
