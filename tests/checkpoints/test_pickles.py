@@ -160,8 +160,6 @@ def test_damaged_torch_files_never_raise_anything_else(tmp_path: Path, zipped: b
     cut = [whole[:length] for length in range(0, len(whole), 17)]
     flips = range(0, min(len(whole), 500), 2)
     flipped = [whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in flips]
-        whole[:at] + bytes([whole[at] ^ 1 << at % 8]) + whole[at + 1 :] for at in range(0, min(len(whole), 500), 2)
-    ]
     refusals = []
     for damaged in cut + flipped:
         path.write_bytes(damaged)
