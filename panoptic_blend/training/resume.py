@@ -79,13 +79,20 @@ def changed_settings(before: Config, after: Config) -> list[str]:
     """What differs between the settings a run began with and those it goes on with, as `name: old -> new`.
 
     Raises:
-        ConfigError: a setting of the network differs, so that the saved weights would not fit.
+        ConfigError: the saved state would not fit: the network or the optimiser is another one, or weights are
+            averaged (`trainer.ema_decay`) from now on or no longer.
     """
     old, new = _flatten(plain_settings(before)), _flatten(plain_settings(after))
     changes = [f"{name}: {old[name]} -> {new[name]}" for name in old if old[name] != new[name]]
-    network = [change for change in changes if change.startswith("model.")]
-    if network:
-        raise ConfigError(f"a resumed run keeps its network, but {'; '.join(network)}. Leave it, or start a new run.")
+    kept: tuple[str, ...] = ("model.", "optimizer.name:")
+    if (before.trainer.ema_decay > 0) != (after.trainer.ema_decay > 0):
+        kept += ("trainer.ema_decay:",)
+    misfits = [change for change in changes if change.startswith(kept)]
+    if misfits:
+        raise ConfigError(
+            f"a resumed run keeps its network, its optimiser and whether weights are averaged, but {'; '.join(misfits)}. "
+            "Leave it, or start a new run."
+        )
     return changes
 
 

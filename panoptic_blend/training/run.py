@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
+from lightning.pytorch.callbacks import LambdaCallback
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 from torch import nn
@@ -106,9 +107,9 @@ def train(
         {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision],
     )
     run.mkdir(parents=True, exist_ok=True)
-    if _process_rank() == 0:
-        write_config(config, run / CONFIG)
-    trainer = _build_trainer(config, accelerator, run, [log, milestones])
+    # Only once the state has loaded: settings it does not fit would keep the run from ever going on.
+    settings_kept = LambdaCallback(on_train_start=lambda trainer, _: _keep_settings(trainer, config, run / CONFIG))
+    trainer = _build_trainer(config, accelerator, run, [settings_kept, log, milestones])
     if processes > 1 and accelerator == "cpu" and any(isinstance(m, nn.BatchNorm2d) for m in module.modules()):
         console.print(
             "On CPUs every process normalises by its own batch: batch norm is synchronised on GPUs only.",
@@ -189,6 +190,11 @@ def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callback
         enable_model_summary=False,
         limit_val_batches=0,
     )
+
+
+def _keep_settings(trainer: pl.Trainer, config: Config, path: Path) -> None:
+    if trainer.is_global_zero:
+        write_config(config, path)
 
 
 def _announce_resume(config: Config, point: ResumePoint, begun_with: Path, console: Console) -> None:

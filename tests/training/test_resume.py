@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,10 +18,11 @@ from safetensors.torch import load_file
 
 from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.config import Config
+from panoptic_blend.config_files import read_config
 from panoptic_blend.errors import CheckpointError, ConfigError, TrainingStopped
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.module import TrainingModule
-from panoptic_blend.training.resume import find_resume_point
+from panoptic_blend.training.resume import changed_settings, find_resume_point
 from panoptic_blend.training.run import train
 from panoptic_blend.training.validation import validate
 from tests.training.tiny_run import tiny_config
@@ -302,6 +305,50 @@ def test_a_changed_network_is_refused(uninterrupted: Path, shapes_root: Path) ->
     config.model.fpn.channels = 32
     with pytest.raises(ConfigError, match=r"keeps its network.*model\.fpn\.channels: 16 -> 32"):
         train(config, resume=uninterrupted, console=QUIET)
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("optimizer.name", "adamw", r"optimizer\.name: sgd -> adamw"),
+        ("trainer.ema_decay", 0.0, r"trainer\.ema_decay: 0\.8 -> 0\.0"),
+        ("model.masks.resolution", 28, r"model\.masks\.resolution: 14 -> 28"),
+    ],
+)
+def test_what_the_state_has_no_place_for_is_refused_and_not_kept(
+    setting: str, value: object, message: str, uninterrupted: Path, shapes_root: Path
+) -> None:
+    config = tiny_config(shapes_root, uninterrupted, max_steps=8)
+    *groups, name = setting.split(".")
+    setattr(operator.attrgetter(".".join(groups))(config), name, value)
+    before = (uninterrupted / "config.yaml").read_bytes()
+    with pytest.raises(ConfigError, match=f"{message}.*start a new run"):
+        train(config, resume=uninterrupted, console=QUIET)
+    assert (uninterrupted / "config.yaml").read_bytes() == before
+
+
+def test_averaging_cannot_begin_in_the_middle_but_its_decay_may_change(shapes_root: Path, tmp_path: Path) -> None:
+    before, after = tiny_config(shapes_root, tmp_path), tiny_config(shapes_root, tmp_path)
+    before.trainer.ema_decay = 0.0
+    with pytest.raises(ConfigError, match=r"trainer\.ema_decay: 0\.0 -> 0\.8"):
+        changed_settings(before, after)
+    before.trainer.ema_decay = 0.9
+    assert changed_settings(before, after) == ["trainer.ema_decay: 0.9 -> 0.8"]
+
+
+def test_settings_are_kept_only_once_the_state_has_loaded(
+    uninterrupted: Path, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = shutil.copytree(uninterrupted, tmp_path / "run")
+    before = (run / "config.yaml").read_bytes()
+    config = tiny_config(shapes_root, run, max_steps=7)
+    with monkeypatch.context() as patched:
+        patched.setattr(TrainingModule, "on_load_checkpoint", lambda self, checkpoint: checkpoint["does not fit"])
+        with pytest.raises(KeyError):
+            train(config, resume=run, console=QUIET)
+    assert (run / "config.yaml").read_bytes() == before
+    train(config, resume=run, console=QUIET)
+    assert read_config([run / "config.yaml"]) == config
 
 
 @pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken"])
