@@ -17,6 +17,7 @@ from panoptic_blend.modeling.masks.blender import Blender
 from panoptic_blend.modeling.masks.crop import crop_regions
 from panoptic_blend.modeling.masks.head import MaskFeatures, MaskRequest
 from panoptic_blend.modeling.merge import Placement, place_instances
+from panoptic_blend.modeling.panoptic_blend import resize_boxes
 from panoptic_blend.structures import PanopticPrediction
 
 
@@ -100,10 +101,11 @@ def explain(predictor: Predictor, picture: Picture, instances: int = 3) -> Expla
     attention = head.attention(features.towers, request.sites).to(regions.dtype)
     grown = F.interpolate(attention, (head.resolution, head.resolution), mode=head.interpolation)
     weights = grown.softmax(dim=1) if head.num_maps > 1 else grown.sigmoid()
+    _, has_area = resize_boxes(request.boxes, found.size, found.size)
+    rows = has_area.nonzero().flatten().tolist()  # of the boxes that became instances
     blends = []
     for placement in choose(placements, found.labels.tolist(), instances):
-        patch = found.mask_patches[placement.index]
-        row = int((logits.sigmoid() == patch).flatten(1).all(dim=1).nonzero()[0])  # boxes without area were dropped
+        row = rows[placement.index]
         blends.append(
             Blend(
                 placement,

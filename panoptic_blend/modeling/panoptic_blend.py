@@ -210,11 +210,16 @@ def _resize_instances(
     detections: Detections, patches: Tensor, image_size: tuple[int, int], size: tuple[int, int]
 ) -> Instances:
     """Detections of the network's input as instances of an output of `size`; boxes left without area are dropped."""
-    scale = (size[1] / image_size[1], size[0] / image_size[0])
-    boxes = detections.boxes * detections.boxes.new_tensor(scale * 2)
-    boxes = torch.stack([boxes[:, 0::2].clamp(0, size[1]), boxes[:, 1::2].clamp(0, size[0])], dim=-1).flatten(1)
-    keep = (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
+    boxes, keep = resize_boxes(detections.boxes, image_size, size)
     return Instances(boxes[keep], detections.scores[keep], detections.labels[keep], patches[keep], size)
+
+
+def resize_boxes(boxes: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+    """Boxes [N, 4] of an image in the pixels of an output of `size`, cut to it, and [N] which of them have an area."""
+    scale = (size[1] / image_size[1], size[0] / image_size[0])
+    boxes = boxes * boxes.new_tensor(scale * 2)
+    boxes = torch.stack([boxes[:, 0::2].clamp(0, size[1]), boxes[:, 1::2].clamp(0, size[0])], dim=-1).flatten(1)
+    return boxes, (boxes[:, 2] > boxes[:, 0]) & (boxes[:, 3] > boxes[:, 1])
 
 
 def _flatten_levels(levels: list[Tensor]) -> Tensor:

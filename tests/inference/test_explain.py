@@ -58,6 +58,19 @@ def test_what_is_shown_is_what_was_predicted(explanation: Explanation) -> None:
         assert torch.equal(blend.box, explanation.prediction.instances.boxes[blend.placement.index])
 
 
+def test_instances_of_equal_masks_keep_their_own_attention() -> None:
+    plain, saturated = talkative_model("blender"), talkative_model("blender")
+    torch.nn.init.constant_(saturated.network.bases.predictor.bias, 40.0)  # type: ignore[union-attr, arg-type]
+    first, second = (
+        {blend.placement.index: blend for blend in explain(Predictor(model, "cpu"), PICTURE, instances=50).blends}
+        for model in (plain, saturated)
+    )
+    assert len(first.keys() & second.keys()) > 1
+    for index in first.keys() & second.keys():
+        assert torch.equal(first[index].box, second[index].box)
+        torch.testing.assert_close(first[index].weights, second[index].weights)
+
+
 def test_the_decisions_are_those_of_the_map(explanation: Explanation) -> None:
     segments = {segment.id: segment for segment in explanation.prediction.segments}
     kept = [each for each in explanation.placements if each.segment_id]
