@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
-from panoptic_blend.modeling.layers import Norm, conv_norm_relu
+from panoptic_blend.modeling.layers import Norm, conv_norm_relu, norm_layer
 
 BASES_STRIDE = 4
 
@@ -57,7 +57,7 @@ class DeepLabBases(nn.Module):
         detail: the finer level: 3 decodes at stride 8 and doubles the result, 2 decodes at stride 4.
         channels: width.
         num_bases: K.
-        norm: normalisation of the decoder.
+        norm: normalisation of all of it; the pooled branch, with one value per channel, has batch norm or none.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class DeepLabBases(nn.Module):
     ):
         super().__init__()
         self.detail = detail
-        self.context = ASPP(backbone_channels[3], [6, 12, 18], channels)
+        self.context = _pyramid_pooling(backbone_channels[3], channels, norm)
         reduced = max(channels // 4, 1)
         self.reduce = conv_norm_relu(backbone_channels[detail - 2], reduced, norm, kernel_size=1)
         self.tower = nn.Sequential(
@@ -79,6 +79,29 @@ class DeepLabBases(nn.Module):
         """C2..C5 -> bases [B, K, H / 4, W / 4]."""
         detail = self.reduce(features[self.detail - 2])
         return self.tower(torch.cat([_resize_like(self.context(features[3]), detail), detail], dim=1))
+
+
+class _PooledBatchNorm(nn.BatchNorm2d):
+    """Batch norm of one value per image: from a single image no statistics can be taken, so it uses the kept ones."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, 1, 1] -> [B, C, 1, 1]."""
+        if self.training and len(x) == 1:
+            return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
+        return super().forward(x)
+
+
+def _pyramid_pooling(in_channels: int, channels: int, norm: Norm) -> ASPP:
+    """torchvision's ASPP with another norm, fit for batches of one."""
+    context = ASPP(in_channels, [6, 12, 18], channels)
+    *convolved, pooled = context.convs
+    for branch in (*convolved, context.project):
+        branch[1] = norm_layer(norm, channels)
+    if norm == "batch":
+        pooled[2] = _PooledBatchNorm(channels)
+    else:
+        pooled[1], pooled[2] = nn.Conv2d(in_channels, channels, 1), nn.Identity()
+    return context
 
 
 class AuxiliarySemanticHead(nn.Sequential):
