@@ -215,6 +215,16 @@ def test_frozen_backbone_without_weights_is_refused(tmp_path: Path) -> None:
         initialise(model, tmp_path / "resnet.pth")
 
 
+def test_a_timm_backbone_is_trained_whole_so_it_may_start_anew(tmp_path: Path) -> None:
+    pytest.importorskip("timm", reason="needs the timm extra")
+    save_model(build_model(tiny_model_config(), _categories(2, 2)), tmp_path / "model.safetensors")
+    other = BackboneConfig(name="timm:mobilenetv3_small_050", weights="none")
+    model = build_model(dataclasses.replace(tiny_model_config(), backbone=other), _categories(2, 2))
+    report = initialise(model, tmp_path / "model.safetensors")
+    assert "network.head.class_logits.weight" in report.loaded
+    assert any(name.startswith("network.backbone.") for name in report.missing)
+
+
 @pytest.mark.parametrize(
     ("tensors", "message"),
     [
