@@ -21,7 +21,7 @@ class Targets:
     """Ground truth of one image, derived from its (augmented) id map.
 
     Attributes:
-        boxes: [N, 4] float, absolute XYXY pixels, tight around the masks (x1 and y1 exclusive).
+        boxes: [N, 4] float, absolute XYXY pixels, tight around the masks (x2 and y2 exclusive).
         labels: [N] int64, contiguous thing labels.
         masks: [N, H, W] bool.
         semantic: [H, W] int64; 0 = a thing, 1..S = stuff, 255 = ignore.

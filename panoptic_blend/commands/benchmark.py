@@ -22,13 +22,14 @@ examples:
   panoptic-blend benchmark --checkpoint runs/mine --precision bf16 --compile --output speed.json
 """,
     )
-    parser.add_argument(
+    source = parser.add_mutually_exclusive_group()
+    source.add_argument(
         "--config",
         metavar="FILE",
         default=DEFAULT_CONFIG,
         help=f"a model with random weights (default: {DEFAULT_CONFIG})",
     )
-    parser.add_argument("--checkpoint", metavar="PATH", type=Path, help="a model: a run's folder or .safetensors file")
+    source.add_argument("--checkpoint", metavar="PATH", type=Path, help="a model: a run's folder or .safetensors file")
     parser.add_argument("--device", default="auto", help="'auto' takes a GPU when there is one (default: auto)")
     add_speed(parser, precision="auto")
     parser.add_argument(
@@ -36,7 +37,11 @@ examples:
     )
     parser.add_argument("--batch", metavar="N", type=one_or_more, default=1, help="pictures at a time (default: 1)")
     parser.add_argument(
-        "--instances", metavar="N", type=one_or_more, default=100, help="detections made to fire (default: 100)"
+        "--instances",
+        metavar="N",
+        type=one_or_more,
+        default=100,
+        help="detections that random weights find (default: 100)",
     )
     parser.add_argument(
         "--classes", metavar="N", type=int, default=133, help="categories of random weights, 2 to 600 (default: 133)"
@@ -49,6 +54,8 @@ examples:
     options, overrides = parse_with_settings(parser, arguments)
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", options.size):
         parser.error(f"--size {options.size}: give height x width in pixels, for instance 800x1216")
+    if options.checkpoint and overrides:
+        parser.error(f"--checkpoint brings its own settings: leave out {overrides[0]}")
     if not 2 <= options.classes <= 600:
         parser.error("--classes must be 2 to 600")
     from rich.console import Console

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from torch import Tensor
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
@@ -46,7 +47,7 @@ def compare(ablations: Sequence[Ablation], seeds: int, output: Path, console: Co
         for variant, config in ablation.variants.items()
     ]
     for number, (ablation, variant, config) in enumerate(jobs, start=1):
-        console.rule(f"{number}/{len(jobs)}  {ablation.name}: {variant}, seed {config.trainer.seed}")
+        console.rule(escape(f"{number}/{len(jobs)}  {ablation.name}: {variant}, seed {config.trainer.seed}"))
         try:
             metrics = finish(config, console)
         except TrainingStopped:

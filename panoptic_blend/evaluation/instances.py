@@ -81,10 +81,6 @@ class MaskAP:
             for size in range(sizes)
         }
 
-    def merge(self, other: MaskAP) -> None:
-        """Add the images of another one."""
-        self._images.update(other._images)
-
     def compute(self) -> dict[str, Any]:
         """AP (IoU 0.50 to 0.95), AP50, AP75, and AP of small, medium and large objects, in 0..1.
 

@@ -46,10 +46,6 @@ class MeanIoU:
             if int(truth) in row_of:
                 self._confusion[row_of[int(truth)], column_of.get(int(predicted), void)] += pixels
 
-    def merge(self, other: MeanIoU) -> None:
-        """Add the images of another one."""
-        self._confusion += other._confusion
-
     def compute(self) -> dict[str, Any]:
         """Mean IoU over the categories in truth or prediction, and the share of right pixels, in 0..1.
 

@@ -165,6 +165,8 @@ def find_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if name.startswith("meta"):
+        raise ConfigError(f"device {name!r} computes nothing. Try 'auto'.")
     try:
         torch.empty(0, device=name)  # fails for devices that do not exist or that this torch was not built for
         return torch.device(name)

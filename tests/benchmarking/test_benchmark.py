@@ -80,6 +80,12 @@ def test_impossible_settings_are_refused(option: str, value: str, said: str, cap
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("surplus", [["--config", "coco/panoptic_r50_3x.yaml"], ["--model.merge.min_score", "0.9"]])
+def test_a_checkpoint_brings_its_own_settings(surplus: list[str], checkpoint: Path, capsys) -> None:
+    assert main(["benchmark", "--checkpoint", str(checkpoint), *surplus]) == 2
+    assert surplus[0] in capsys.readouterr().err
+
+
 def test_a_configuration_gets_random_weights(tmp_path: Path) -> None:
     overrides = ["--model.fpn.channels", "16", "--model.backbone.name", "resnet18", "--model.backbone.width", "8"]
     settings = Settings("coco/panoptic_r50_3x.yaml", overrides, (128, 160), instances=5, rounds=1, precision="fp32")

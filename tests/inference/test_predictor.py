@@ -155,6 +155,7 @@ def test_no_pictures_are_a_batch_too_but_a_batch_of_none_is_refused(predictor: P
         list(predictor.predict_many([picture], batch=0))
 
 
-def test_an_unknown_device_is_named():
-    with pytest.raises(ConfigError, match="nonsense"):
-        Predictor(build_model(tiny_model_config(), SHAPES), "nonsense")
+@pytest.mark.parametrize("name", ["nonsense", "meta"])
+def test_an_unusable_device_is_named(name: str):
+    with pytest.raises(ConfigError, match=name):
+        Predictor(build_model(tiny_model_config(), SHAPES), name)
