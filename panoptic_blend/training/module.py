@@ -107,10 +107,15 @@ class TrainingModule(pl.LightningModule):
             self.averaged.update_parameters(self.model)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Let the present settings rule over those stored with the optimiser, so that overrides on resuming count."""
+        """Let the present settings rule over those stored, so that overrides on resuming count."""
         step = checkpoint["global_step"]
         fresh = self.configure_optimizers()["optimizer"]
         for stored, group in zip(checkpoint["optimizer_states"][0]["param_groups"], fresh.param_groups, strict=True):
             own = {name: value for name, value in group.items() if name != "params"}
             stored.update(own, lr=group["initial_lr"] * self.factor(step))
         checkpoint["lr_schedulers"][0]["base_lrs"] = [group["initial_lr"] for group in fresh.param_groups]
+        # Lightning steps whenever the passes so far are a multiple of `accumulate`: count them as if all steps had had
+        # the present number, or the next step would see too few images.
+        passes = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+        missing = step * self.trainer.accumulate_grad_batches - passes["ready"]
+        passes.update({name: count + missing for name, count in passes.items()})

@@ -90,8 +90,8 @@ def changed_settings(before: Config, after: Config) -> list[str]:
     misfits = [change for change in changes if change.startswith(kept)]
     if misfits:
         raise ConfigError(
-            f"a resumed run keeps its network, its optimiser and whether weights are averaged, but {'; '.join(misfits)}. "
-            "Leave it, or start a new run."
+            "a resumed run keeps its network, its optimiser and whether weights are averaged, but "
+            f"{'; '.join(misfits)}. Leave it, or start a new run."
         )
     return changes
 

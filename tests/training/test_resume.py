@@ -300,6 +300,30 @@ def test_overrides_take_effect_and_are_told(shapes_root: Path, tmp_path: Path, m
     assert float(rows[1].split(",")[column]) == pytest.approx(0.125 * (1 - 5 / 10) ** 0.9)  # step 6 follows 5 done
 
 
+@pytest.mark.parametrize("accumulate", [1, 2, 4])
+def test_other_passes_a_step_see_the_same_images_in_the_same_steps(
+    accumulate: int, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Stopped after one step of two passes, and resumed twice, so that the counts of a resumed run are resumed too."""
+    seen: dict[int, list[str]] = {}
+    original = TrainingModule.training_step
+
+    def noting(self: TrainingModule, batch, batch_idx):  # type: ignore[no-untyped-def]
+        seen.setdefault(self.global_step, []).extend(batch.file_names)
+        return original(self, batch, batch_idx)
+
+    monkeypatch.setattr(TrainingModule, "training_step", noting)
+    train(tiny_config(shapes_root, tmp_path / "whole", max_steps=4), console=QUIET)
+    expected, seen = seen, {}
+    run = train(tiny_config(shapes_root, tmp_path / "run", max_steps=1), console=QUIET)
+    for max_steps in (3, 4):
+        config = tiny_config(shapes_root, run, max_steps=max_steps)
+        config.trainer.accumulate = accumulate
+        train(config, resume=run, console=QUIET)
+    assert seen == expected
+    assert saved_state(run)["ours"]["images_seen"] == 4 * 4  # type: ignore[index]
+
+
 def test_a_changed_network_is_refused(uninterrupted: Path, shapes_root: Path) -> None:
     config = tiny_config(shapes_root, uninterrupted, max_steps=8)
     config.model.fpn.channels = 32
