@@ -28,6 +28,7 @@ from panoptic_blend.training.data_module import DataModule, load_data
 from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.progress import StepLog
 from panoptic_blend.training.resume import ResumePoint, changed_settings, find_resume_point, refuse_existing_run
+from panoptic_blend.training.stopping import plain_ctrl_c
 
 CONFIG = "config.yaml"
 Accelerator = Literal["cpu", "gpu"]
@@ -116,7 +117,7 @@ def train(
             soft_wrap=True,
         )
     try:
-        with _repeatable_sums(accelerator):
+        with _repeatable_sums(accelerator), plain_ctrl_c():
             trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
     except TrainingStopped:
         if trainer.is_global_zero:

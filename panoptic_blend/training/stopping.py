@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 import torch
@@ -36,3 +38,19 @@ class StopRequest:
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         self.signal = self.signal or number
+
+
+@contextmanager
+def plain_ctrl_c() -> Iterator[None]:
+    """Let Ctrl-C before a `StopRequest` listens, when there is nothing to save, end training as it ends anything else.
+
+    Lightning turns it into an exit with code 1 and goes on ignoring the signal.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as done:
+        if not isinstance(done.__context__, KeyboardInterrupt):
+            raise
+        signal.signal(signal.SIGINT, before)
+        raise KeyboardInterrupt from None

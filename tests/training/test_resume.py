@@ -17,11 +17,13 @@ from rich.console import Console
 from safetensors.torch import load_file
 
 from panoptic_blend.checkpoints.native import load_model
+from panoptic_blend.cli import main
 from panoptic_blend.config import Config
-from panoptic_blend.config_files import read_config
+from panoptic_blend.config_files import read_config, write_config
 from panoptic_blend.errors import CheckpointError, ConfigError, TrainingStopped
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.module import TrainingModule
+from panoptic_blend.training.progress import StepLog
 from panoptic_blend.training.resume import changed_settings, find_resume_point
 from panoptic_blend.training.run import train
 from panoptic_blend.training.validation import validate
@@ -206,6 +208,19 @@ def test_threads_add_up_in_a_fixed_order_while_training(
     train(tiny_config(shapes_root, tmp_path / "run", max_steps=1), console=QUIET)
     assert fixed == [True, True]
     assert not torch.are_deterministic_algorithms_enabled()
+
+
+@pytest.mark.parametrize("hook", ["configure_optimizers", "on_train_start"], ids=["setting up", "about to begin"])
+def test_ctrl_c_before_the_first_step_ends_a_run_as_any_command(
+    hook: str, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_config(tiny_config(shapes_root, tmp_path / "run"), tmp_path / "tiny.yaml")
+    handler = signal.getsignal(signal.SIGINT)
+    owner = TrainingModule if hook == "configure_optimizers" else StepLog  # whose hook comes before `Milestones`'
+    monkeypatch.setattr(owner, hook, lambda *arguments: signal.raise_signal(signal.SIGINT))
+    assert main(["train", "--config", str(tmp_path / "tiny.yaml")]) == 130
+    assert capsys.readouterr().err == "interrupted\n"
+    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def start_process(*arguments: object) -> subprocess.Popen[str]:
