@@ -212,6 +212,7 @@ def test_the_library_does_in_five_lines_what_the_command_does(run: Path, shapes_
         (["predict", "--checkpoint", "x", "--input", "y", "--output", "z", "--coco-submission", "n"], "--annotations"),
         (["predict", "--batch", "0"], "--batch: '0' is no number of 1 or more"),
         (["evaluate", "--batch", "many"], "--batch: 'many' is no number of 1 or more"),
+        (["evaluate", "--overlays", "-3"], "--overlays: '-3' is no number of 1 or more"),
         (["score", "--workers", "-1"], "--workers: '-1' is no number of 1 or more"),
         (["demo", "--train-images", "0"], "--train-images: '0' is no number of 1 or more"),
         (["compare", "x.yaml", "--seeds", "0"], "--seeds: '0' is no number of 1 or more"),

@@ -10,6 +10,7 @@ from panoptic_blend.commands.parsing import (
     add_segments,
     add_speed,
     command,
+    one_or_more,
     parse,
     require_folder,
 )
@@ -37,7 +38,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument(
         "--overlays",
         metavar="N",
-        type=int,
+        type=one_or_more,
         nargs="?",
         const=DEFAULT_OVERLAYS,
         default=0,

@@ -30,17 +30,17 @@ def score_in_processes(
     workers: int,
 ) -> Iterator[tuple[int, State]]:
     """Score chunk after chunk; chunks and their order, hence the sums, do not depend on `workers`."""
-    chunks = [slice(start, start + CHUNK) for start in range(0, len(truth), CHUNK)]
+    chunks = [slice(start, min(start + CHUNK, len(truth))) for start in range(0, len(truth), CHUNK)]
     workers = min(workers, len(chunks))
     if workers <= 1:
         for chunk in chunks:
-            yield len(truth[chunk]), score(truth[chunk], predictions[chunk])
+            yield chunk.stop - chunk.start, score(truth[chunk], predictions[chunk])
         return
     executor = ProcessPoolExecutor(workers)
     try:
         running: deque[tuple[int, Future]] = deque()
         for chunk in chunks:
-            running.append((len(truth[chunk]), executor.submit(score, truth[chunk], predictions[chunk])))
+            running.append((chunk.stop - chunk.start, executor.submit(score, truth[chunk], predictions[chunk])))
             # A short queue: records become Python objects, so not all of them at once.
             if len(running) > 2 * workers:
                 images, future = running.popleft()
