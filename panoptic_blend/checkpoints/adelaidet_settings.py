@@ -128,13 +128,27 @@ def read_settings(config: str | Path) -> Settings:
         config: path of a YAML file, whose `_BASE_` files are read too, or the text of one without `_BASE_`.
 
     Raises:
-        CheckpointError: a file that is missing or not YAML, a `_BASE_` that leads back to itself.
+        CheckpointError: a file that is missing or not YAML, a `_BASE_` that leads back to itself, a value of another
+            type than the default's.
     """
     is_text = isinstance(config, str) and "\n" in config
     found = _flatten(_parse(str(config), "the configuration")) if is_text else _read_chain(Path(config), ())
     if "_BASE_" in found:
         raise CheckpointError("the configuration's text has a _BASE_; give the file's path instead, to find it.")
+    for name, value in found.items():
+        if name in _DEFAULTS and not _is_like(value, _DEFAULTS[name]):
+            raise CheckpointError(
+                f"{'the configuration' if is_text else config}: {name} is {value!r}; give it the type of AdelaiDet's "
+                f"default, {_DEFAULTS[name]!r}."
+            )
     return {**_DEFAULTS, **found}
+
+
+def _is_like(value: object, default: object) -> bool:
+    """Whether a value has the default's type; whole numbers may stand for fractions, tuples have any length."""
+    if isinstance(default, tuple):
+        return isinstance(value, tuple) and all(_is_like(each, kind) for each in value for kind in default[:1])
+    return type(value) is type(default) or (type(value) is int and type(default) is float)
 
 
 def _read_chain(path: Path, children: tuple[Path, ...]) -> Settings:
@@ -172,11 +186,11 @@ def _flatten(tree: Mapping[str, Any], prefix: str = "") -> Settings:
 
 
 def _plain(value: object) -> object:
-    """detectron2 writes tuples as text, '(64, 128)'; lists become tuples, to compare with the defaults."""
-    if isinstance(value, str) and value.startswith("(") and value.endswith(")"):
+    """detectron2 reads text as Python's literals, '(64, 128)' or '1e-3'; lists become tuples, as the defaults are."""
+    if isinstance(value, str):
         try:
             value = ast.literal_eval(value)
-        except (ValueError, SyntaxError):
+        except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
             return value
     return tuple(_plain(v) for v in value) if isinstance(value, (list, tuple)) else value
 

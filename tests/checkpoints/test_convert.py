@@ -12,7 +12,7 @@ from torch import Tensor
 
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.checkpoints import from_adelaidet, load_model, save_model
-from panoptic_blend.checkpoints.adelaidet_settings import read_settings
+from panoptic_blend.checkpoints.adelaidet_settings import model_config, read_settings
 from panoptic_blend.cli import main
 from panoptic_blend.config_files import write_config
 from panoptic_blend.errors import CheckpointError
@@ -101,6 +101,32 @@ def test_configuration_that_is_another_models_or_unsupported_is_refused(
     assert f"\n{old}" in config or f" {old}" in config
     with pytest.raises(CheckpointError, match=message):
         from_adelaidet(recording["state_dict"], config.replace(old, new, 1))
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("INPUT: {MIN_SIZE_TEST: '800 px'}", "INPUT.MIN_SIZE_TEST is '800 px'"),
+        ("MODEL: {RESNETS: {DEFORM_ON_PER_STAGE: true}}", "MODEL.RESNETS.DEFORM_ON_PER_STAGE is True"),
+        ("MODEL: {BACKBONE: {FREEZE_AT: }}", "MODEL.BACKBONE.FREEZE_AT is None"),
+        ("MODEL: {FCOS: {SIZES_OF_INTEREST: [a, 1]}}", r"MODEL.FCOS.SIZES_OF_INTEREST is \('a', 1\)"),
+        ("MODEL: {FPN: {IN_FEATURES: }}", "MODEL.FPN.IN_FEATURES is None"),
+        ("MODEL: {FCOS: {TOP_LEVELS: true}}", "MODEL.FCOS.TOP_LEVELS is True"),
+        ("MODEL: {FCOS: {SIZES_OF_INTEREST: '({[]: 1})'}}", "MODEL.FCOS.SIZES_OF_INTEREST is"),
+    ],
+)
+def test_settings_of_another_type_are_named(text: str, name: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"the configuration: {name}.*type"):
+        read_settings(f"{text}\n")
+
+
+def test_numbers_may_be_whole_or_text_as_detectron2_reads_them() -> None:
+    settings = read_settings(
+        "INPUT: {MIN_SIZE_TEST: '640'}\n"
+        "MODEL: {FCOS: {POS_RADIUS: 2, NMS_TH: 5e-1}, PIXEL_MEAN: [0, 0.5, 0], FPN: {IN_FEATURES: [res2]}}\n"
+    )
+    config = model_config(settings)
+    assert (config.input.shortest_edge, config.fcos.center_radius, config.fcos.nms_iou) == (640, 2, 0.5)
 
 
 def test_categories_of_other_numbers_are_refused(recording: dict[str, Any]) -> None:
