@@ -158,10 +158,12 @@ def _make_deformable(block: nn.Module) -> None:
 
 
 class TimmBackbone(nn.Module):
-    """Any timm network that yields features at strides 4, 8, 16 and 32.
+    """A timm network that turns images of any size into [B, C, H, W] features at strides 4, 8, 16 and 32.
+
+    Most convolutional ones do; of transformers, those whose windows and positions are not bound to one image size.
 
     Raises:
-        ConfigError: timm is not installed, does not know the name, or the network lacks one of the strides.
+        ConfigError: timm is not installed, does not know the name, or the network is not of this kind.
     """
 
     def __init__(self, name: str, pretrained: bool):
@@ -180,12 +182,32 @@ class TimmBackbone(nn.Module):
         if missing:
             raise ConfigError(f"model.backbone.name: timm's {name} has no features at strides {missing}.")
         indices = [reductions.index(stride) for stride in (4, 8, 16, 32)]
-        self.body = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=indices)
         self.channels: list[int] = [pyramid.feature_info.channels()[index] for index in indices]
+        _try_out(name, pyramid, indices, self.channels)
+        self.body = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=indices)
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] -> C2, C3, C4, C5."""
         return list(self.body(images))
+
+
+@torch.no_grad()
+def _try_out(name: str, pyramid: nn.Module, indices: list[int], channels: list[int]) -> None:
+    """Feed a small image that is not square: timm tells neither which sizes nor, of all networks, which layout."""
+    try:
+        features = pyramid.eval()(torch.zeros(1, 3, 64, 96))
+    except (AssertionError, RuntimeError, ValueError) as error:
+        raise ConfigError(
+            f"model.backbone.name: timm's {name} reads images of sizes of its own only ({error!r}). Take a "
+            "convolutional network, such as timm:convnext_tiny."
+        ) from error
+    for index, width, stride in zip(indices, channels, (4, 8, 16, 32), strict=True):
+        found, needed = features[index].shape[1:], (width, 64 // stride, 96 // stride)
+        if found != needed:
+            raise ConfigError(
+                f"model.backbone.name: timm's {name} gives features of {' x '.join(map(str, found))} where the model "
+                f"needs {' x '.join(map(str, needed))}. Take a convolutional network, such as timm:convnext_tiny."
+            )
 
 
 def load_backbone_weights(backbone: ResNet, name: str, weights: str) -> None:

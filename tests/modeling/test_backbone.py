@@ -141,6 +141,38 @@ def test_timm_pyramids_have_the_four_strides() -> None:
     assert shapes == [(1, channels, 16 // 2**i, 16 // 2**i) for i, channels in enumerate(backbone.channels)]
 
 
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("swin_tiny_patch4_window7_224", r"sizes of its own only.*Input height \(64\) doesn't match model \(224\)"),
+        ("coatnet_pico_rw_224", "sizes of its own only"),
+        ("vit_tiny_patch16_224", r"no features at strides \[4, 8, 32\]"),
+        ("inception_v3", "sizes of its own only|gives features"),
+    ],
+)
+def test_timm_networks_without_a_pyramid_for_any_image_are_refused(name: str, message: str) -> None:
+    pytest.importorskip("timm", reason="needs the timm extra")
+    with pytest.raises(ConfigError, match=rf"model\.backbone\.name: timm's {name} .*({message})"):
+        TimmBackbone(name, pretrained=False)
+
+
+def test_timm_features_with_the_channels_last_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    timm = pytest.importorskip("timm", reason="needs the timm extra")
+
+    class ChannelsLast(nn.Module):
+        feature_info = timm.models.FeatureInfo(
+            [{"num_chs": 5, "reduction": stride, "module": ""} for stride in (4, 8, 16, 32)], (0, 1, 2, 3)
+        )
+
+        def forward(self, images: Tensor) -> list[Tensor]:
+            height, width = images.shape[-2:]
+            return [torch.zeros(1, height // stride, width // stride, 5) for stride in (4, 8, 16, 32)]
+
+    monkeypatch.setattr(timm, "create_model", lambda *arguments, **options: ChannelsLast())
+    with pytest.raises(ConfigError, match=r"gives features of 16 x 24 x 5 .* 5 x 16 x 24"):
+        TimmBackbone("resnet18", pretrained=False)
+
+
 def test_an_unknown_timm_model_is_a_setting_s_error() -> None:
     pytest.importorskip("timm", reason="needs the timm extra")
     with pytest.raises(ConfigError, match="no model 'resnet5o'"):
