@@ -88,10 +88,12 @@ class PanopticMapper:
                 f"{image.shape[1]} x {image.shape[0]}. Save the id map at the image's size."
             )
         ranks, ordered = rank_segments(id_map, [self._record(row) for row in dataset_dict["segments_info"]])
-        # detectron2 resizes maps of uint8 or float only; what it pads them with (255) is no segment.
-        augmented = AugInput(image, sem_seg=ranks if ranks.dtype == np.uint8 else ranks.astype(np.float32))
+        # detectron2 resizes maps of uint8 or float only, and pads them with 255. Where that could be a segment,
+        # segments are counted downwards from 0.
+        few = len(ordered) < 255
+        augmented = AugInput(image, sem_seg=ranks if few else -ranks.astype(np.float32))
         self.augmentations(augmented)
-        ranks = augmented.sem_seg.astype(ranks.dtype)
+        ranks = augmented.sem_seg.copy() if few else np.maximum(-augmented.sem_seg, 0).astype(np.int32)
         ranks[ranks > len(ordered)] = 0
         targets = targets_from_ranks(ranks, ordered, self.ids.categories)
 

@@ -14,6 +14,7 @@ import torch
 from PIL import Image
 from pycocotools import mask as coco_mask
 
+from panoptic_blend.categories import IGNORE, Categories, Category
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
 from panoptic_blend.coco.segments_png import write_id_map
@@ -31,6 +32,7 @@ pytest.importorskip("detectron2", reason="detectron2 is not installed; it is bui
 from detectron2.config import CfgNode, get_cfg
 from detectron2.data import DatasetCatalog, DatasetMapper, MetadataCatalog
 from detectron2.data.datasets import register_coco_panoptic, register_coco_panoptic_separated
+from detectron2.data.transforms import FixedSizeCrop
 from detectron2.engine import DefaultPredictor, default_argument_parser
 from detectron2.evaluation import COCOPanopticEvaluator
 from detectron2.modeling import build_model
@@ -42,6 +44,7 @@ from panoptic_blend.integrations.detectron2 import (
     panoptic_metadata,
     register_panoptic,
 )
+from panoptic_blend.integrations.detectron2_ids import ContiguousIds
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TRAIN, VAL = "panoptic_blend_train", "panoptic_blend_val"
@@ -353,6 +356,23 @@ def test_varied_samples_of_the_plain_layout_hold_together(tiny_yaml, shapes_root
         assert torch.equal(
             sample["instances"].gt_masks.get_bounding_boxes().tensor, sample["instances"].gt_boxes.tensor
         )
+
+
+@pytest.mark.parametrize("count", [254, 255, 256])
+def test_padding_is_void_however_many_segments_there_are(count, tmp_path):
+    categories = Categories([Category(7, "seed", True, (1, 2, 3))])
+    id_map = np.minimum(np.arange(16 * 20), count - 1).reshape(16, 20).astype(np.int32) + 1
+    write_id_map(tmp_path / "seeds.png", id_map)
+    Image.new("RGB", (20, 16)).save(tmp_path / "seeds.jpg")
+    ids = ContiguousIds(categories, {7: 0}, {})
+    mapper = PanopticMapper(ids=ids, augmentations=[FixedSizeCrop((24, 30))], image_format="RGB")
+    rows = [{"id": each + 1, "category_id": 0, "isthing": True} for each in range(count)]
+    names = {"file_name": str(tmp_path / "seeds.jpg"), "pan_seg_file_name": str(tmp_path / "seeds.png")}
+    sample = mapper({**names, "width": 20, "height": 16, "segments_info": rows})
+    expected = np.stack([id_map == each + 1 for each in range(count)])
+    assert np.array_equal(sample["instances"].gt_masks.tensor[:, :16, :20], expected)
+    assert sample["instances"].gt_masks.tensor.sum() == 16 * 20
+    assert (sample["sem_seg"][16:] == IGNORE).all()
 
 
 def test_the_separated_layout_trains_and_is_scored_by_all_three_evaluators(
