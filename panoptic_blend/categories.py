@@ -85,6 +85,24 @@ class Categories(Sequence[Category]):
         """Semantic class of a dataset id: 0 for every thing, 1..S for stuff."""
         return THING if self._by_id[category_id].is_thing else self._stuff_labels[category_id]
 
+    def differences(self, other: Categories, here: str, there: str) -> str:
+        """The first categories of other names, or things here and stuff there; empty when they mean the same.
+
+        Colours, supercategories and the order may differ. `here` and `there` are what the two are called.
+        """
+        ids = [c.id for c in self] + [c.id for c in other if not self.has_id(c.id)]
+        differing = sorted(i for i in ids if self._describe(i) != other._describe(i))
+        shown = [
+            f"category {i} is {self._describe(i)} in {here}, {other._describe(i)} in {there}" for i in differing[:3]
+        ]
+        return "; ".join(shown) + (f"; and {len(differing) - 3} more" if len(differing) > 3 else "")
+
+    def _describe(self, category_id: int) -> str:
+        if category_id not in self._by_id:
+            return "absent"
+        category = self._by_id[category_id]
+        return f"{category.name!r} ({'thing' if category.is_thing else 'stuff'})"
+
     @classmethod
     def from_json(cls, rows: object, source: str = "categories") -> Categories:
         """Read a COCO panoptic `categories` list.

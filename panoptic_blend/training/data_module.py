@@ -44,10 +44,10 @@ def load_data(
     root = Path(settings.root)
     training = PanopticAnnotations.load(root / settings.train_annotations)
     validation = PanopticAnnotations.load(root / settings.val_annotations)
-    meanings, others = ({c.id: (c.name, c.is_thing) for c in found.categories} for found in (training, validation))
-    if meanings != others:
+    differences = training.categories.differences(validation.categories, "the first", "the second")
+    if differences:
         raise DatasetError(
-            f"{validation.path}: its categories are not those of {training.path}. Give both files the same list."
+            f"{training.path} and {validation.path} list different categories: {differences}. Give both the same."
         )
     folders = []
     for found, images, segments in (

@@ -61,7 +61,7 @@ def test_both_sets_must_list_the_same_categories(spoilt: Path) -> None:
     content = json.loads(path.read_text())
     content["categories"][0]["name"] = "something else"
     path.write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match="categories are not those of"):
+    with pytest.raises(DatasetError, match=r"'something else' \(thing\) in the second"):
         load_data(settings(spoilt), 0, Console(quiet=True))
 
 
