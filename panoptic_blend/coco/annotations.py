@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.counting import distinct_ids
+from panoptic_blend.coco.counting import contiguous_labels, distinct_ids
 from panoptic_blend.coco.json_rows import (
     ImageId,
     ImageRows,
@@ -236,6 +236,18 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
             "List it, or paint those pixels 0 (void)."
         )
     return id_map
+
+
+def check_painted_areas(record: ImageRecord, id_map: IdMap, source: Path | str) -> None:
+    """Raise `DatasetError` when a segment has more pixels than its `area`: no prediction of it could be scored."""
+    ids, labels = contiguous_labels(id_map)
+    pixels = dict(zip(ids.tolist(), np.bincount(labels.ravel(), minlength=len(ids)).tolist(), strict=True))
+    for segment in record.segments:
+        if 0 <= segment.area < pixels.get(segment.id, 0):
+            raise DatasetError(
+                f"{source}: image {record.image_id}: segment {segment.id} has area {segment.area}, but "
+                f"{pixels[segment.id]} pixels in its PNG. Write its number of pixels, or leave 'area' out."
+            )
 
 
 def _missing(table: SegmentTableBuilder, images: ImageRows) -> str:

@@ -199,6 +199,8 @@ def _add_segment(
     is_crowd, area, box = row.get("iscrowd", 0), row.get("area", -1), row.get("bbox")
     if type(is_crowd) not in (int, bool) or is_crowd not in (0, 1):
         raise DatasetError(f"{where}: segment {segment_id}: 'iscrowd' must be 0 or 1, found {is_crowd!r:.80}.")
+    if isinstance(area, float) and area.is_integer():
+        area = int(area)
     if "area" in row and (type(area) is not int or not 0 <= area < 2**63):
         raise DatasetError(
             f"{where}: segment {segment_id}: 'area' must be its number of pixels, an integer, found {area!r:.80}."

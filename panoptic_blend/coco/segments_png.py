@@ -81,5 +81,5 @@ def _check_header(header: bytes, path: Path) -> None:
     if (depth, color_type) != (8, 2):
         found = f"{depth}-bit {_COLOR_TYPES.get(color_type, f'colour type {color_type}')}"
         raise DatasetError(
-            f"{path}: a {found} PNG. Id maps are 8-bit RGB (id = R + 256 G + 65536 B); save it in that mode."
+            f"{path}: is {found}. Id maps are 8-bit RGB (id = R + 256 G + 65536 B); save it in that mode."
         )

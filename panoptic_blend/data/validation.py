@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
-from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations, check_painted_areas, read_segments
 from panoptic_blend.data.dataset import check_image_size
 from panoptic_blend.data.images import check_image
 from panoptic_blend.errors import DatasetError
@@ -48,7 +48,8 @@ class _Checks(Dataset[str]):
         path = self.images / record.file_name
         try:
             check_image_size(path, check_image(path), record)
-            read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
+            id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
+            check_painted_areas(record, id_map, self.annotations.path)
         except DatasetError as error:
             return str(error)
         return ""

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, SegmentRecord, read_segments
 from panoptic_blend.coco.counting import count_pairs
-from panoptic_blend.errors import DatasetError
+from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.panopticapi_engine import score_with_panopticapi
 from panoptic_blend.evaluation.pq_result import PQResult, summarize
 from panoptic_blend.evaluation.processes import available_cores, score_in_processes
@@ -191,8 +191,9 @@ class PanopticQuality:
         if len(wrong):
             segment = segments[positions[wrong[0]]]
             raise DatasetError(
-                f"{source}: true segment {segment.id} has area {segment.area}, yet {pixels[wrong[0]]} of its pixels "
-                "meet one predicted segment. Write its number of pixels as 'area'."
+                f"{source}: true segment {segment.id} has area {segment.area} in the JSON of the truth, yet "
+                f"{pixels[wrong[0]]} of its pixels meet one predicted segment. Write its number of pixels, or leave "
+                "'area' out."
             )
 
 
@@ -218,9 +219,12 @@ def panoptic_quality(
         progress: called with (images done, images in all).
 
     Raises:
+        ConfigError: there is no such engine.
         DatasetError: files are missing or do not hold together, images have no prediction, or panopticapi is wanted
             but not installed.
     """
+    if engine not in ("builtin", "panopticapi"):
+        raise ConfigError(f"engine {engine!r}: choose 'builtin' or 'panopticapi'.")
     truth = PanopticAnnotations.load(ground_truth_json)
     if not truth.has_segments:
         raise DatasetError(f"{truth.path}: has no 'annotations' to score against. Give the JSON with the truth.")

@@ -43,7 +43,8 @@ def validate(
             image = resize_shortest_edge(sample.image.to(device), sizes.shortest_edge, sizes.longest_edge)
             (prediction,) = model.predict([image], [(sample.record.height, sample.record.width)])
             assert sample.id_map is not None
-            quality.update(sample.id_map, sample.record.segments, prediction.id_map, prediction.segments)
+            found = (prediction.id_map, prediction.segments)
+            quality.update(sample.id_map, sample.record.segments, *found, sample.record.file_name)
             if stop.signal:
                 break
     if stop.agree(device):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import json
 import shutil
 from pathlib import Path
 
@@ -52,6 +53,18 @@ def test_skip_reports_every_bad_sample(damaged: Path, workers: int) -> None:
 def test_raise_stops_at_the_first(damaged: Path, workers: int) -> None:
     with pytest.raises(DatasetError, match=r"train_000001\.jpg: cannot be decoded"):
         check_samples(annotations_of(damaged), damaged / "train", damaged / "panoptic_train", workers=workers)
+
+
+def test_an_area_that_no_prediction_could_be_scored_against_is_a_bad_sample(shapes: Path, tmp_path: Path) -> None:
+    content = json.loads((shapes / "annotations" / "panoptic_train.json").read_text())
+    content["annotations"][3]["segments_info"][0]["area"] -= 1
+    content["annotations"][4]["segments_info"][0]["area"] += 1  # noted when scored
+    (tmp_path / "areas.json").write_text(json.dumps(content))
+    annotations = PanopticAnnotations.load(tmp_path / "areas.json")
+    good, (bad,) = check_samples(annotations, shapes / "train", shapes / "panoptic_train", "skip")
+    assert good.tolist() == [0, 1, 2, 4, 5, 6]
+    area = content["annotations"][3]["segments_info"][0]["area"]
+    assert f"has area {area}, but {area + 1} pixels in its PNG" in bad.reason
 
 
 def test_good_data_passes_with_a_progress_bar(shapes: Path) -> None:

@@ -12,11 +12,16 @@ from panoptic_blend.categories import Categories, Category
 from panoptic_blend.coco.annotations import SegmentRecord
 from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.coco.segments_png import write_id_map
-from panoptic_blend.errors import DatasetError
+from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
 from panoptic_blend.structures import Segment
 
 from .random_maps import CATEGORIES, random_image
+
+
+def test_an_unknown_engine_is_named(tmp_path):
+    with pytest.raises(ConfigError, match=r"'fast'.*'builtin' or 'panopticapi'"):
+        panoptic_quality(tmp_path / "a.json", tmp_path / "b.json", engine="fast")
 
 
 def slow_counts(truth_ids, truth_segments, predicted_ids, predicted_segments):
@@ -211,7 +216,7 @@ def test_an_area_the_truth_does_not_say_is_counted():
         ([5, 5], [6, 0], [Segment(6, 1, True, 1.0, 1), Segment(7, 1, True, 1.0, 1)], r"ids \[7\] in the list alone"),
         ([5, 5], [6, 6], [Segment(6, 1, True, 1.0, 1)] * 2, "listed twice"),
         ([5, 5], [6, 6], [Segment(6, 2, True, 1.0, 2)], "segment 6 has category_id 2"),
-        ([5, 5, 5], [6, 6, 6], [Segment(6, 1, True, 1.0, 3)], "true segment 5 has area 2, yet 3"),
+        ([5, 5, 5], [6, 6, 6], [Segment(6, 1, True, 1.0, 3)], "has area 2 in the JSON of the truth, yet 3"),
     ],
 )
 def test_what_does_not_hold_together_is_refused(truth, predicted, segments, message):
