@@ -16,6 +16,8 @@ from panoptic_blend.errors import DatasetError
 # What Pillow's many decoders raise on files that are cut off, damaged or no images at all.
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError, struct.error, zlib.error)
 _UNREADABLE = (*_DAMAGED, Image.DecompressionBombError)
+_SIXTEEN_BITS_AS_I = ("PNG", "PPM")
+"""Formats whose 16-bit gray Pillow may open in its mode for 32 bits."""
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -105,13 +107,13 @@ def _to_tensor(image: Image.Image) -> Tensor:
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or (image.mode == "I" and image.format not in _SIXTEEN_BITS_AS_I):
+        raise ValueError("signed samples and those of 32 bits have no agreed range; convert it to 8 or 16 bits")
     if image.mode.startswith("I"):  # 16-bit gray, which convert("RGB") would clip at 255
         samples = np.clip(np.array(image).astype(np.int64), 0, 65535) >> 8
         return Image.fromarray(samples.astype(np.uint8)).convert("RGB")
     if image.mode in ("P", "PA"):
         return image.convert("RGBA").convert("RGB")  # Pillow's way for palettes with transparency
-    if image.mode == "F":
-        raise ValueError("floating-point samples have no agreed range; convert it to 8 or 16 bits")
     return image if image.mode == "RGB" else image.convert("RGB")
 
 
@@ -120,6 +122,8 @@ def _unreadable(path: Path, error: Exception) -> DatasetError:
         return DatasetError(f"{path}: no such image. Check the images folder and the file_name in the annotations.")
     if isinstance(error, IsADirectoryError):
         return DatasetError(f"{path}: is a folder; an image file was expected.")
+    if isinstance(error, PermissionError):
+        return DatasetError(f"{path}: may not be read. Change its permissions.")
     if isinstance(error, UnidentifiedImageError):
         return DatasetError(f"{path}: is not an image in a format that Pillow reads. Replace or remove it.")
     if isinstance(error, Image.DecompressionBombError):

@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import io
 import struct
 import zlib
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -82,10 +84,9 @@ def test_sixteen_bit_gray_keeps_its_upper_byte(tmp_path: Path) -> None:
     deep = np.random.default_rng(2).integers(0, 65536, (6, 10)).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     Image.fromarray(deep).save(tmp_path / "deep.tif")
-    Image.fromarray(deep.astype(np.int32)).save(tmp_path / "wide.tif")
     big_endian = io.BytesIO(b"P5 10 6 65535\n" + deep.astype(">u2").tobytes())
     (tmp_path / "deep.pgm").write_bytes(big_endian.getvalue())
-    for name in ("deep.png", "deep.tif", "wide.tif", "deep.pgm"):
+    for name in ("deep.png", "deep.tif", "deep.pgm"):
         assert (read(tmp_path / name) == (deep >> 8)[..., None]).all(), name
 
 
@@ -155,11 +156,21 @@ def test_damage_anywhere_in_an_avif_is_named(tmp_path: Path) -> None:
     assert all(complaint.startswith(f"{path}: ") for complaint in complaints)
 
 
+def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(path: Path) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(Image, "open", refuse)
+    with pytest.raises(DatasetError, match="may not be read"):
+        read_image(tmp_path / "private.png")
+
+
 def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "notes.jpg").write_text("not an image")
     (tmp_path / "empty.png").touch()
     (tmp_path / "folder.png").mkdir()
     Image.fromarray(np.ones((2, 2), dtype=np.float32)).save(tmp_path / "float.tif")
+    Image.fromarray(np.ones((2, 2), dtype=np.int32)).save(tmp_path / "wide.tif")
     # 40,000 x 40,000 pixels in a few bytes.
     (tmp_path / "bomb.png").write_bytes(png(40_000, 40_000, 8, 2, b""))
     for name, message in {
@@ -167,7 +178,8 @@ def test_files_that_are_no_images_are_named(tmp_path: Path) -> None:
         "empty.png": "is not an image",
         "folder.png": "is a folder",
         "missing.png": "no such image",
-        "float.tif": "floating-point",
+        "float.tif": "no agreed range",
+        "wide.tif": "no agreed range",
         "bomb.png": "too large to decode safely",
     }.items():
         with pytest.raises(DatasetError, match=f"{name}: .*{message}"):
