@@ -32,11 +32,11 @@ _SHIPPED = (
 """Where configurations lie in a checkout, and where pip puts them: by default, with --user, and with --target."""
 
 
-def read_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ()) -> Config:
+def read_config(files: Sequence[Path | str] | Path | str = (), overrides: Sequence[str] = ()) -> Config:
     """Build a configuration from the defaults, then the files in order, then the overrides.
 
     Args:
-        files: YAML files, each with any part of the settings, or names that `find_config` knows.
+        files: a YAML file or several, each with any part of the settings, or names that `find_config` knows.
         overrides: as on the command line: `["--trainer.max_steps", "100", "--data.root=shapes"]`.
 
     Raises:
@@ -44,7 +44,7 @@ def read_config(files: Sequence[Path | str] = (), overrides: Sequence[str] = ())
     """
     parser = _parser()
     arguments = []
-    for file in map(find_config, files):
+    for file in map(find_config, [files] if isinstance(files, (str, Path)) else files):
         _check_file(parser, file)
         arguments += ["--config", str(file)]
     try:
@@ -125,14 +125,26 @@ def read_yaml(file: Path) -> object:
     """The decoded content of a YAML file.
 
     Raises:
-        ConfigError: it cannot be read or is not YAML.
+        ConfigError: it cannot be read, is not YAML, or says one thing twice.
     """
     try:
-        return yaml.safe_load(file.read_text(encoding="utf-8"))
+        return yaml.load(file.read_text(encoding="utf-8"), _OnceLoader)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}). Give a YAML file of settings.") from error
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from error
+
+
+class _OnceLoader(yaml.SafeLoader):
+    """Refuses a key that is there twice, of which YAML would keep the last and forget the rest."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """As the base class does."""
+        keys = [key.value for key, _ in node.value if isinstance(key, yaml.ScalarNode) and key.value != "<<"]
+        twice = [key for key in keys if keys.count(key) > 1]
+        if twice:
+            raise yaml.constructor.ConstructorError(None, None, f"{twice[0]!r} is there twice", node.start_mark)
+        return super().construct_mapping(node, deep)
 
 
 def _parser() -> ArgumentParser:

@@ -44,6 +44,15 @@ def test_plain_settings_parse_back_equal():
     assert parse_settings(ModelConfig, {}, "model") == ModelConfig()
 
 
+def test_one_file_needs_no_list(tmp_path: Path):
+    (tmp_path / "one.yaml").write_text("trainer: {max_steps: 7}")
+    assert (
+        read_config(tmp_path / "one.yaml")
+        == read_config(str(tmp_path / "one.yaml"))
+        == read_config([tmp_path / "one.yaml"])
+    )
+
+
 def test_later_files_win_and_overrides_win_over_files(tmp_path: Path):
     (tmp_path / "one.yaml").write_text("trainer: {max_steps: 1, seed: 1, val_every: 1}")
     (tmp_path / "two.yaml").write_text("trainer: {max_steps: 2, seed: 2}\ndata: {}")
@@ -65,6 +74,7 @@ def test_later_files_win_and_overrides_win_over_files(tmp_path: Path):
         ("data: {crop: 3}", "data.crop is '3'; it must be tuple[int, int], null."),
         ("trainer: 5", "trainer is a group of settings"),
         ("trainer: [1", "is not valid YAML"),
+        ("trainer: {max_steps: 3}\ntrainer: {batch_size: 4}", "'trainer' is there twice"),
         ("just text", "holds no settings"),
         ("", "holds no settings"),
     ],
