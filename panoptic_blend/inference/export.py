@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterator
 from contextlib import closing
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
@@ -125,27 +126,21 @@ class OverlayFolder:
         if comparison_key(name) in self._taken:
             name = f"{file_name}.jpg"
         self._taken.add(comparison_key(name))
+        encoded = BytesIO()  # Pillow would not notice a disk that is full
+        picture.save(encoded, format="JPEG", quality=92)
         with atomic_path(self.folder / name) as unfinished:
-            picture.save(unfinished, format="JPEG", quality=92)
+            unfinished.write_bytes(encoded.getvalue())
         return self.folder / name
 
 
 def check_same_categories(model: Categories, annotations: Categories, source: Path) -> None:
     """Raise `DatasetError` unless a model and annotations list the same categories: id, name and thing or stuff."""
-    expected = {category.id: (category.name, category.is_thing) for category in model}
-    found = {category.id: (category.name, category.is_thing) for category in annotations}
-    if expected == found:
-        return
-    differing = sorted(i for i in expected.keys() | found.keys() if expected.get(i) != found.get(i))
-    shown = "; ".join(
-        f"{i} is {_describe(expected.get(i))} in the model, {_describe(found.get(i))} in the file"
-        for i in differing[:3]
-    )
-    more = f"; and {len(differing) - 3} more" if len(differing) > 3 else ""
-    raise DatasetError(
-        f"{source}: its categories are not the model's: category {shown}{more}. Use annotations of the data set the "
-        "model was trained on."
-    )
+    differences = model.differences(annotations, "the model", "the file")
+    if differences:
+        raise DatasetError(
+            f"{source}: its categories are not the model's: {differences}. Use annotations of the data set the model "
+            "was trained on."
+        )
 
 
 def check_same_meaning(model: Categories, listed: PanopticAnnotations) -> None:
@@ -166,10 +161,3 @@ def check_same_meaning(model: Categories, listed: PanopticAnnotations) -> None:
 def submission_split(annotations: Path) -> str:
     """COCO's name of the images: `image_info_test-dev2017.json` -> `test-dev2017`."""
     return annotations.stem.removeprefix("image_info_").removeprefix("panoptic_")
-
-
-def _describe(category: tuple[str, bool] | None) -> str:
-    if category is None:
-        return "absent"
-    name, is_thing = category
-    return f"{name!r} ({'thing' if is_thing else 'stuff'})"

@@ -89,6 +89,8 @@ def _absolute(path: Path) -> Path:
 
 
 def _expand(text: str) -> Iterator[ImageFile]:
+    if not text:
+        raise DatasetError("An input has no name. Give an image, a folder with images, or a pattern in quotes.")
     path = Path(text)
     if path.is_dir():
         yield from _images_in(path)
@@ -104,12 +106,21 @@ def _expand(text: str) -> Iterator[ImageFile]:
 
 
 def _images_in(root: Path) -> Iterator[ImageFile]:
-    for folder, subfolders, names in os.walk(root):
+    walked: set[str] = set()
+    for folder, subfolders, names in os.walk(root, onerror=_raise, followlinks=True):
+        if os.path.realpath(folder) in walked:  # a link to where we have been
+            subfolders.clear()
+            continue
+        walked.add(os.path.realpath(folder))
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
                 path = Path(folder) / name
                 yield ImageFile(path, path.relative_to(root).as_posix())
+
+
+def _raise(error: OSError) -> None:
+    raise DatasetError(f"{error.filename}: cannot be looked into ({error.strerror}). Leave it out or allow it.")
 
 
 def _until_wildcard(path: Path) -> Iterator[str]:

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from pathlib import Path
+from typing import NoReturn
 
 import numpy as np
 import pytest
@@ -19,7 +21,7 @@ from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.data.scene import SHAPES
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.inference.evaluate import evaluate
-from panoptic_blend.inference.export import export_predictions, predict_samples
+from panoptic_blend.inference.export import OverlayFolder, export_predictions, predict_samples
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import ImageFiles, find_images
 from panoptic_blend.modeling.panoptic_blend import build_model
@@ -70,6 +72,18 @@ def test_batches_write_what_single_pictures_do(predictor: Predictor, source: Ima
         for segment, true in zip(ours["segments_info"], expected["segments_info"], strict=True):
             assert segment.pop("score") == pytest.approx(true.pop("score"), abs=1e-5)
             assert segment == true
+
+
+def test_a_full_disk_leaves_no_half_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def cut(self: Path, data: bytes) -> NoReturn:
+        with open(self, "wb") as file:
+            file.write(data[:100])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", cut)
+    with pytest.raises(OSError, match="No space left"):
+        OverlayFolder(tmp_path).write("a.png", Image.new("RGB", (40, 30)))
+    assert not list(tmp_path.iterdir())
 
 
 class Meeting:

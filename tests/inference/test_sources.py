@@ -1,7 +1,10 @@
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 import torch
@@ -83,3 +86,25 @@ def test_a_name_that_results_cannot_have_is_told_like_an_unreadable_picture(tmp_
     source = ImageFiles(find_images([str(tmp_path)], ()))
     with pytest.raises(DatasetError, match="Rename it"):
         source[0]
+
+
+def test_an_input_without_a_name_is_refused():
+    with pytest.raises(DatasetError, match="no name"):
+        find_images([""], ())
+
+
+def test_folders_are_followed_through_links_but_not_in_circles(photos: Path, tmp_path: Path):
+    (tmp_path / "elsewhere").mkdir()
+    Image.new("RGB", (4, 3)).save(tmp_path / "elsewhere" / "e.jpg")
+    (photos / "sub dir" / "link").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "back").symlink_to(photos)
+    assert _names(photos / "sub dir") == ["ä.jpeg", "deep/c.jpg", "link/e.jpg", "link/back/a.jpg", "link/back/b.PNG"]
+
+
+def test_a_folder_that_cannot_be_looked_into_is_named(photos: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(path: str) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied", str(path))
+
+    monkeypatch.setattr(os, "scandir", refuse)
+    with pytest.raises(DatasetError, match=r"photos: cannot be looked into \(Permission denied\)"):
+        find_images([str(photos)], ())
