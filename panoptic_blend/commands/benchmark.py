@@ -54,6 +54,9 @@ examples:
     options, overrides = parse_with_settings(parser, arguments)
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", options.size):
         parser.error(f"--size {options.size}: give height x width in pixels, for instance 800x1216")
+    height, width = map(int, options.size.split("x"))
+    if min(height, width) < 32:
+        parser.error(f"--size {options.size}: give 32 pixels or more in both directions")
     if options.checkpoint and overrides:
         parser.error(f"--checkpoint brings its own settings: leave out {overrides[0]}")
     if not 2 <= options.classes <= 600:
@@ -62,7 +65,6 @@ examples:
 
     from panoptic_blend.benchmarking.benchmark import Settings, run_benchmark
 
-    height, width = map(int, options.size.split("x"))
     run_benchmark(
         Settings(
             options.checkpoint or options.config,

@@ -100,7 +100,7 @@ class Predictor:
             for many pictures of few sizes. Torch does so for eight at most, and computes the others without.
 
     Raises:
-        ConfigError: the device does not exist here.
+        ConfigError: the device does not exist here, or there is no such precision.
     """
 
     def __init__(
@@ -127,18 +127,20 @@ class Predictor:
         together = in_batches(images, max(1, len(images)), self.input_size)
         return [prediction for batch in together for prediction in self._predict(batch)]
 
-    def predict_many(self, paths: Iterable[Path | str], batch: int = 1) -> Iterator[Prediction]:
-        """Predict files in their order, reading ahead; only a few pictures are in memory at any time.
+    def predict_many(self, paths: Iterable[Picture], batch: int = 1) -> Iterator[Prediction]:
+        """Predict pictures in their order, reading ahead; only a few are in memory at any time.
 
         Args:
-            paths: of the pictures.
+            paths: of the pictures, or the pictures themselves.
             batch: neighbours of one `input_size` that are predicted together at most; meant for GPUs.
 
         Raises:
-            DatasetError: at the first file that cannot be read.
-            ConfigError: a batch below 1.
+            DatasetError: at the first picture that cannot be read.
+            ConfigError: a batch below 1, or a single path.
         """
-        images = (image.result() for _, image in read_ahead(paths, read_image, max(2, batch)))
+        if isinstance(paths, (str, Path)):
+            raise ConfigError(f"{paths}: one path. Give a list of them, or predict it by calling the predictor.")
+        images = (image.result() for _, image in read_ahead(paths, read_picture, max(2, batch)))
         for together in in_batches(images, batch, self.input_size):
             yield from self._predict(together)
 
@@ -183,16 +185,18 @@ def read_picture(picture: Picture) -> Tensor:
     if isinstance(picture, (str, Path)):
         return read_image(picture)
     if isinstance(picture, Image.Image):
+        if 0 in picture.size:
+            raise DatasetError(f"image {picture.size[0]} x {picture.size[1]}: has no pixels.")
         return image_to_tensor(picture)
     if isinstance(picture, np.ndarray):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8:
+        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
             raise DatasetError(
                 f"array {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [H, W, 3]. Convert it first."
             )
         return torch.from_numpy(picture.copy()).permute(2, 0, 1)  # a view may be read-only or run backwards
     if not isinstance(picture, Tensor):
         raise DatasetError(f"{type(picture).__name__}: a picture is a path, a Pillow image, an array or a tensor.")
-    if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8:
+    if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8 or not picture.numel():
         raise DatasetError(
             f"tensor {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [3, H, W]. Convert it first."
         )

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils import fuse_conv_bn_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
+from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.backbone import ResNet
 from panoptic_blend.modeling.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network import NetworkOutput
@@ -53,6 +54,9 @@ def prepare(
         precision: of the network; 'auto' takes bf16 where the device multiplies it faster, else fp32.
         compile: run the network, on CPUs its backbone and pyramid, through torch.compile, once for every input size.
             Needs a C++ compiler on CPUs.
+
+    Raises:
+        ConfigError: there is no such precision.
     """
     dtype = choose_dtype(device, precision)
     prepared = copy.deepcopy(model).eval().requires_grad_(False)
@@ -76,7 +80,13 @@ def prepare(
 
 
 def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
-    """The type a network gets on a device."""
+    """The type a network gets on a device.
+
+    Raises:
+        ConfigError: there is no such precision.
+    """
+    if precision not in get_args(Precision):
+        raise ConfigError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}.")
     if precision == "auto":
         return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
     return torch.bfloat16 if precision == "bf16" else torch.float32

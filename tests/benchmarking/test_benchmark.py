@@ -73,7 +73,13 @@ def test_the_command_prints_a_table_and_writes_json(checkpoint: Path, tmp_path: 
 
 @pytest.mark.parametrize(
     ("option", "value", "said"),
-    [("--size", "800", "800x1216"), ("--rounds", "0", "1 or more"), ("--batch", "0", "1"), ("--classes", "700", "600")],
+    [
+        ("--size", "800", "800x1216"),
+        ("--size", "31x64", "32 pixels"),
+        ("--rounds", "0", "1 or more"),
+        ("--batch", "0", "1"),
+        ("--classes", "700", "600"),
+    ],
 )
 def test_impossible_settings_are_refused(option: str, value: str, said: str, capsys) -> None:
     assert main(["benchmark", option, value]) == 2

@@ -69,6 +69,15 @@ def test_other_arrays_are_refused_with_their_shape(predictor: Predictor, form: n
         predictor(form)
 
 
+@pytest.mark.parametrize(
+    "form",
+    [np.zeros((0, 5, 3), np.uint8), torch.zeros(3, 5, 0, dtype=torch.uint8), Image.new("RGB", (0, 5))],
+)
+def test_pictures_without_pixels_are_refused(predictor: Predictor, form: np.ndarray | torch.Tensor | Image.Image):
+    with pytest.raises(DatasetError, match="0"):
+        predictor(form)
+
+
 def test_save_writes_the_map_and_what_its_ids_mean(predictor: Predictor, picture: Path, tmp_path: Path):
     prediction = predictor(picture)
     prediction.save(tmp_path / "new" / "out.png")
@@ -153,6 +162,18 @@ def test_no_pictures_are_a_batch_too_but_a_batch_of_none_is_refused(predictor: P
     assert predictor.predict_batch([]) == []
     with pytest.raises(ConfigError, match="batch 0"):
         list(predictor.predict_many([picture], batch=0))
+
+
+def test_pictures_in_memory_can_be_many_but_one_path_cannot(predictor: Predictor, picture: Path):
+    (found,) = predictor.predict_many([np.asarray(Image.open(picture).convert("RGB"))])
+    assert np.array_equal(found.id_map, predictor(picture).id_map)
+    with pytest.raises(ConfigError, match="Give a list"):
+        next(predictor.predict_many(str(picture)))
+
+
+def test_an_unknown_precision_is_named():
+    with pytest.raises(ConfigError, match=r"precision 'fp16': choose one of auto, fp32, bf16\."):
+        Predictor(build_model(tiny_model_config(), SHAPES), "cpu", "fp16")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["nonsense", "meta"])
