@@ -62,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except OSError as error:
         if error.filename is None and error.errno != errno.ENOSPC:
             raise  # about no file that the person could mend
-        _complain(f"{error.filename or 'writing results'}: {error.strerror}.")
+        # Of a file that is moved, the second name is the one the person gave.
+        _complain(f"{error.filename2 or error.filename or 'writing results'}: {error.strerror}.")
         return FAILURE
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import shutil
@@ -321,3 +322,14 @@ def test_a_reader_that_leaves_is_no_traceback():
         process.stdout.read(10)
         process.stdout.close()
         assert process.stderr.read() == b""
+
+
+def test_a_file_that_cannot_be_moved_is_told_by_its_final_name(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    def fail(arguments: list[str]) -> None:
+        raise IsADirectoryError(errno.EISDIR, "Is a directory", "out/.f3a9.tmp", None, "out/predictions.json")
+
+    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", fail)
+    assert main(["score"]) == 1
+    assert capsys.readouterr().err == "out/predictions.json: Is a directory.\n"
