@@ -29,7 +29,12 @@ def save_model(model: PanopticBlend, path: Path | str) -> None:
     Args:
         model: on any device, in any memory layout; tensors keep their own dtype.
         path: the `.safetensors` file; replaced when it exists.
+
+    Raises:
+        CheckpointError: the path has another ending, by which `load_model` would take it for something else.
     """
+    if Path(path).suffix != ".safetensors":
+        raise CheckpointError(f"{path}: models are written as .safetensors files. Let the name end so.")
     metadata = {
         "panoptic_blend_format": str(FORMAT),
         "model": json.dumps(plain_settings(model.config)),

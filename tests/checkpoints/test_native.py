@@ -74,6 +74,12 @@ def test_memory_layout_and_half_precision_survive(model: PanopticBlend, tmp_path
             assert torch.equal(file.get_tensor(name), value), name
 
 
+def test_a_name_that_could_not_be_loaded_is_refused(model: PanopticBlend, tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"model\.pth: models are written as \.safetensors"):
+        save_model(model, tmp_path / "model.pth")
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_run_gives_its_best_else_its_last(model: PanopticBlend, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"neither best\.safetensors nor last\.safetensors"):
         load_model(tmp_path)
