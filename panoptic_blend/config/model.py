@@ -42,8 +42,9 @@ class BackboneConfig:
     """The network that turns an image into C2..C5.
 
     Args:
-        name: resnet18, resnet34, resnet50 or resnet101; or timm:NAME for any pyramid of the timm library, which is
-            trained whole and as it comes: of the settings below, only `weights` ('imagenet' or 'none') applies to it.
+        name: resnet18, resnet34, resnet50 or resnet101; or timm:NAME for a pyramid of the timm library that reads
+            images of any size, which is trained whole and as it comes: of the settings below, only `weights`
+            ('imagenet' or 'none') applies to it.
         weights: 'imagenet' downloads the library's weights, 'none' starts from random ones, anything else is a
             file with a state dict (.pth or .safetensors).
         norm: 'frozen' keeps the statistics and scale of the weights file (needs weights), 'batch' or 'group' train.
