@@ -82,7 +82,7 @@ def winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
 torch.library.define(_OPERATION, "(Tensor x, Tensor weight, Tensor bias) -> Tensor")
 
 
-@torch.library.impl(_OPERATION, "CompositeExplicitAutograd")
+@torch.library.impl(_OPERATION, "cpu")
 def _winograd_conv3x3(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
     batch, channels, height, width = x.shape
     num_outputs = weight.shape[2]
