@@ -1,5 +1,24 @@
 """Errors meant for the person who can fix them: the command line prints their text and no traceback."""
 
+from __future__ import annotations
+
+import struct
+
+MALFORMED = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    ImportError,
+    LookupError,
+    MemoryError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    struct.error,
+)
+"""What readers of weights raise on damaged files, besides errors of their own: they trust what they read."""
+
 
 class PanopticBlendError(Exception):
     """Something the user can mend; the message names the file or setting and the remedy."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import re
-import struct
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from panoptic_blend.checkpoints.pickles import MALFORMED, read_pickle
-from panoptic_blend.errors import CheckpointError
-
-DAMAGED = (*MALFORMED, AssertionError, OSError, RuntimeError, struct.error)
-"""What `torch.load` raises on a damaged file: it trusts what it reads there, so that anything may go wrong later."""
+from panoptic_blend.checkpoints.pickles import read_pickle
+from panoptic_blend.errors import MALFORMED, CheckpointError
 
 
 def read_weights(path: Path | str) -> dict[str, Tensor]:
@@ -70,7 +66,7 @@ def _read_torch(path: Path) -> dict[str, Any]:
             f"{path}: refused, because loading it would call {asked}. Weights need tensors, text, numbers and "
             "containers only; get the file from a source you trust, or have it saved as safetensors."
         ) from error
-    except DAMAGED as error:
+    except (OSError, *MALFORMED) as error:
         raise CheckpointError(
             f"{path}: not a readable weights file ({type(error).__name__}: {error}). It may be truncated or damaged; "
             "copy it again."

@@ -17,23 +17,11 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.errors import CheckpointError
+from panoptic_blend.errors import MALFORMED, CheckpointError
 
 Array = npt.NDArray[Any]
 
 _NUMBERS = re.compile(r"[<>=|]?(b1|[iu][1248]|f[248]|\?)")
-MALFORMED = (
-    pickle.UnpicklingError,
-    ArithmeticError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    TypeError,
-    ValueError,
-)
-"""What the standard library's unpickler raises on bytes that are no pickle, or a broken one."""
 
 
 def read_pickle(path: Path) -> dict[str, Any]:
@@ -55,7 +43,7 @@ def read_pickle(path: Path) -> dict[str, Any]:
         ) from refused
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror}).") from error
-    except MALFORMED as error:
+    except (pickle.UnpicklingError, *MALFORMED) as error:
         raise CheckpointError(
             f"{path}: not a readable pickle ({error}). It may be truncated or of another kind."
         ) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-import struct
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,25 +15,8 @@ from torchvision.models import get_model_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import DeformConv2d, deform_conv2d
 
-from panoptic_blend.errors import CheckpointError, ConfigError
+from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
 from panoptic_blend.modeling.layers import FrozenBatchNorm, group_norm
-
-_DAMAGED = (
-    ArithmeticError,
-    AssertionError,
-    AttributeError,
-    EOFError,
-    ImportError,
-    LookupError,
-    MemoryError,
-    OSError,
-    RuntimeError,
-    SafetensorError,
-    TypeError,
-    ValueError,
-    struct.error,
-)
-"""What the libraries raise on a damaged weights file, besides `pickle.UnpicklingError`."""
 
 _DEPTHS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
     "resnet18": (BasicBlock, (2, 2, 2, 2)),
@@ -264,7 +246,7 @@ def _read_state_dict(path: Path) -> dict[str, Tensor]:
             f"{path} is not a weights file this loader can read: it is damaged, or asks to run more than tensors need. "
             "Save a plain state dict, best as safetensors."
         ) from error
-    except _DAMAGED as error:
+    except (OSError, SafetensorError, *MALFORMED) as error:
         raise CheckpointError(
             f"{path} is not a weights file this loader can read, or is damaged ({type(error).__name__}: {error}). "
             "Copy it again."

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import torch
 
-from panoptic_blend.checkpoints.files import DAMAGED, refused_call
+from panoptic_blend.checkpoints.files import refused_call
 from panoptic_blend.checkpoints.native import BEST, LAST
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import plain_settings
-from panoptic_blend.errors import CheckpointError, ConfigError
+from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
 from panoptic_blend.training.callbacks import STATE, Milestones
 
 
@@ -57,7 +57,7 @@ def find_resume_point(resume: Path) -> ResumePoint:
         raise CheckpointError(f"{wrong} ({reason}). Name the {STATE} of a run.") from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{wrong}: it lacks {error}. Name the {STATE} of a run.") from error
-    except DAMAGED as error:
+    except (OSError, *MALFORMED) as error:
         raise CheckpointError(f"{wrong} ({error}). Name the {STATE} of a run.") from error
 
 
