@@ -215,12 +215,15 @@ def test_ctrl_c_before_the_first_step_ends_a_run_as_any_command(
     hook: str, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_config(tiny_config(shapes_root, tmp_path / "run"), tmp_path / "tiny.yaml")
-    handler = signal.getsignal(signal.SIGINT)
     owner = TrainingModule if hook == "configure_optimizers" else StepLog  # whose hook comes before `Milestones`'
     monkeypatch.setattr(owner, hook, lambda *arguments: signal.raise_signal(signal.SIGINT))
-    assert main(["train", "--config", str(tmp_path / "tiny.yaml")]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
+    try:
+        assert main(["train", "--config", str(tmp_path / "tiny.yaml")]) == 130
+        assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert capsys.readouterr().err == "interrupted\n"
-    assert signal.getsignal(signal.SIGINT) is handler
 
 
 def start_process(*arguments: object) -> subprocess.Popen[str]:
