@@ -175,15 +175,18 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         Raises:
             DatasetError: some are not; names the first.
         """
-        records = [self.annotations[int(index)] for index in self.indices]
-        paths = [self.images / record.file_name for record in records]
-        if self.segments is not None:
-            paths += [self.segments / record.segments_file_name for record in records]
-        missing = [str(path) for path in paths if not path.is_file()]
+        asked, missing = 0, []
+        for index in self.indices:  # one record at a time: all of them would be a copy of the JSON
+            record = self.annotations[int(index)]
+            paths = [self.images / record.file_name]
+            if self.segments is not None:
+                paths.append(self.segments / record.segments_file_name)
+            asked += len(paths)
+            missing += [str(path) for path in paths if not path.is_file()]
         if missing:
             shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
             raise DatasetError(
-                f"{shown}: no such file, of {len(paths)} that {self.annotations.path} asks for. Check the folders of "
+                f"{shown}: no such file, of {asked} that {self.annotations.path} asks for. Check the folders of "
                 "images and id maps, and the file_names in the annotations."
             )
 

@@ -127,20 +127,20 @@ class Predictor:
         together = in_batches(images, max(1, len(images)), self.input_size)
         return [prediction for batch in together for prediction in self._predict(batch)]
 
-    def predict_many(self, paths: Iterable[Picture], batch: int = 1) -> Iterator[Prediction]:
+    def predict_many(self, pictures: Iterable[Picture], batch: int = 1) -> Iterator[Prediction]:
         """Predict pictures in their order, reading ahead; only a few are in memory at any time.
 
         Args:
-            paths: of the pictures, or the pictures themselves.
+            pictures: paths of files, or pictures in memory.
             batch: neighbours of one `input_size` that are predicted together at most; meant for GPUs.
 
         Raises:
             DatasetError: at the first picture that cannot be read.
             ConfigError: a batch below 1, or a single path.
         """
-        if isinstance(paths, (str, Path)):
-            raise ConfigError(f"{paths}: one path. Give a list of them, or predict it by calling the predictor.")
-        images = (image.result() for _, image in read_ahead(paths, read_picture, max(2, batch)))
+        if isinstance(pictures, (str, Path)):
+            raise ConfigError(f"{pictures}: one path. Give a list of them, or predict it by calling the predictor.")
+        images = (image.result() for _, image in read_ahead(pictures, read_picture, max(2, batch)))
         for together in in_batches(images, batch, self.input_size):
             yield from self._predict(together)
 

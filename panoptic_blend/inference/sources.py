@@ -106,12 +106,13 @@ def _expand(text: str) -> Iterator[ImageFile]:
 
 
 def _images_in(root: Path) -> Iterator[ImageFile]:
-    walked: set[str] = set()
+    above: dict[str, frozenset[str]] = {}  # the true folders on the way to each, itself included
     for folder, subfolders, names in os.walk(root, onerror=_raise, followlinks=True):
-        if os.path.realpath(folder) in walked:  # a link to where we have been
+        way, place = above.get(os.path.dirname(folder), frozenset()), os.path.realpath(folder)
+        if place in way:  # a link back to where it lies
             subfolders.clear()
             continue
-        walked.add(os.path.realpath(folder))
+        above[folder] = way | {place}
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
             if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):

@@ -178,8 +178,12 @@ class _Loader(DataLoader[Any]):
 
 
 def _collate(samples: Sequence[TrainingSample | DatasetError]) -> Batch | DatasetError:
-    errors = [sample for sample in samples if isinstance(sample, DatasetError)]
-    return errors[0] if errors else collate([sample for sample in samples if isinstance(sample, TrainingSample)])
+    good = []
+    for sample in samples:
+        if isinstance(sample, DatasetError):
+            return sample
+        good.append(sample)
+    return collate(good)
 
 
 def _the_only_one(samples: Sequence[EvaluationSample | DatasetError]) -> EvaluationSample | DatasetError:

@@ -101,6 +101,11 @@ def test_folders_are_followed_through_links_but_not_in_circles(photos: Path, tmp
     assert _names(photos / "sub dir") == ["ä.jpeg", "deep/c.jpg", "link/e.jpg", "link/back/a.jpg", "link/back/b.PNG"]
 
 
+def test_a_link_takes_nothing_from_the_folder_it_leads_to(photos: Path):
+    (photos / "first").symlink_to(photos / "sub dir" / "deep")
+    assert _names(photos) == ["a.jpg", "b.PNG", "first/c.jpg", "sub dir/ä.jpeg", "sub dir/deep/c.jpg"]
+
+
 def test_a_folder_that_cannot_be_looked_into_is_named(photos: Path, monkeypatch: pytest.MonkeyPatch):
     def refuse(path: str) -> NoReturn:
         raise PermissionError(errno.EACCES, "Permission denied", str(path))
