@@ -34,6 +34,8 @@ def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize [3, H, W] (uint8 stays uint8) to (height, width), bilinear with antialiasing."""
     if tuple(image.shape[-2:]) == size:
         return image
+    if not image.numel():  # torch resizes nothing without values; torchvision gives the shape, as for targets alone
+        return image.new_empty((*image.shape[:-2], *size))
     # Bytes are resized as they are on CPUs, where torch can.
     bytes_elsewhere = image.dtype == torch.uint8 and image.device.type != "cpu"
     source = image.float() if bytes_elsewhere else image

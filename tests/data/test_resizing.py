@@ -38,3 +38,4 @@ def test_images_are_resized_as_torchvision_does(size, dtype, layout) -> None:
     resized = resize_image(image, size)
     assert resized.dtype == dtype
     assert torch.equal(resized, F.resize(image, list(size), antialias=True))
+    assert resize_image(image[:0], size).shape == F.resize(image[:0], list(size), antialias=True).shape
