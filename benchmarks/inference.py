@@ -15,7 +15,7 @@ from torch import Tensor
 
 from benchmarks.peers import load_adelaidet
 from benchmarks.turns import print_ratios, take_turns
-from panoptic_blend.benchmarking.benchmark import draw_picture
+from panoptic_blend.benchmarking.benchmark import draw_image
 from panoptic_blend.benchmarking.firing import fire_detections
 from panoptic_blend.benchmarking.peak import forget_peak_memory, peak_memory
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet
@@ -53,7 +53,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     torch.manual_seed(0)
     height, width = map(int, options.size.split("x"))
-    image = torch.from_numpy(draw_picture(height, width)).permute(2, 0, 1).contiguous()
+    image = torch.from_numpy(draw_image(height, width)).permute(2, 0, 1).contiguous()
 
     reference, ours = load_pair(options.adelaidet, image, options.instances)
     bgr = [{"image": image.flip(0).contiguous(), "height": height, "width": width}]

@@ -17,7 +17,7 @@ from rich.table import Table
 from benchmarks.inference import load_pair
 from benchmarks.peers import import_peer, load_adelaidet
 from benchmarks.training import autocast_losses, make_samples, make_step, prepare_training, reference_sample
-from panoptic_blend.benchmarking.benchmark import draw_picture
+from panoptic_blend.benchmarking.benchmark import draw_image
 from panoptic_blend.benchmarking.peak import peak_memory
 from panoptic_blend.checkpoints.native import load_model, save_model
 from panoptic_blend.inference.predictor import Predictor
@@ -50,7 +50,7 @@ def main() -> None:
         sys.stdout.write(f"{imported} {peak_memory(CPU)}\n")
         return
 
-    image = torch.from_numpy(draw_picture(height, width)).permute(2, 0, 1).contiguous()
+    image = torch.from_numpy(draw_image(height, width)).permute(2, 0, 1).contiguous()
     table = Table("MiB", "peak", "in single processes", "of the first", "above imports", "of the first")
     with tempfile.TemporaryDirectory() as folder:
         reference, ours = load_pair(options.adelaidet, image, instances=100)
@@ -77,7 +77,7 @@ def measure(way: str, folder: str) -> tuple[float, float]:
 
 def predict(way: str, folder: Path, checkout: Path, size: tuple[int, int]) -> None:
     """Load and predict one picture three times."""
-    picture = draw_picture(*size)
+    picture = draw_image(*size)
     if way == REFERENCE:
         reference, _ = load_adelaidet(checkout)
         reference.load_state_dict(torch.load(folder / THEIRS))

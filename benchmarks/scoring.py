@@ -13,7 +13,7 @@ from rich.console import Console
 
 from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.coco.annotations import ImageRecord
-from panoptic_blend.coco.categories import coco_categories
+from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.evaluation.pq import PQResult, panoptic_quality
 from panoptic_blend.structures import Segment

@@ -16,10 +16,10 @@ from rich.table import Table
 
 from benchmarks.scoring import write
 from benchmarks.turns import take_turns
-from panoptic_blend.benchmarking.benchmark import draw_picture
+from panoptic_blend.benchmarking.benchmark import draw_image
 from panoptic_blend.benchmarking.firing import fire_detections
 from panoptic_blend.checkpoints.native import save_model
-from panoptic_blend.coco.categories import coco_categories
+from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config_files import read_config
 from panoptic_blend.modeling.panoptic_blend import build_model
 
@@ -40,7 +40,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        picture = draw_picture(*SIZE)
+        picture = draw_image(*SIZE)
         Image.fromarray(picture).save(folder / "picture.jpg")
         model = build_model(read_config(["coco/panoptic_r50_3x.yaml"], ()).model, coco_categories(), pretrained=False)
         fire_detections(model.eval(), torch.from_numpy(picture).permute(2, 0, 1).contiguous(), instances=100)

@@ -18,11 +18,11 @@ from rich.console import Console
 from benchmarks.peers import import_peer
 from benchmarks.scoring import SIZE, draw_map, write
 from benchmarks.turns import print_ratios, take_turns
-from panoptic_blend.benchmarking.benchmark import draw_picture
+from panoptic_blend.benchmarking.benchmark import draw_image
 from panoptic_blend.coco.annotations import PanopticAnnotations, SegmentRecord
-from panoptic_blend.coco.categories import coco_categories
+from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.data.dataset import TrainingDataset
-from panoptic_blend.data.targets import rank_segments, targets_from_ranks
+from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.data.transforms import TrainingTransform
 from panoptic_blend.structures import Targets
 
@@ -40,7 +40,7 @@ def main() -> None:
     transform = TrainingTransform((SHORTEST,), LONGEST, flip=1.0)
     console = Console(highlight=False)
     ids = draw_map(np.random.default_rng(0), 0)
-    picture = draw_picture(*SIZE)
+    picture = draw_image(*SIZE)
     ours, theirs = our_sample(picture, ids, transform), detectron2_sample(picture, ids)
 
     found, expected = ours(True), theirs(True)
@@ -65,9 +65,9 @@ def our_sample(picture: np.ndarray, ids: np.ndarray, transform: TrainingTransfor
     image = torch.from_numpy(picture).permute(2, 0, 1)  # as `read_image` returns it
 
     def sample(with_image: bool) -> Targets:
-        ranks, ordered = rank_segments(ids, records)
-        _, varied = transform(image if with_image else image[:0], ranks, np.random.default_rng(0))
-        return targets_from_ranks(varied, ordered, categories)
+        indices, ordered = index_segments(ids, records)
+        _, varied = transform(image if with_image else image[:0], indices, np.random.default_rng(0))
+        return targets_from_indices(varied, ordered, categories)
 
     return sample
 
@@ -104,7 +104,7 @@ def images_per_second(transform: TrainingTransform, images: int) -> float:
     with tempfile.TemporaryDirectory() as name:
         annotations = PanopticAnnotations.load(write(Path(name), images, 0))
         for number in range(images):
-            Image.fromarray(draw_picture(*SIZE)).save(Path(name) / f"{number:06}.jpg", quality=92)
+            Image.fromarray(draw_image(*SIZE)).save(Path(name) / f"{number:06}.jpg", quality=92)
         data = TrainingDataset(annotations, Path(name), Path(name) / "predictions", transform, seed=0)
         start = time.perf_counter()
         for index in range(images):

@@ -13,10 +13,10 @@ from torch import Tensor, nn
 
 from benchmarks.peers import import_peer, load_adelaidet
 from benchmarks.turns import print_ratios, take_turns
-from panoptic_blend.benchmarking.benchmark import draw_picture
+from panoptic_blend.benchmarking.benchmark import draw_image
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet
+from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.modeling.winograd import compute_by_tiles
 from panoptic_blend.structures import Targets
 
 
@@ -56,7 +56,7 @@ def reference_sample(image: Tensor, targets: Targets) -> dict[str, object]:
 
 def make_samples(size: tuple[int, int], batch: int, instances: int) -> tuple[list[Tensor], list[Targets]]:
     """One picture several times, each with targets of its own."""
-    image = torch.from_numpy(draw_picture(*size)).permute(2, 0, 1).contiguous()
+    image = torch.from_numpy(draw_image(*size)).permute(2, 0, 1).contiguous()
     return [image] * batch, [make_targets(size, instances, seed) for seed in range(batch)]
 
 

@@ -118,7 +118,7 @@ commands:
   score       score predictions that are already on disk
   compare     train and evaluate variants of a model under equal conditions: one table
   benchmark   time every stage of a prediction on this machine
-  explain     draw what happens inside the model on one picture
+  explain     draw what happens inside the model on one image
   convert-checkpoint
               turn weights of AdelaiDet's BlendMask into a model of this program
 

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.config import Config
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.spelling import check_options, did_you_mean
 
 Settings = TypeVar("Settings")

@@ -1,4 +1,4 @@
-"""Imports torch and torchvision for predicting, which is most of what a prediction of one picture would wait for."""
+"""Imports torch and torchvision for predicting, which is most of what a prediction of one image would wait for."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ import pytest
 # another order. Processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
 
-from panoptic_blend.data.shapes import generate_shapes
+from panoptic_blend.synthetic.shapes import generate_shapes
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 
@@ -28,3 +28,9 @@ def shared() -> Path:
 def shapes_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A small generated data set in the layout of `DataConfig`'s defaults: 6 training and 3 validation images."""
     return generate_shapes(tmp_path_factory.mktemp("shapes"), train=6, val=3)
+
+
+@pytest.fixture(scope="session")
+def shapes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Another small shapes data set, to be read only."""
+    return generate_shapes(tmp_path_factory.mktemp("shapes"), train=7, val=3, seed=5)

@@ -10,8 +10,8 @@ import pytest
 
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.config import FPNConfig
-from panoptic_blend.data.scene import SHAPES
 from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import talkative_model_config
 
 

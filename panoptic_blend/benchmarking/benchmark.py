@@ -21,9 +21,9 @@ from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES, time_st
 from panoptic_blend.benchmarking.timing import Timing
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.checkpoints.native import load_model
-from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.config_files import read_config
 from panoptic_blend.data.images import read_image
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.inference.predictor import find_device
 from panoptic_blend.inference.preparation import Precision, choose_dtype, prepare
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
@@ -36,8 +36,8 @@ class Settings:
     Attributes:
         source: a model with its weights (a path), or the name of a configuration that gets random ones.
         overrides: of the configuration, as on the command line.
-        size: (height, width) of the picture.
-        batch: pictures at a time.
+        size: (height, width) of the image.
+        batch: images at a time.
         instances: detections made to fire by random weights; the most that trained ones may have.
         classes: categories of random weights, at most 600; three in five are things, as of COCO's 133.
         device: as the predictor's.
@@ -82,14 +82,14 @@ def measure(settings: Settings) -> dict[str, Any]:
     device = find_device(settings.device)
     dtype = choose_dtype(device, settings.precision)
     with TemporaryDirectory() as folder:
-        picture = Path(folder) / "picture.jpg"
-        Image.fromarray(draw_picture(*settings.size)).save(picture, quality=92)
-        model = _make_model(settings, picture)
-        operations = count_operations(model.network, model.preprocess([read_image(picture)]))
+        file = Path(folder) / "image.jpg"
+        Image.fromarray(draw_image(*settings.size)).save(file, quality=92)
+        model = _make_model(settings, file)
+        operations = count_operations(model.network, model.preprocess([read_image(file)]))
         prepared = prepare(model, device, settings.precision, settings.compile)
         del model
         forget_peak_memory(device)
-        clock, detections = time_stages(prepared, picture, settings.batch, settings.rounds, Path(folder) / "ids.png")
+        clock, detections = time_stages(prepared, file, settings.batch, settings.rounds, Path(folder) / "ids.png")
         memory = peak_memory(device)
     timings = {name: Timing.of(clock.seconds[name]) for name in (*STAGES, NETWORK, PREDICT) if name in clock.seconds}
     peak = measure_peak(device, dtype, settings.rounds)
@@ -111,13 +111,13 @@ def measure(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _make_model(settings: Settings, picture: Path) -> PanopticBlend:
+def _make_model(settings: Settings, file: Path) -> PanopticBlend:
     if isinstance(settings.source, Path):
         return load_model(settings.source)
     torch.manual_seed(0)
     config = read_config([settings.source], settings.overrides)
     model = build_model(config.model, _make_categories(settings.classes), pretrained=False).eval()
-    fire_detections(model, read_image(picture), settings.instances)
+    fire_detections(model, read_image(file), settings.instances)
     return model
 
 
@@ -126,14 +126,14 @@ def _make_categories(count: int) -> Categories:
     return Categories([Category(i, f"category {i}", i <= things, (0, 0, 0)) for i in range(1, count + 1)])
 
 
-def draw_picture(height: int, width: int) -> np.ndarray:
-    """A picture with large and small structures, uint8 RGB [H, W, 3], the same at every call."""
+def draw_image(height: int, width: int) -> np.ndarray:
+    """An image with large and small structures, uint8 RGB [H, W, 3], the same at every call."""
     generator = np.random.default_rng(0)
-    picture = np.zeros((height, width, 3))
+    image = np.zeros((height, width, 3))
     for cell in (4, 16, 64, 256):
         coarse = generator.integers(0, 64, (-(-height // cell), -(-width // cell), 3), dtype=np.uint8)
-        picture += np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
-    return picture.astype(np.uint8)
+        image += np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
+    return image.astype(np.uint8)
 
 
 def _print(measured: dict[str, Any], console: Console) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from panoptic_blend.modeling.fcos.locations import locate
+from panoptic_blend.modeling.network.locations import locate
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 HALF_BOX = 4.0

@@ -11,23 +11,23 @@ from panoptic_blend.benchmarking.timing import Clock
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.data.images import read_image
 from panoptic_blend.inference.preparation import PreparedNetwork
-from panoptic_blend.modeling.fcos.locations import locate
-from panoptic_blend.modeling.masks.head import MaskFeatures, MaskRequest
-from panoptic_blend.modeling.network import Network, NetworkOutput
+from panoptic_blend.modeling.network.locations import locate
+from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskRequest
+from panoptic_blend.modeling.network.network import Network, NetworkOutput
+from panoptic_blend.modeling.network.semantic import semantic_labels
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.modeling.semantic import semantic_labels
 
 STAGES = ("load", "preprocess", "backbone", "FPN", "heads", "decode", "masks", "semantic", "merge", "encode")
 NETWORK, PREDICT = "network", "predict"
 
 
 @torch.no_grad()
-def time_stages(model: PanopticBlend, picture: Path, batch: int, rounds: int, scratch: Path) -> tuple[Clock, int]:
+def time_stages(model: PanopticBlend, file: Path, batch: int, rounds: int, scratch: Path) -> tuple[Clock, int]:
     """Time every stage, the network as a whole and whole predictions, after a round that does not count.
 
     Args:
         model: prepared for inference.
-        picture: file of the image, at the network's size.
+        file: of the image, at the network's size.
         batch: how many times it is predicted at once; the stages after the network count for all of them.
         rounds: measurements.
         scratch: file that id maps are written to.
@@ -36,17 +36,17 @@ def time_stages(model: PanopticBlend, picture: Path, batch: int, rounds: int, sc
         The measurements, and the detections an image had.
     """
     device = model.pixel_mean.device
-    _one_round(model, picture, batch, Clock(device), scratch)
+    _one_round(model, file, batch, Clock(device), scratch)
     clock = Clock(device)
     for _ in range(rounds):
-        detections = _one_round(model, picture, batch, clock, scratch)
+        detections = _one_round(model, file, batch, clock, scratch)
     return clock, detections
 
 
-def _one_round(model: PanopticBlend, picture: Path, batch: int, clock: Clock, scratch: Path) -> int:
+def _one_round(model: PanopticBlend, file: Path, batch: int, clock: Clock, scratch: Path) -> int:
     with clock.measure("load"):
         for _ in range(batch):
-            image = read_image(picture)
+            image = read_image(file)
     images = [image] * batch
     with clock.measure("preprocess"):
         pixels = model.preprocess(images)

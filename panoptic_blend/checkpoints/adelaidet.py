@@ -14,8 +14,8 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.checkpoints.adelaidet_settings import model_config, read_settings
 from panoptic_blend.checkpoints.adelaidet_shapes import infer_settings
 from panoptic_blend.checkpoints.detectron2 import NORM, fpn_rules, resnet_rules, semantic_rules
-from panoptic_blend.checkpoints.naming import Rules, fit
-from panoptic_blend.coco.categories import coco_categories
+from panoptic_blend.checkpoints.naming import Rules, match_tensors
+from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
 
@@ -82,7 +82,7 @@ def convert(
             f"{len(categories.things)} and {len(categories.stuff)}. Give those it was trained on."
         )
     model = build_model(ours, categories, pretrained=False)
-    matched = fit(model.state_dict(), stack_scales(state_dict), parameter_rules(ours.fpn.finest_level))
+    matched = match_tensors(model.state_dict(), stack_scales(state_dict), parameter_rules(ours.fpn.finest_level))
     if complaints := matched.complaints():
         raise CheckpointError(f"the checkpoint does not fit its configuration: {complaints}.")
     model.load_state_dict({**model.state_dict(), **matched.fitting})

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from panoptic_blend.checkpoints import adelaidet, detectron2, torchvision
 from panoptic_blend.checkpoints.files import read_weights
-from panoptic_blend.checkpoints.naming import COUNTER, Rules, fit
+from panoptic_blend.checkpoints.naming import COUNTER, Rules, match_tensors
 from panoptic_blend.checkpoints.native import find_model
 from panoptic_blend.config import InputConfig
 from panoptic_blend.errors import CheckpointError
@@ -104,7 +104,7 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     tensors = read_weights(path)
     source = _recognise(tensors, _sources(model.config.fpn.finest_level), path)
     own = model.state_dict()
-    matched = fit(own, adelaidet.stack_scales(tensors), source.rules)
+    matched = match_tensors(own, adelaidet.stack_scales(tensors), source.rules)
     loaded = _complete_norms(matched.fitting, own)
     if not loaded:
         raise CheckpointError(f"{path}: {source.name} weights, but none of its tensors has a place in this model.")

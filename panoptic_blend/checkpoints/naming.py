@@ -16,7 +16,7 @@ COUNTER = "num_batches_tracked"
 
 
 @dataclass
-class Fit:
+class TensorMatch:
     """How another project's tensors fit a model.
 
     Attributes:
@@ -59,7 +59,7 @@ def translate(name: str, rules: Rules) -> str | None:
     return None
 
 
-def fit(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rules: Rules) -> Fit:
+def match_tensors(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rules: Rules) -> TensorMatch:
     """Look up every tensor of a model among another project's; each of theirs serves at most once.
 
     Args:
@@ -67,7 +67,7 @@ def fit(own: Mapping[str, Tensor], theirs: Mapping[str, Tensor], rules: Rules) -
         theirs: tensors under the other project's names.
         rules: from our names to theirs.
     """
-    result = Fit({}, [], [], {})
+    result = TensorMatch({}, [], [], {})
     taken = set()
     for name, tensor in own.items():
         foreign = translate(name, rules)

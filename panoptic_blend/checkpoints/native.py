@@ -10,10 +10,10 @@ from safetensors.torch import save
 from torch import Tensor
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.config import ModelConfig
 from panoptic_blend.config_files import parse_settings, plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
 
 FORMAT = 1

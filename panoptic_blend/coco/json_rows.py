@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.file_names import check_file_name
 from panoptic_blend.coco.segments_png import MAX_ID
 from panoptic_blend.coco.table import SegmentTableBuilder
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.names import check_file_name
 
 ImageId = int | str
 MAX_SIDE = 2**31 - 1

@@ -16,11 +16,11 @@ from scipy import ndimage
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
-from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.coco.counting import contiguous_labels
-from panoptic_blend.coco.file_names import check_file_name, comparison_key, segments_name
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.atomic import atomic_path
+from panoptic_blend.files.names import check_file_name, comparison_key, segments_name
 from panoptic_blend.structures import IdMap, Segment
 
 FOLDER = "predictions"

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.structures import IdMap
 
 MAX_ID = 256**3 - 1

@@ -32,10 +32,8 @@ examples:
     source.add_argument("--checkpoint", metavar="PATH", type=Path, help="a model: a run's folder or .safetensors file")
     parser.add_argument("--device", default="auto", help="'auto' takes a GPU when there is one (default: auto)")
     add_speed(parser, precision="auto")
-    parser.add_argument(
-        "--size", metavar="HxW", default="800x1216", help="of the picture in pixels (default: 800x1216)"
-    )
-    parser.add_argument("--batch", metavar="N", type=one_or_more, default=1, help="pictures at a time (default: 1)")
+    parser.add_argument("--size", metavar="HxW", default="800x1216", help="of the image in pixels (default: 800x1216)")
+    parser.add_argument("--batch", metavar="N", type=one_or_more, default=1, help="images at a time (default: 1)")
     parser.add_argument(
         "--instances",
         metavar="N",

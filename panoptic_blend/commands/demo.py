@@ -1,4 +1,4 @@
-"""Everything once, on generated pictures."""
+"""Everything once, on generated images."""
 
 from __future__ import annotations
 
@@ -27,17 +27,15 @@ def run(arguments: list[str]) -> None:
         "--config", metavar="FILE", default=DEMO_CONFIG, help=f"another configuration (default: {DEMO_CONFIG})"
     )
     parser.add_argument(
-        "--train-images", metavar="N", type=one_or_more, default=400, help="pictures to train on (default: 400)"
+        "--train-images", metavar="N", type=one_or_more, default=400, help="images to train on (default: 400)"
     )
-    parser.add_argument(
-        "--val-images", metavar="N", type=one_or_more, default=60, help="held-out pictures (default: 60)"
-    )
+    parser.add_argument("--val-images", metavar="N", type=one_or_more, default=60, help="held-out images (default: 60)")
     options, overrides = parse_with_settings(parser, arguments)
     from rich.console import Console
 
     from panoptic_blend.config_files import read_config
 
     config = read_config([options.config], overrides)
-    from panoptic_blend.inference.demo import run_demo
+    from panoptic_blend.demo import run_demo
 
     run_demo(config, options.output, Console(), options.train_images, options.val_images)

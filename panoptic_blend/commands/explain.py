@@ -1,4 +1,4 @@
-"""What happens inside the model, in one picture."""
+"""What happens inside the model, in one image."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ def run(arguments: list[str]) -> None:
     """`panoptic-blend explain`."""
     parser = command(
         "explain",
-        "Draw what happens inside the model on one picture: bases, attention, masks, and what the merge decided.",
+        "Draw what happens inside the model on one image: bases, attention, masks, and what the merge decided.",
     )
     add_checkpoint(parser)
-    parser.add_argument("--input", metavar="IMAGE", type=Path, required=True, help="the picture")
+    parser.add_argument("--input", metavar="IMAGE", type=Path, required=True, help="the image")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="gets NAME_explained.png")
     parser.add_argument(
         "--instances",
@@ -29,9 +29,9 @@ def run(arguments: list[str]) -> None:
     from rich.console import Console
 
     from panoptic_blend.checkpoints.native import load_model
-    from panoptic_blend.coco.atomic import atomic_path
+    from panoptic_blend.files.atomic import atomic_path
     from panoptic_blend.inference.explain import explain
-    from panoptic_blend.inference.explain_picture import draw_explanation
+    from panoptic_blend.inference.explanation_figure import draw_explanation
     from panoptic_blend.inference.predictor import Predictor
 
     model = load_model(options.checkpoint)

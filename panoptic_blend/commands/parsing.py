@@ -50,12 +50,12 @@ def add_speed(parser: Parser, precision: str) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="compile the network at the first picture of every size; pays for hundreds of pictures of few sizes",
+        help="compile the network at the first image of every size; pays for hundreds of images of few sizes",
     )
 
 
 def add_batch(parser: Parser) -> None:
-    """`--batch`, of every command that predicts many pictures."""
+    """`--batch`, of every command that predicts many images."""
     parser.add_argument(
         "--batch",
         metavar="N",

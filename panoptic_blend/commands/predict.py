@@ -57,14 +57,14 @@ examples:
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.predictions import submission_name, write_submission
     from panoptic_blend.data.dataset import EvaluationDataset
-    from panoptic_blend.inference.export import (
-        check_same_meaning,
-        export_predictions,
-        result_folders,
-        submission_split,
-    )
     from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.inference.sources import ImageFiles, Samples, find_images
+    from panoptic_blend.inference.writing import (
+        check_same_meaning,
+        result_folders,
+        submission_split,
+        write_predictions,
+    )
 
     source: Samples
     if options.annotations:
@@ -82,7 +82,7 @@ examples:
         check_same_meaning(model.categories, annotations)
     predictor = Predictor(model, options.device, options.precision, options.compile)
     console = Console(markup=False)
-    result = export_predictions(predictor, source, options.output, console, options.overlays, options.batch)
+    result = write_predictions(predictor, source, options.output, console, options.overlays, options.batch)
     console.print(f"Predicted {result.written} of {len(source)} images into {options.output}", highlight=False)
     if result.unreadable:
         shown = "".join(f"\n  {reason}" for reason in result.unreadable)

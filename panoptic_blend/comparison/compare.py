@@ -10,7 +10,6 @@ from rich.markup import escape
 from torch import Tensor
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
-from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.comparison.ablation import Ablation
 from panoptic_blend.comparison.latency import measure_latency
 from panoptic_blend.comparison.runs import finish, load_predictor, prepare
@@ -18,6 +17,7 @@ from panoptic_blend.comparison.table import Row, markdown, write_csv, write_plot
 from panoptic_blend.config import Config
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import TrainingStopped
+from panoptic_blend.files.atomic import atomic_path
 
 TIMED_IMAGES = 10
 

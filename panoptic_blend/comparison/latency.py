@@ -1,4 +1,4 @@
-"""How long models take for one picture, measured side by side."""
+"""How long models take for one image, measured side by side."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from panoptic_blend.inference.predictor import Predictor
 
 
 def measure_latency(predictors: Mapping[str, Predictor], images: Sequence[Tensor], rounds: int = 5) -> dict[str, float]:
-    """Median time from a picture's pixels to its panoptic map, in milliseconds.
+    """Median time from an image's pixels to its panoptic map, in milliseconds.
 
-    The models take turns on every picture, each round beginning with another one, so that whatever slows the machine
+    The models take turns on every image, each round beginning with another one, so that whatever slows the machine
     down for a while slows all of them.
 
     Args:
         predictors: by name.
         images: uint8 RGB [3, H, W].
-        rounds: how often each model sees each picture.
+        rounds: how often each model sees each image.
     """
     names = list(predictors)
     for name in names:

@@ -11,7 +11,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
-from panoptic_blend.coco.atomic import atomic_path
+from panoptic_blend.files.atomic import atomic_path
 
 METRICS = ("PQ", "SQ", "RQ", "PQ_th", "SQ_th", "RQ_th", "PQ_st", "SQ_st", "RQ_st", "AP")
 """Columns: panoptic quality of all, things and stuff, and mask AP; in percent."""
@@ -24,7 +24,7 @@ class Row:
     Attributes:
         variant: its name.
         parameters: of the model.
-        latency: milliseconds a picture.
+        latency: milliseconds an image.
         runs: folders of its runs, one a seed.
         metrics: what `metrics.json` holds, one a seed.
     """

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
 from panoptic_blend.data.images import read_image
-from panoptic_blend.data.targets import rank_segments, targets_from_ranks
+from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import IdMap, Targets
 
@@ -124,9 +124,11 @@ class TrainingDataset(Dataset[TrainingSample]):
         record = self.annotations[int(self.indices[index])]
         image = _read_image_of(record, self.images)
         id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
-        ranks, ordered = rank_segments(id_map, record.segments)
-        image, ranks = self.transform(image, ranks, np.random.default_rng([self.seed, draw]))
-        return TrainingSample(image, targets_from_ranks(ranks, ordered, self.annotations.categories), record.file_name)
+        indices, ordered = index_segments(id_map, record.segments)
+        image, indices = self.transform(image, indices, np.random.default_rng([self.seed, draw]))
+        return TrainingSample(
+            image, targets_from_indices(indices, ordered, self.annotations.categories), record.file_name
+        )
 
 
 class EvaluationDataset(Dataset[EvaluationSample]):

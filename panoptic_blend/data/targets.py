@@ -27,11 +27,11 @@ def derive_targets(id_map: IdMap, segments: Sequence[SegmentRecord], categories:
     Returns:
         `Targets`; instances in ascending order of id.
     """
-    ranks, ordered = rank_segments(id_map, segments)
-    return targets_from_ranks(ranks, ordered, categories)
+    indices, ordered = index_segments(id_map, segments)
+    return targets_from_indices(indices, ordered, categories)
 
 
-def rank_segments(id_map: IdMap, segments: Sequence[SegmentRecord]) -> tuple[np.ndarray, list[SegmentRecord]]:
+def index_segments(id_map: IdMap, segments: Sequence[SegmentRecord]) -> tuple[np.ndarray, list[SegmentRecord]]:
     """Renumber an id map by position in the sorted list of segments: small numbers are cheap to augment and to look up.
 
     Args:
@@ -39,7 +39,7 @@ def rank_segments(id_map: IdMap, segments: Sequence[SegmentRecord]) -> tuple[np.
         segments: each id once.
 
     Returns:
-        ranks: uint8 [H, W] (int32 beyond 255 segments); k means `ordered[k - 1]`, 0 void or unlisted.
+        indices: uint8 [H, W] (int32 beyond 255 segments); k means `ordered[k - 1]`, 0 void or unlisted.
         ordered: the segments by ascending id.
     """
     ordered = sorted(segments, key=lambda segment: segment.id)
@@ -51,20 +51,20 @@ def rank_segments(id_map: IdMap, segments: Sequence[SegmentRecord]) -> tuple[np.
     flat = id_map.ravel()
     starts = np.flatnonzero(np.diff(flat, prepend=flat[:1] - 1))
     values = flat[starts]
-    ranks = np.minimum(np.searchsorted(ids, values), len(ordered))
-    ranks[ids[ranks] != values] = 0
-    return np.repeat(ranks.astype(dtype), np.diff(starts, append=flat.size)).reshape(id_map.shape), ordered
+    indices = np.minimum(np.searchsorted(ids, values), len(ordered))
+    indices[ids[indices] != values] = 0
+    return np.repeat(indices.astype(dtype), np.diff(starts, append=flat.size)).reshape(id_map.shape), ordered
 
 
-def targets_from_ranks(ranks: np.ndarray, ordered: Sequence[SegmentRecord], categories: Categories) -> Targets:
-    """As `derive_targets`, from what `rank_segments` returns."""
-    height, width = ranks.shape
+def targets_from_indices(indices: np.ndarray, ordered: Sequence[SegmentRecord], categories: Categories) -> Targets:
+    """As `derive_targets`, from what `index_segments` returns."""
+    height, width = indices.shape
     semantic_of_rank = np.full(len(ordered) + 1, IGNORE, dtype=np.int64)
     for rank, segment in enumerate(ordered, start=1):
         if not segment.is_crowd:
             semantic_of_rank[rank] = categories.semantic_label(segment.category_id)
 
-    found = ndimage.find_objects(ranks, max_label=len(ordered)) if ordered else []
+    found = ndimage.find_objects(indices, max_label=len(ordered)) if ordered else []
     instances = [
         (rank, segment, window)
         for rank, (segment, window) in enumerate(zip(ordered, found, strict=True), start=1)
@@ -73,7 +73,7 @@ def targets_from_ranks(ranks: np.ndarray, ordered: Sequence[SegmentRecord], cate
     masks = np.zeros((len(instances), height, width), dtype=bool)
     boxes = np.zeros((len(instances), 4), dtype=np.float32)
     for mask, box, (rank, _, (y, x)) in zip(masks, boxes, instances, strict=True):
-        np.equal(ranks[y, x], rank, out=mask[y, x])
+        np.equal(indices[y, x], rank, out=mask[y, x])
         box[:] = x.start, y.start, x.stop, y.stop
     labels = [categories.thing_label(segment.category_id) for _, segment, _ in instances]
     return Targets(
@@ -82,6 +82,6 @@ def targets_from_ranks(ranks: np.ndarray, ordered: Sequence[SegmentRecord], cate
         masks=torch.from_numpy(masks),
         # Twice as fast as numpy's look-up: it goes through every pixel of every training sample.
         semantic=torch.from_numpy(semantic_of_rank)
-        .index_select(0, torch.from_numpy(ranks).int().flatten())
+        .index_select(0, torch.from_numpy(indices).int().flatten())
         .view(height, width),
     )

@@ -10,7 +10,7 @@ from torch import Tensor
 from torchvision.transforms import v2
 from torchvision.transforms.v2 import functional as F
 
-from panoptic_blend.data.resizing import output_size, resize_image, scaled
+from panoptic_blend.resizing import output_size, resize_image, scaled
 
 
 def _resize_map(id_map: Tensor, size: tuple[int, int]) -> Tensor:

@@ -13,8 +13,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.evaluation.pq_result import PQResult
+from panoptic_blend.files.atomic import atomic_path
 
 MASK_AP_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
 

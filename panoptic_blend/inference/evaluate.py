@@ -19,10 +19,10 @@ from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
-from panoptic_blend.inference.export import OVERLAY_FOLDER, OverlayFolder, check_same_categories, predict_samples
 from panoptic_blend.inference.pipeline import write_behind
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.visualize import draw_overlay, side_by_side
+from panoptic_blend.inference.writing import OVERLAY_FOLDER, OverlayFolder, check_same_categories, predict_samples
 from panoptic_blend.pasting import paste_mask
 from panoptic_blend.structures import Instances, Segment
 
@@ -64,7 +64,7 @@ def evaluate(
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
     source.check_files()  # the last as well, before predicting the first
     quality, mask_ap, mean_iou = PanopticQuality(categories), MaskAP(categories), MeanIoU(categories)
-    pictures = OverlayFolder(output / OVERLAY_FOLDER)
+    overlay_folder = OverlayFolder(output / OVERLAY_FOLDER)
     writer = PredictionWriter(output, categories)
 
     def write_and_count(numbered: tuple[int, tuple[EvaluationSample, Prediction]]) -> None:
@@ -84,7 +84,7 @@ def evaluate(
             encode_masks(instances),
         )
         if number < overlays:
-            pictures.write(record.file_name, compare(sample, prediction))
+            overlay_folder.write(record.file_name, compare(sample, prediction))
 
     with writer, closing(predict_samples(predictor, source, console, batch=batch)) as predicted:
         write_behind(enumerate(predicted), write_and_count, max(2, batch))

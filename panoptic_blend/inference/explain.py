@@ -1,4 +1,4 @@
-"""What happens inside the model on one picture, step by step."""
+"""What happens inside the model on one image, step by step."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from panoptic_blend.data.resizing import resize_shortest_edge
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.inference.predictor import Picture, Predictor, read_picture
-from panoptic_blend.modeling.bases import BASES_STRIDE
-from panoptic_blend.modeling.masks.blender import Blender
-from panoptic_blend.modeling.masks.crop import crop_regions
-from panoptic_blend.modeling.masks.head import MaskFeatures, MaskRequest
-from panoptic_blend.modeling.merge import Placement, place_instances
+from panoptic_blend.inference.predictor import ImageLike, Predictor, to_image_tensor
+from panoptic_blend.modeling.network.bases import BASES_STRIDE
+from panoptic_blend.modeling.network.masks.blender import Blender
+from panoptic_blend.modeling.network.masks.crop import crop_regions
+from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskRequest
 from panoptic_blend.modeling.panoptic_blend import resize_boxes
+from panoptic_blend.modeling.postprocess.merge import Placement, place_instances
+from panoptic_blend.resizing import resize_shortest_edge
 from panoptic_blend.structures import PanopticPrediction
 
 
@@ -62,15 +62,15 @@ class Explanation:
 
 
 @torch.no_grad()
-def explain(predictor: Predictor, picture: Picture, instances: int = 3) -> Explanation:
-    """Predict one picture and keep what the blender and the merge worked with.
+def explain(predictor: Predictor, image: ImageLike, instances: int = 3) -> Explanation:
+    """Predict one image and keep what the blender and the merge worked with.
 
     Args:
         instances: how many instances to follow through the blender; see `choose`.
 
     Raises:
         ConfigError: the model's mask head is not the blender.
-        DatasetError: a picture that cannot be read.
+        DatasetError: an image that cannot be read.
     """
     model = predictor.model
     head = model.mask_head
@@ -80,7 +80,7 @@ def explain(predictor: Predictor, picture: Picture, instances: int = 3) -> Expla
             "for 'blender' only."
         )
     sizes = model.config.input
-    image = resize_shortest_edge(read_picture(picture).to(predictor.device), sizes.shortest_edge, sizes.longest_edge)
+    resized = resize_shortest_edge(to_image_tensor(image).to(predictor.device), sizes.shortest_edge, sizes.longest_edge)
     seen: list[tuple[MaskFeatures, MaskRequest, Tensor]] = []
 
     def keep(module: nn.Module, given: tuple[MaskFeatures, MaskRequest], logits: Tensor) -> None:
@@ -88,7 +88,7 @@ def explain(predictor: Predictor, picture: Picture, instances: int = 3) -> Expla
 
     hook = head.register_forward_hook(keep)
     try:
-        (prediction,) = model.predict([image])
+        (prediction,) = model.predict([resized])
     finally:
         hook.remove()
     ((features, request, logits),) = seen
@@ -117,9 +117,9 @@ def explain(predictor: Predictor, picture: Picture, instances: int = 3) -> Expla
         )
     left = torch.from_numpy(prediction.semantic).long()[id_map == 0]
     stuff_areas = torch.bincount(left, minlength=1 + len(model.categories.stuff)).tolist()[1:]
-    height, width = (-(-side // BASES_STRIDE) for side in image.shape[1:])
+    height, width = (-(-side // BASES_STRIDE) for side in resized.shape[1:])
     bases = features.bases[0, :, :height, :width].float().cpu()
-    return Explanation(image.cpu(), bases, blends, placements, stuff_areas, prediction)
+    return Explanation(resized.cpu(), bases, blends, placements, stuff_areas, prediction)
 
 
 def choose(placements: list[Placement], labels: list[int], count: int) -> list[Placement]:

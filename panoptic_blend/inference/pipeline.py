@@ -68,7 +68,7 @@ def in_batches(items: Iterable[Item], most: int, key: Callable[[Item], object]) 
         ConfigError: `most` is below 1.
     """
     if most < 1:
-        raise ConfigError(f"batch {most}: predict 1 picture or more at a time.")
+        raise ConfigError(f"batch {most}: predict 1 image or more at a time.")
     batch: list[Item] = []
     try:
         for item in items:

@@ -1,4 +1,4 @@
-"""From a picture to its panoptic map in one call."""
+"""From an image to its panoptic map in one call."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from PIL import Image
 from torch import Tensor
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.atomic import atomic_path
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.data.images import image_to_tensor, read_image
-from panoptic_blend.data.resizing import output_size, resize_shortest_edge
 from panoptic_blend.errors import ConfigError, DatasetError
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.inference.pipeline import in_batches, read_ahead
 from panoptic_blend.inference.preparation import Precision, prepare
 from panoptic_blend.inference.visualize import draw_overlay
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.resizing import output_size, resize_shortest_edge
 from panoptic_blend.structures import IdMap, PanopticPrediction, Segment
 
-Picture = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
+ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
 """A file, a Pillow image, an RGB array uint8 [H, W, 3], or an RGB tensor uint8 [3, H, W]."""
 
 
 @dataclass
 class Prediction:
-    """What the model sees in one picture.
+    """What the model sees in one image.
 
     Attributes:
-        image: uint8 RGB [H, W, 3], the picture itself.
-        panoptic: the id map, its segments and the raw instances, at the picture's size.
+        image: uint8 RGB [H, W, 3], the image itself.
+        panoptic: the id map, its segments and the raw instances, at the image's size.
         categories: what the segments' category ids mean.
     """
 
@@ -54,14 +54,14 @@ class Prediction:
         return self.panoptic.segments
 
     def overlay(self) -> Image.Image:
-        """The picture with its segments painted over it and named."""
+        """The image with its segments painted over it and named."""
         return draw_overlay(self.image, self.id_map, self.segments, self.categories)
 
     def save(self, path: Path | str) -> None:
         """Write `out.png`, the id map as a COCO panoptic PNG, and `out.json`, what its ids mean.
 
-        The JSON is the picture's row of a COCO panoptic `annotations` list, with the categories' names and the scores
-        added. To write many predictions as one COCO data set, use `coco.predictions.PredictionWriter`; for a picture
+        The JSON is the image's row of a COCO panoptic `annotations` list, with the categories' names and the scores
+        added. To write many predictions as one COCO data set, use `coco.predictions.PredictionWriter`; for an image
         to look at, `overlay().save(...)`.
 
         Raises:
@@ -90,14 +90,14 @@ class Prediction:
 
 
 class Predictor:
-    """Predicts pictures of any size at the size the model was trained for, and answers at the picture's own.
+    """Predicts images of any size at the size the model was trained for, and answers at the image's own.
 
     Args:
         model: stays as it is; the predictor keeps a copy that is made for speed.
         device: 'auto' takes a GPU when there is one; else a torch device such as 'cpu' or 'cuda:1'.
         precision: of the network, see `prepare`; 'auto' takes bf16 where the device is faster with it.
-        compile: compile the network at its first picture of every size, or batch of every size and length: worth it
-            for many pictures of few sizes. Torch does so for eight at most, and computes the others without.
+        compile: compile the network at its first image of every size, or batch of every size and length: worth it
+            for many images of few sizes. Torch does so for eight at most, and computes the others without.
 
     Raises:
         ConfigError: the device does not exist here, or there is no such precision.
@@ -109,39 +109,39 @@ class Predictor:
         self.device = find_device(device)
         self.model = prepare(model, self.device, precision, compile)
 
-    def __call__(self, picture: Picture) -> Prediction:
-        """Predict one picture.
+    def __call__(self, image: ImageLike) -> Prediction:
+        """Predict one image.
 
         Raises:
-            DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `Picture`.
+            DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `ImageLike`.
         """
-        return self.predict_batch([picture])[0]
+        return self.predict_batch([image])[0]
 
-    def predict_batch(self, pictures: Sequence[Picture]) -> list[Prediction]:
-        """Predict pictures: neighbours of one `input_size` together, so that none is padded because of another.
+    def predict_batch(self, images: Sequence[ImageLike]) -> list[Prediction]:
+        """Predict images: neighbours of one `input_size` together, so that none is padded because of another.
 
         Raises:
-            DatasetError: as for one picture.
+            DatasetError: as for one image.
         """
-        images = [read_picture(picture) for picture in pictures]
-        together = in_batches(images, max(1, len(images)), self.input_size)
+        tensors = [to_image_tensor(image) for image in images]
+        together = in_batches(tensors, max(1, len(tensors)), self.input_size)
         return [prediction for batch in together for prediction in self._predict(batch)]
 
-    def predict_many(self, pictures: Iterable[Picture], batch: int = 1) -> Iterator[Prediction]:
-        """Predict pictures in their order, reading ahead; only a few are in memory at any time.
+    def predict_many(self, images: Iterable[ImageLike], batch: int = 1) -> Iterator[Prediction]:
+        """Predict images in their order, reading ahead; only a few are in memory at any time.
 
         Args:
-            pictures: paths of files, or pictures in memory.
+            images: paths of files, or images in memory.
             batch: neighbours of one `input_size` that are predicted together at most; meant for GPUs.
 
         Raises:
-            DatasetError: at the first picture that cannot be read.
+            DatasetError: at the first image that cannot be read.
             ConfigError: a batch below 1, or a single path.
         """
-        if isinstance(pictures, (str, Path)):
-            raise ConfigError(f"{pictures}: one path. Give a list of them, or predict it by calling the predictor.")
-        images = (image.result() for _, image in read_ahead(pictures, read_picture, max(2, batch)))
-        for together in in_batches(images, batch, self.input_size):
+        if isinstance(images, (str, Path)):
+            raise ConfigError(f"{images}: one path. Give a list of them, or predict it by calling the predictor.")
+        tensors = (tensor.result() for _, tensor in read_ahead(images, to_image_tensor, max(2, batch)))
+        for together in in_batches(tensors, batch, self.input_size):
             yield from self._predict(together)
 
     def input_size(self, image: Tensor) -> tuple[int, int]:
@@ -176,28 +176,28 @@ def find_device(name: str) -> torch.device:
         raise ConfigError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}). Try 'auto'.") from error
 
 
-def read_picture(picture: Picture) -> Tensor:
-    """Any picture as a uint8 RGB tensor [3, H, W].
+def to_image_tensor(image: ImageLike) -> Tensor:
+    """Any image as a uint8 RGB tensor [3, H, W].
 
     Raises:
-        DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `Picture`.
+        DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `ImageLike`.
     """
-    if isinstance(picture, (str, Path)):
-        return read_image(picture)
-    if isinstance(picture, Image.Image):
-        if 0 in picture.size:
-            raise DatasetError(f"image {picture.size[0]} x {picture.size[1]}: has no pixels.")
-        return image_to_tensor(picture)
-    if isinstance(picture, np.ndarray):
-        if picture.ndim != 3 or picture.shape[2] != 3 or picture.dtype != np.uint8 or not picture.size:
+    if isinstance(image, (str, Path)):
+        return read_image(image)
+    if isinstance(image, Image.Image):
+        if 0 in image.size:
+            raise DatasetError(f"image {image.size[0]} x {image.size[1]}: has no pixels.")
+        return image_to_tensor(image)
+    if isinstance(image, np.ndarray):
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise DatasetError(
-                f"array {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [H, W, 3]. Convert it first."
+                f"array {image.dtype} {list(image.shape)}: an image is uint8 RGB [H, W, 3]. Convert it first."
             )
-        return torch.from_numpy(picture.copy()).permute(2, 0, 1)  # a view may be read-only or run backwards
-    if not isinstance(picture, Tensor):
-        raise DatasetError(f"{type(picture).__name__}: a picture is a path, a Pillow image, an array or a tensor.")
-    if picture.ndim != 3 or picture.shape[0] != 3 or picture.dtype != torch.uint8 or not picture.numel():
+        return torch.from_numpy(image.copy()).permute(2, 0, 1)  # a view may be read-only or run backwards
+    if not isinstance(image, Tensor):
+        raise DatasetError(f"{type(image).__name__}: an image is a path, a Pillow image, an array or a tensor.")
+    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or not image.numel():
         raise DatasetError(
-            f"tensor {picture.dtype} {list(picture.shape)}: a picture is uint8 RGB [3, H, W]. Convert it first."
+            f"tensor {image.dtype} {list(image.shape)}: an image is uint8 RGB [3, H, W]. Convert it first."
         )
-    return picture
+    return image

@@ -1,4 +1,4 @@
-"""Which pictures to predict: files, folders and patterns as a person names them."""
+"""Which images to predict: files, folders and patterns as a person names them."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Protocol
 
 from panoptic_blend.coco.annotations import ImageRecord
-from panoptic_blend.coco.file_names import check_file_name
 from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.names import check_file_name
 
 EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2"))
 """What counts as an image inside a folder; a file named by itself may have any extension."""
@@ -21,7 +21,7 @@ EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff
 
 @dataclass(frozen=True)
 class ImageFile:
-    """A picture and the relative name its results get."""
+    """An image and the relative name its results get."""
 
     path: Path
     name: str
@@ -38,7 +38,7 @@ class Samples(Protocol):
 
 
 class ImageFiles:
-    """Pictures without annotations, numbered from 1 and read when asked for."""
+    """Images without annotations, numbered from 1 and read when asked for."""
 
     def __init__(self, files: Sequence[ImageFile]):
         self.files = files
@@ -57,10 +57,10 @@ class ImageFiles:
 
 
 def find_images(inputs: Sequence[str], leave_out: Sequence[Path]) -> list[ImageFile]:
-    """List the pictures that inputs name, each once, in the order of the inputs and then of their names.
+    """List the images that inputs name, each once, in the order of the inputs and then of their names.
 
     A folder stands for every image in it and below, named relative to it; a pattern (`*`, `?`, `[...]`, `**`) for the
-    images it matches, named relative to its part without wildcards. When two pictures would get one name, the later
+    images it matches, named relative to its part without wildcards. When two images would get one name, the later
     one is put in a folder named after its own.
 
     Args:
@@ -85,7 +85,7 @@ def find_images(inputs: Sequence[str], leave_out: Sequence[Path]) -> list[ImageF
 
 
 def _absolute(path: Path) -> Path:
-    return Path(os.path.abspath(path))  # not resolve(): two links to one picture are two pictures
+    return Path(os.path.abspath(path))  # not resolve(): two links to one image are two images
 
 
 def _expand(text: str) -> Iterator[ImageFile]:

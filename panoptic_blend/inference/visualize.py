@@ -1,4 +1,4 @@
-"""Pictures of panoptic maps: categories in their colours, instances told apart, names where there is room for them."""
+"""Images of panoptic maps: categories in their colours, instances told apart, names where there is room for them."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 
 SMALLEST_EDGE = 480
-"""Pictures with a shorter edge below this are enlarged by a whole factor, so that names stay legible."""
+"""Images with a shorter edge below this are enlarged by a whole factor, so that names stay legible."""
 OPACITY = {True: 0.6, False: 0.45}
-"""How much of the picture a segment's colour covers, by whether it is a thing."""
+"""How much of the image a segment's colour covers, by whether it is a thing."""
 INSTANCE_SHIFTS = ((0.0, 0.0), (0.06, 0.17), (-0.06, -0.12), (0.08, -0.05), (-0.08, 0.09), (0.03, -0.17), (-0.03, 0.2))
 """(hue, lightness) added to the category's colour for its first, second, third... instance."""
 
@@ -58,7 +58,7 @@ def draw_overlay(
         scores: write each thing's confidence behind its name.
 
     Returns:
-        An RGB picture of the image's size times a whole factor (1 unless the image is small).
+        RGB, of the image's size times a whole factor (1 unless the image is small).
     """
     factor = min(4, math.ceil(SMALLEST_EDGE / min(id_map.shape)))
     canvas = Image.fromarray(image).resize((image.shape[1] * factor, image.shape[0] * factor), Image.Resampling.BICUBIC)
@@ -72,24 +72,24 @@ def draw_overlay(
     return canvas
 
 
-def side_by_side(pictures: Sequence[tuple[str, Image.Image]]) -> Image.Image:
-    """Titled pictures in one row, scaled to the height of the tallest."""
-    height = max(picture.height for _, picture in pictures)
+def side_by_side(images: Sequence[tuple[str, Image.Image]]) -> Image.Image:
+    """Titled images in one row, scaled to the height of the tallest."""
+    height = max(image.height for _, image in images)
     bar = max(24, height // 18)
     font = ImageFont.load_default(bar * 0.62)
     tiles = []
-    for title, picture in pictures:
-        width = round(picture.width * height / picture.height)
+    for title, image in images:
+        width = round(image.width * height / image.height)
         tile = Image.new("RGB", (width, height + bar), PAPER)
-        tile.paste(picture.resize((width, height), Image.Resampling.BICUBIC), (0, bar))
+        tile.paste(image.resize((width, height), Image.Resampling.BICUBIC), (0, bar))
         ImageDraw.Draw(tile).text((width / 2, bar / 2), title, font=font, fill=INK, anchor="mm")
         tiles.append(tile)
     return _join(tiles, vertical=False)
 
 
-def contact_sheet(pictures: Sequence[Image.Image], width: int = 1440) -> Image.Image:
-    """Pictures one below the other, each scaled to `width` pixels."""
-    scaled = [p.resize((width, round(p.height * width / p.width)), Image.Resampling.LANCZOS) for p in pictures]
+def contact_sheet(images: Sequence[Image.Image], width: int = 1440) -> Image.Image:
+    """Images one below the other, each scaled to `width` pixels."""
+    scaled = [p.resize((width, round(p.height * width / p.width)), Image.Resampling.LANCZOS) for p in images]
     return _join(scaled, vertical=True)
 
 
@@ -124,13 +124,13 @@ def _enlarge(index_map: npt.NDArray[np.int32], factor: int) -> npt.NDArray[np.in
 
 
 def _paint(
-    picture: Pixels,
+    image: Pixels,
     index_map: npt.NDArray[np.int32],
     order: Sequence[Segment | None],
     colors: dict[int, Color],
 ) -> Pixels:
     """Blend colours in, hatch void, and draw the borders: light around things, dark between stuff."""
-    grey = picture.mean(axis=2, keepdims=True)
+    grey = image.mean(axis=2, keepdims=True)
     palette = np.array([(70, 70, 70) if s is None else colors[s.id] for s in order], np.float32)
     opacity = np.array([0.55 if s is None else OPACITY[s.is_thing] for s in order], np.float32)
     is_void = np.array([s is None for s in order])
@@ -138,7 +138,7 @@ def _paint(
 
     cover = opacity[index_map][..., None]
     void = is_void[index_map]
-    base = np.where(void[..., None], grey, 0.35 * grey + 0.65 * picture)
+    base = np.where(void[..., None], grey, 0.35 * grey + 0.65 * image)
     blended = base * (1 - cover) + palette[index_map] * cover
     rows, columns = np.ogrid[: void.shape[0], : void.shape[1]]
     blended[void & ((rows + columns) % 12 < 2)] += 28

@@ -12,7 +12,7 @@ import torch
 from panoptic_blend.categories import IGNORE
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, SegmentRecord
 from panoptic_blend.coco.segments_png import read_id_map
-from panoptic_blend.data.targets import rank_segments, targets_from_ranks
+from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.errors import ConfigError, DatasetError, PanopticBlendError
 from panoptic_blend.integrations.detectron2_ids import ContiguousIds, panoptic_metadata, read_metadata
 
@@ -87,21 +87,21 @@ class PanopticMapper:
                 f"{path}: is {id_map.shape[1]} x {id_map.shape[0]}, but its image {sample['file_name']} is "
                 f"{image.shape[1]} x {image.shape[0]}. Save the id map at the image's size."
             )
-        ranks, ordered = rank_segments(id_map, [self._record(row) for row in dataset_dict["segments_info"]])
+        indices, ordered = index_segments(id_map, [self._record(row) for row in dataset_dict["segments_info"]])
         # detectron2 resizes maps of uint8 or float only, and pads them with 255. Where that could be a segment,
         # segments are counted downwards from 0.
         few = len(ordered) < 255
-        augmented = AugInput(image, sem_seg=ranks if few else -ranks.astype(np.float32))
+        augmented = AugInput(image, sem_seg=indices if few else -indices.astype(np.float32))
         self.augmentations(augmented)
-        ranks = augmented.sem_seg.copy() if few else np.maximum(-augmented.sem_seg, 0).astype(np.int32)
-        ranks[ranks > len(ordered)] = 0
-        targets = targets_from_ranks(ranks, ordered, self.ids.categories)
+        indices = augmented.sem_seg.copy() if few else np.maximum(-augmented.sem_seg, 0).astype(np.int32)
+        indices[indices > len(ordered)] = 0
+        targets = targets_from_indices(indices, ordered, self.ids.categories)
 
         contiguous = torch.tensor(list(self.ids.things.values()))
         sample["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
         sample["sem_seg"] = targets.semantic
         sample["instances"] = Instances(
-            ranks.shape,
+            indices.shape,
             gt_boxes=Boxes(targets.boxes),
             gt_classes=contiguous[targets.labels],
             gt_masks=BitMasks(targets.masks),

@@ -12,19 +12,19 @@ from torch import Tensor, nn
 from panoptic_blend.categories import IGNORE, Categories
 from panoptic_blend.config import ModelConfig
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.modeling.bases import AuxiliarySemanticHead, auxiliary_targets
-from panoptic_blend.modeling.fcos.assignment import assign, centerness
-from panoptic_blend.modeling.fcos.decoding import Detections, decode
-from panoptic_blend.modeling.fcos.head import FCOSHead
-from panoptic_blend.modeling.fcos.locations import Locations, Sites, locate
-from panoptic_blend.modeling.fcos.losses import box_loss, centerness_loss, classification_loss, mean_over_processes
-from panoptic_blend.modeling.fpn import FPN
-from panoptic_blend.modeling.masks.crop import crop_mask_targets, mask_loss
-from panoptic_blend.modeling.masks.head import MaskFeatures, MaskHead, MaskRequest
-from panoptic_blend.modeling.merge import merge
-from panoptic_blend.modeling.network import Network, NetworkOutput
-from panoptic_blend.modeling.parts import build_backbone, build_bottom_module, build_mask_head
-from panoptic_blend.modeling.semantic import SemanticTrunk, semantic_labels, semantic_loss
+from panoptic_blend.modeling.build import build_backbone, build_bottom_module, build_mask_head
+from panoptic_blend.modeling.criterion.assignment import assign, centerness
+from panoptic_blend.modeling.criterion.losses import box_loss, centerness_loss, classification_loss, mean_over_processes
+from panoptic_blend.modeling.network.bases import AuxiliarySemanticHead, auxiliary_targets
+from panoptic_blend.modeling.network.fcos_head import FCOSHead
+from panoptic_blend.modeling.network.fpn import FPN
+from panoptic_blend.modeling.network.locations import Locations, Sites, locate
+from panoptic_blend.modeling.network.masks.crop import crop_mask_targets, mask_loss
+from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskHead, MaskRequest
+from panoptic_blend.modeling.network.network import Network, NetworkOutput
+from panoptic_blend.modeling.network.semantic import SemanticTrunk, semantic_labels, semantic_loss
+from panoptic_blend.modeling.postprocess.decoding import Detections, decode
+from panoptic_blend.modeling.postprocess.merge import merge
 from panoptic_blend.structures import IdMap, Instances, PanopticPrediction, Segment, Targets
 
 SIZE_DIVISOR = 32

@@ -19,9 +19,11 @@ from panoptic_blend.training.stopping import StopRequest
 from panoptic_blend.training.validation import validate
 
 STATE = "last.ckpt"
+STATE_KEY = "Milestones"
+"""Of `RunKeeper` in a saved state; never changed, so that runs begun with any version can go on."""
 
 
-class Milestones(pl.Callback):
+class RunKeeper(pl.Callback):
     """Keeps a run's folder: `last.ckpt` to resume from, `last.safetensors` and `best.safetensors` to use.
 
     State is saved before and after a validation, so that no stop in between loses anything.
@@ -61,6 +63,11 @@ class Milestones(pl.Callback):
         self.validated_step = 0
         self.best_pq = -1.0
         self._step = 0
+
+    @property
+    def state_key(self) -> str:
+        """Name of this callback's part of a saved state, independent of what the class is called."""
+        return STATE_KEY
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs beside Lightning's own state."""

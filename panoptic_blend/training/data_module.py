@@ -22,8 +22,8 @@ from panoptic_blend.data.dataset import (
     TrainingSample,
     collate,
 )
+from panoptic_blend.data.sample_checks import check_samples
 from panoptic_blend.data.transforms import TrainingTransform
-from panoptic_blend.data.validation import check_samples
 from panoptic_blend.errors import DatasetError
 
 

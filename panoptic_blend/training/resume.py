@@ -13,7 +13,7 @@ from panoptic_blend.checkpoints.native import BEST, LAST
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import plain_settings
 from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
-from panoptic_blend.training.callbacks import STATE, Milestones
+from panoptic_blend.training.callbacks import STATE, STATE_KEY
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ def find_resume_point(resume: Path) -> ResumePoint:
     try:
         # Memory-mapped: only the few numbers below are read, the weights are left to Lightning.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        ours = state["callbacks"][Milestones.__qualname__]
+        ours = state["callbacks"][STATE_KEY]
         return ResumePoint(path, state["global_step"], ours["images_seen"], ours["validated_step"])
     except pickle.UnpicklingError as error:  # whose own text advises to load it unsafely
         asked = refused_call(error)

@@ -21,9 +21,9 @@ from panoptic_blend.checkpoints.initialise import find_weights, initialise
 from panoptic_blend.config import Config, TrainerConfig
 from panoptic_blend.config_files import read_config, write_config
 from panoptic_blend.errors import ConfigError, TrainingStopped
+from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
-from panoptic_blend.modeling.winograd import compute_by_tiles
-from panoptic_blend.training.callbacks import Milestones
+from panoptic_blend.training.callbacks import RunKeeper
 from panoptic_blend.training.data_module import DataModule, load_data
 from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.progress import StepLog
@@ -97,7 +97,7 @@ def train(
         pin_memory=accelerator == "gpu",
     )
     log = StepLog(settings.max_steps, settings.log_every, console)
-    milestones = Milestones(
+    keeper = RunKeeper(
         run,
         data,
         log,
@@ -110,7 +110,7 @@ def train(
     run.mkdir(parents=True, exist_ok=True)
     # Only once the state has loaded: settings it does not fit would keep the run from ever going on.
     settings_kept = LambdaCallback(on_train_start=lambda trainer, _: _keep_settings(trainer, config, run / CONFIG))
-    trainer = _build_trainer(config, accelerator, run, [settings_kept, log, milestones])
+    trainer = _build_trainer(config, accelerator, run, [settings_kept, log, keeper])
     if processes > 1 and accelerator == "cpu" and any(isinstance(m, nn.BatchNorm2d) for m in module.modules()):
         console.print(
             "On CPUs every process normalises by its own batch: batch norm is synchronised on GPUs only.",
@@ -124,7 +124,7 @@ def train(
             raise
         return run  # one process tells; the launcher must not take the others for crashed
     console.print(
-        f"Trained {settings.max_steps} steps; best PQ {milestones.best_pq:.2f}. Checkpoints are in {run}",
+        f"Trained {settings.max_steps} steps; best PQ {keeper.best_pq:.2f}. Checkpoints are in {run}",
         soft_wrap=True,
         markup=False,
     )
@@ -178,7 +178,7 @@ def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callback
         strategy="ddp" if several else "auto",
         sync_batchnorm=several and accelerator == "gpu",
         precision={"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[settings.precision],  # type: ignore[arg-type]
-        max_epochs=-1,  # `Milestones` ends the run: a validation may be left to do when there is no step left
+        max_epochs=-1,  # `RunKeeper` ends the run: a validation may be left to do when there is no step left
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=config.optimizer.clip_norm or None,
         logger=[TensorBoardLogger(run, name="", version="tensorboard"), CSVLogger(run, name="csv")],

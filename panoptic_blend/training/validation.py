@@ -8,9 +8,9 @@ import torch
 import torch.distributed as dist
 
 from panoptic_blend.data.dataset import EvaluationSample
-from panoptic_blend.data.resizing import resize_shortest_edge
 from panoptic_blend.evaluation.pq import PanopticQuality, PQResult
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.resizing import resize_shortest_edge
 from panoptic_blend.training.stopping import StopRequest
 
 

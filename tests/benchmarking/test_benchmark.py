@@ -9,15 +9,15 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from panoptic_blend.benchmarking.benchmark import Settings, draw_picture, measure, run_benchmark
+from panoptic_blend.benchmarking.benchmark import Settings, draw_image, measure, run_benchmark
 from panoptic_blend.benchmarking.firing import fire_detections
 from panoptic_blend.benchmarking.peak import count_operations, measure_peak, peak_memory
 from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES
 from panoptic_blend.benchmarking.timing import Clock, Timing
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
-from panoptic_blend.data.scene import SHAPES
 from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import tiny_model_config
 
 CPU = torch.device("cpu")
@@ -35,7 +35,7 @@ def checkpoint(tmp_path: Path) -> Path:
 def test_random_weights_fire_so_many_detections(instances: int) -> None:
     torch.manual_seed(0)
     model = build_model(tiny_model_config(), SHAPES).train()
-    image = torch.from_numpy(draw_picture(128, 192)).permute(2, 0, 1)
+    image = torch.from_numpy(draw_image(128, 192)).permute(2, 0, 1)
     fire_detections(model, image, instances)
     assert model.training
     (prediction,) = model.predict([image])
@@ -46,7 +46,7 @@ def test_random_weights_fire_so_many_detections(instances: int) -> None:
 def test_an_image_too_small_for_so_many_gets_what_it_can_hold() -> None:
     torch.manual_seed(0)
     model = build_model(tiny_model_config(), SHAPES)
-    image = torch.from_numpy(draw_picture(64, 64)).permute(2, 0, 1)
+    image = torch.from_numpy(draw_image(64, 64)).permute(2, 0, 1)
     fire_detections(model, image, 10_000)
     (prediction,) = model.predict([image])
     assert 0 < len(prediction.instances) < 10_000

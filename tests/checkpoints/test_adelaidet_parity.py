@@ -15,7 +15,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet, parameter_rules
 from panoptic_blend.checkpoints.naming import translate
 from panoptic_blend.inference.preparation import prepare
-from panoptic_blend.modeling.fcos.locations import Sites, locate
+from panoptic_blend.modeling.network.locations import Sites, locate
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.pasting import paste_mask
 from panoptic_blend.structures import PanopticPrediction, Targets

@@ -12,7 +12,7 @@ import torch
 from panoptic_blend.categories import Categories
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet, parameter_rules
 from panoptic_blend.checkpoints.naming import COUNTER, translate
-from panoptic_blend.coco.categories import coco_categories
+from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config import ModelConfig
 from panoptic_blend.config_files import read_config
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model

@@ -8,7 +8,7 @@ from hypothesis.extra import numpy as arrays
 
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.coco.annotations import SegmentRecord
-from panoptic_blend.data.targets import derive_targets, rank_segments
+from panoptic_blend.data.targets import derive_targets, index_segments
 from panoptic_blend.structures import IdMap, Targets
 
 CATEGORIES = Categories(
@@ -75,6 +75,6 @@ def test_more_segments_than_a_byte_counts() -> None:
 
 def test_ranks_name_the_segments_in_ascending_order() -> None:
     id_map = np.array([[9, 4, 0, 5]], dtype=np.int32)
-    ranks, ordered = rank_segments(id_map, [segment(9, 1), segment(4, 7)])
-    assert ranks.tolist() == [[2, 1, 0, 0]]
+    indices, ordered = index_segments(id_map, [segment(9, 1), segment(4, 7)])
+    assert indices.tolist() == [[2, 1, 0, 0]]
     assert [row.id for row in ordered] == [4, 9]

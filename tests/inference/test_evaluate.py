@@ -12,7 +12,7 @@ from panoptic_blend.categories import Categories, Category
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.inference.evaluate import encode_masks
-from panoptic_blend.inference.export import (
+from panoptic_blend.inference.writing import (
     OverlayFolder,
     check_same_categories,
     check_same_meaning,

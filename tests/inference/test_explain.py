@@ -13,10 +13,10 @@ from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.inference.explain import Explanation, choose, explain
-from panoptic_blend.inference.explain_picture import draw_explanation
+from panoptic_blend.inference.explanation_figure import draw_explanation
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.modeling.merge import Placement
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.postprocess.merge import Placement
 from tests.tiny import tiny_model_config_with
 
 NAMES = (("ball", 1), ("box", 1), ("sky", 0), ("grass", 0))

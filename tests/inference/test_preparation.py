@@ -7,13 +7,13 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_blend.config import BackboneConfig, BasesConfig, FPNConfig, ModelConfig
-from panoptic_blend.data.scene import SHAPES
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.preparation import Precision, PreparedNetwork, prepare
-from panoptic_blend.modeling.layers import FrozenBatchNorm
-from panoptic_blend.modeling.network import NetworkOutput
+from panoptic_blend.modeling.network.layers import FrozenBatchNorm
+from panoptic_blend.modeling.network.network import NetworkOutput
+from panoptic_blend.modeling.network.winograd import PreparedTiledConv, TiledConv, compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
-from panoptic_blend.modeling.winograd import PreparedTiledConv, TiledConv, compute_by_tiles
+from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import MASK_HEADS, tiny_model_config, tiny_model_config_with
 
 CPU = torch.device("cpu")

@@ -215,7 +215,7 @@ def test_ctrl_c_before_the_first_step_ends_a_run_as_any_command(
     hook: str, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     write_config(tiny_config(shapes_root, tmp_path / "run"), tmp_path / "tiny.yaml")
-    owner = TrainingModule if hook == "configure_optimizers" else StepLog  # whose hook comes before `Milestones`'
+    owner = TrainingModule if hook == "configure_optimizers" else StepLog  # whose hook comes before `RunKeeper`'
     monkeypatch.setattr(owner, hook, lambda *arguments: signal.raise_signal(signal.SIGINT))
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
     try:

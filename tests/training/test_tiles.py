@@ -13,10 +13,10 @@ from rich.console import Console
 from torch import nn
 
 from panoptic_blend.config import FPNConfig
-from panoptic_blend.data.scene import SHAPES
+from panoptic_blend.modeling.network.winograd import TiledConv, compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import build_model
-from panoptic_blend.modeling.winograd import TiledConv, compute_by_tiles
 from panoptic_blend.structures import Targets
+from panoptic_blend.synthetic.scene import SHAPES
 from panoptic_blend.training import run
 from tests.tiny import tiny_model_config
 from tests.training.tiny_run import tiny_config
