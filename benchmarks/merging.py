@@ -13,8 +13,8 @@ from torch import Tensor
 from benchmarks.peers import import_peer
 from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.coco.coco2017 import coco_categories
-from panoptic_blend.modeling.network.semantic import semantic_labels
 from panoptic_blend.modeling.postprocess.merge import merge
+from panoptic_blend.modeling.postprocess.stuff import semantic_labels
 from panoptic_blend.structures import Instances
 
 

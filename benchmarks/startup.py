@@ -21,7 +21,7 @@ from panoptic_blend.benchmarking.firing import fire_detections
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config_files import read_config
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.build import build_model
 
 SIZE = (800, 1216)
 

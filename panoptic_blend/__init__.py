@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from panoptic_blend.errors import PanopticBlendError
     from panoptic_blend.evaluation.pq import panoptic_quality
     from panoptic_blend.inference.predictor import Prediction, Predictor
-    from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+    from panoptic_blend.modeling.build import build_model
+    from panoptic_blend.modeling.panoptic_blend import PanopticBlend
     from panoptic_blend.training.run import train
 
 __all__ = [
@@ -57,7 +58,7 @@ _HOMES = {
     "PanopticBlendError": ("panoptic_blend.errors", "PanopticBlendError"),
     "Prediction": ("panoptic_blend.inference.predictor", "Prediction"),
     "Predictor": ("panoptic_blend.inference.predictor", "Predictor"),
-    "build_model": ("panoptic_blend.modeling.panoptic_blend", "build_model"),
+    "build_model": ("panoptic_blend.modeling.build", "build_model"),
     "load": ("panoptic_blend.checkpoints.native", "load_model"),
     "panoptic_quality": ("panoptic_blend.evaluation.pq", "panoptic_quality"),
     "read_config": ("panoptic_blend.config_files", "read_config"),

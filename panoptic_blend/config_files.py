@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 
-from panoptic_blend.config import Config
+from panoptic_blend.config import PREDICTION_SECTIONS, PREDICTION_SETTINGS, Config, PredictionSettings
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.spelling import check_options, did_you_mean
@@ -86,6 +86,55 @@ def parse_settings(kind: type[Settings], values: object, section: str) -> Settin
         return parser.instantiate(parser.parse_object({section: values}))[section]
     except ArgumentError as error:
         raise ConfigError(_plain(str(error))) from error
+
+
+def change_settings(settings: PredictionSettings, overrides: Sequence[str]) -> None:
+    """Change sizes and thresholds of a model that is there already, in place.
+
+    Args:
+        settings: of the model.
+        overrides: as on the command line: `["--model.merge.min_score", "0.5"]`.
+
+    Raises:
+        ConfigError: a setting that belongs to training or is unknown, of the wrong type or out of bounds.
+    """
+    check_prediction_settings(overrides)
+    parser = _prediction_parser()
+    parser.set_defaults({name: getattr(settings, field) for name, field in PREDICTION_SETTINGS.items()})
+    try:
+        parsed = parser.parse_args(list(overrides))
+        parser.instantiate(parsed)  # checks bounds
+    except ArgumentError as error:
+        raise ConfigError(_plain(str(error))) from error
+    for name, field in PREDICTION_SETTINGS.items():
+        setattr(settings, field, parsed[name])
+
+
+def check_prediction_settings(overrides: Sequence[str]) -> None:
+    """Raise `ConfigError` for the first override of a setting that a trained model cannot change any more."""
+    names = set(setting_names()) - set(PREDICTION_SETTINGS)
+    for word in overrides:
+        name = word.split("=", 1)[0].removeprefix("--")
+        if word.startswith("--") and name in names:
+            raise ConfigError(
+                f"--{name} belongs to training: a trained model cannot change it any more. A prediction can change "
+                f"{', '.join(f'--{each}' for each in PREDICTION_SETTINGS)}."
+            )
+
+
+def prediction_settings_help() -> str:
+    """Every setting that a prediction can change with its meaning and type, for the end of a command's help."""
+    text = _prediction_parser().format_help().split("\n\n", 2)[2]
+    text = re.sub(r" *--model\.\w+ CONFIG .*\n", "", text)  # whole sections are not offered here
+    return re.sub(r",\s+default:\s[^)]*\)", ")", text)  # the defaults are the checkpoint's
+
+
+def _prediction_parser() -> ArgumentParser:
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
+    for section, kind in PREDICTION_SECTIONS.items():
+        other = {field.name for field in dataclasses.fields(kind)} - set(PREDICTION_SETTINGS.values())
+        parser.add_class_arguments(kind, f"model.{section}", skip=other)
+    return parser
 
 
 def setting_names() -> list[str]:

@@ -54,6 +54,33 @@ def evaluated(run: Path, shapes_root: Path, tmp_path_factory: pytest.TempPathFac
     return output
 
 
+def test_thresholds_can_be_set_where_one_predicts(run: Path, evaluated: Path, shapes_root: Path, tmp_path: Path):
+    def segments(folder: Path) -> list[dict]:
+        rows = json.loads((folder / "predictions.json").read_text())["annotations"]
+        return [segment for row in rows for segment in row["segments_info"]]
+
+    none = ["--checkpoint", str(run), "--model.merge.min_score", "1", "--model.merge.min_stuff_area=1000000"]
+    images, truth = str(shapes_root / "val"), str(shapes_root / "annotations" / "panoptic_val.json")
+    assert segments(evaluated)
+    output = str(tmp_path / "evaluated")
+    assert main(["evaluate", *none, "--images", images, "--annotations", truth, "--output", output]) == 0
+    assert not segments(tmp_path / "evaluated")
+    assert main(["predict", *none, "--input", images, "--output", str(tmp_path / "predicted")]) == 0
+    assert not segments(tmp_path / "predicted")
+
+
+@pytest.mark.parametrize("command", ["predict", "evaluate", "explain", "benchmark"])
+def test_settings_of_training_are_refused_where_one_predicts(command: str, run: Path, tmp_path: Path, capsys):
+    required = {
+        "predict": ["--input", str(tmp_path), "--output", str(tmp_path)],
+        "evaluate": ["--images", str(tmp_path), "--annotations", "none.json", "--output", str(tmp_path)],
+        "explain": ["--input", "none.png", "--output", str(tmp_path)],
+        "benchmark": [],
+    }
+    assert main([command, "--checkpoint", str(run), *required[command], "--optimizer.lr", "0.1"]) == 2
+    assert "--optimizer.lr belongs to training" in capsys.readouterr().err
+
+
 def test_train_writes_the_settings_it_used(run: Path):
     config = read_config([run / "config.yaml"])
     assert config.trainer.max_steps == 2

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from panoptic_blend.config import Config, DataConfig, FCOSConfig, ModelConfig, TrainerConfig
+from panoptic_blend.config import Config, DataConfig, FCOSConfig, ModelConfig, PredictionSettings, TrainerConfig
 from panoptic_blend.config_files import (
+    change_settings,
     find_config,
     parse_settings,
     plain_settings,
+    prediction_settings_help,
     read_config,
     setting_names,
     settings_help,
@@ -188,3 +190,44 @@ def test_shipped_configurations_are_found_by_name_from_anywhere(tmp_path: Path, 
     assert find_config("camvid/r18.yaml").read_text() == "trainer: {seed: 1}"
     with pytest.raises(ConfigError, match=r"camvid/r18\.yaml"):
         find_config("camvid/r81.yaml")
+
+
+def test_settings_of_prediction_are_changed_in_place_and_the_others_stay():
+    settings = PredictionSettings.of(ModelConfig())
+    before = dataclasses.asdict(settings)
+    words = ["--model.merge.min_score", "0.6", "--model.input.shortest_edge=320", "--model.fcos.max_detections", "300"]
+    change_settings(settings, words)
+    expected = {**before, "min_score": 0.6, "shortest_edge": 320, "max_detections": 300}
+    assert dataclasses.asdict(settings) == expected
+    assert PredictionSettings.of(settings.within(ModelConfig())) == settings
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--optimizer.lr", "1"], "--optimizer.lr belongs to training"),
+        (["--model.fpn.channels=8"], "--model.fpn.channels belongs to training"),
+        (["--model.merge.min_score", "much"], r"model\.merge\.min_score is 'much'; it must be float"),
+        (["--model.merge.min_score", "2"], r"model\.merge\.min_score is 2\.0; it must be in \[0, 1\]"),
+        (["--model.input.shortest_edge", "2000"], r"shortest_edge is 2000; it must be between 1 and longest_edge"),
+    ],
+)
+def test_what_a_prediction_cannot_change_is_said(words: list[str], message: str):
+    settings = PredictionSettings.of(ModelConfig())
+    before = dataclasses.replace(settings)
+    with pytest.raises(ConfigError, match=message):
+        change_settings(settings, words)
+    assert settings == before
+
+
+def test_help_of_a_prediction_names_its_settings_alone_and_no_defaults():
+    text = prediction_settings_help()
+    assert re.findall(r"--(model\.\S+)", text) == [
+        f"model.{name}"
+        for name in (
+            "input.shortest_edge", "input.longest_edge", "fcos.score_threshold", "fcos.threshold_with_centerness",
+            "fcos.pre_nms_top_k", "fcos.nms_iou", "fcos.max_detections", "merge.min_score", "merge.max_overlap",
+            "merge.min_stuff_area",
+        )
+    ]  # fmt: skip
+    assert "default" not in text

@@ -10,7 +10,7 @@ import pytest
 
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.config import FPNConfig
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import talkative_model_config
 

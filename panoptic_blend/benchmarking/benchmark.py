@@ -21,12 +21,13 @@ from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES, time_st
 from panoptic_blend.benchmarking.timing import Timing
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.checkpoints.native import load_model
-from panoptic_blend.config_files import read_config
+from panoptic_blend.config_files import change_settings, read_config
 from panoptic_blend.data.images import read_image
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.inference.predictor import find_device
 from panoptic_blend.inference.preparation import Precision, choose_dtype, prepare
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.build import build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class Settings:
 
     Attributes:
         source: a model with its weights (a path), or the name of a configuration that gets random ones.
-        overrides: of the configuration, as on the command line.
+        overrides: of the configuration, or of a model's `PredictionSettings`, as on the command line.
         size: (height, width) of the image.
         batch: images at a time.
         instances: detections made to fire by random weights; the most that trained ones may have.
@@ -85,7 +86,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         file = Path(folder) / "image.jpg"
         Image.fromarray(draw_image(*settings.size)).save(file, quality=92)
         model = _make_model(settings, file)
-        operations = count_operations(model.network, model.preprocess([read_image(file)]))
+        operations = count_operations(model.network, model.input_rule([read_image(file)]))
         prepared = prepare(model, device, settings.precision, settings.compile)
         del model
         forget_peak_memory(device)
@@ -113,7 +114,9 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 def _make_model(settings: Settings, file: Path) -> PanopticBlend:
     if isinstance(settings.source, Path):
-        return load_model(settings.source)
+        model = load_model(settings.source)
+        change_settings(model.settings, settings.overrides)
+        return model
     torch.manual_seed(0)
     config = read_config([settings.source], settings.overrides)
     model = build_model(config.model, _make_categories(settings.classes), pretrained=False).eval()

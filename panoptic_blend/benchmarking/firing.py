@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 import torch
 from torch import Tensor
 
-from panoptic_blend.modeling.network.locations import locate
+from panoptic_blend.modeling.modes import evaluating
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 HALF_BOX = 4.0
@@ -32,19 +30,17 @@ def fire_detections(model: PanopticBlend, image: Tensor, instances: int) -> None
     for layer, bias in ((head.distances, HALF_BOX), (head.centerness, CENTRAL)):
         assert layer.bias is not None
         layer.bias.fill_(bias)
-    was_training = model.training
-    model.eval()
-    output = model.network(model.preprocess([image])).detector
-    model.train(was_training)
-    model.decode = partial(model.decode, max_detections=instances)
-    locations = locate(output.towers, model.strides)
-    strongest = torch.cat([level.flatten() for level in output.class_logits]).sort(descending=True).values
+    with evaluating(model):
+        output = model.network(model.input_rule([image]))
+    model.settings.max_detections = instances
+    class_logits = output.detector.class_logits
+    strongest = torch.cat([level.flatten() for level in class_logits]).sort(descending=True).values
     candidates = min(2 * instances, len(strongest) - 1)
     while True:
         high, low = strongest[0], strongest[candidates]
         scale = (CERTAIN - UNCERTAIN) / (high - low).clamp(min=1e-6)
-        fired = output._replace(class_logits=[(level - high) * scale + CERTAIN for level in output.class_logits])
-        found = len(model.decode(fired, locations, 0).scores)
+        fired = output.detector._replace(class_logits=[(level - high) * scale + CERTAIN for level in class_logits])
+        found = len(model.postprocess.detect(output._replace(detector=fired), 0).scores)
         if found >= instances or candidates == len(strongest) - 1:
             break
         candidates = min(2 * candidates, len(strongest) - 1)

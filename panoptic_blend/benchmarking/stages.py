@@ -11,11 +11,9 @@ from panoptic_blend.benchmarking.timing import Clock
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.data.images import read_image
 from panoptic_blend.inference.preparation import PreparedNetwork
-from panoptic_blend.modeling.network.locations import locate
-from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskRequest
-from panoptic_blend.modeling.network.network import Network, NetworkOutput
-from panoptic_blend.modeling.network.semantic import semantic_labels
+from panoptic_blend.modeling.network import Network, NetworkOutput
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.modeling.postprocess.instances import place_in_output
 
 STAGES = ("load", "preprocess", "backbone", "FPN", "heads", "decode", "masks", "semantic", "merge", "encode")
 NETWORK, PREDICT = "network", "predict"
@@ -35,7 +33,7 @@ def time_stages(model: PanopticBlend, file: Path, batch: int, rounds: int, scrat
     Returns:
         The measurements, and the detections an image had.
     """
-    device = model.pixel_mean.device
+    device = model.device
     _one_round(model, file, batch, Clock(device), scratch)
     clock = Clock(device)
     for _ in range(rounds):
@@ -49,7 +47,7 @@ def _one_round(model: PanopticBlend, file: Path, batch: int, clock: Clock, scrat
             image = read_image(file)
     images = [image] * batch
     with clock.measure("preprocess"):
-        pixels = model.preprocess(images)
+        pixels = model.input_rule(images)
     if isinstance(model.network, PreparedNetwork):  # a compiled one has no parts
         _time_parts(model.network, pixels, clock)
     with clock.measure(NETWORK):
@@ -60,7 +58,7 @@ def _one_round(model: PanopticBlend, file: Path, batch: int, clock: Clock, scrat
         predictions = model.predict(images)
     with clock.measure("merge"):
         for prediction in predictions:
-            model.merge(prediction.instances, torch.from_numpy(prediction.semantic), model.categories)
+            model.postprocess.merge(prediction.instances, torch.from_numpy(prediction.semantic))
     with clock.measure("encode"):
         for prediction in predictions:
             write_id_map(scratch, prediction.id_map)
@@ -81,15 +79,12 @@ def _time_parts(prepared: PreparedNetwork, pixels: Tensor, clock: Clock) -> None
 
 
 def _time_rest(model: PanopticBlend, output: NetworkOutput, batch: int, size: tuple[int, int], clock: Clock) -> None:
+    steps = model.postprocess
     with clock.measure("decode"):
-        locations = locate(output.detector.towers, model.strides)
-        found = [model.decode(output.detector, locations, index) for index in range(batch)]
-    features = MaskFeatures(output.bases, output.detector.towers, output.pyramid)
+        found = [steps.detect(output, index) for index in range(batch)]
     with clock.measure("masks"):
-        for each in found:
-            request = MaskRequest(each.sites, each.boxes, each.sites.image, each.labels)
-            model.mask_head(features, request).float().sigmoid()
+        for detections in found:
+            place_in_output(detections, steps.draw_masks(output, detections), size, size)
     with clock.measure("semantic"):
-        for index in range(batch if output.semantic is not None else 0):
-            assert output.semantic is not None
-            semantic_labels(output.semantic[index], size, size).cpu()
+        for index in range(batch):
+            steps.label_stuff(output, index, size, size)

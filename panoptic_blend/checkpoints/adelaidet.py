@@ -17,7 +17,8 @@ from panoptic_blend.checkpoints.detectron2 import NORM, fpn_rules, resnet_rules,
 from panoptic_blend.checkpoints.naming import Rules, match_tensors
 from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.errors import CheckpointError
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.build import build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 _log = logging.getLogger(__name__)
 

@@ -14,7 +14,8 @@ from panoptic_blend.config import ModelConfig
 from panoptic_blend.config_files import parse_settings, plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.build import build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 FORMAT = 1
 """Version of the layout, raised when older software could no longer read a file."""

@@ -50,13 +50,15 @@ examples:
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the measurements to this JSON file")
     options, overrides = parse_with_settings(parser, arguments)
+    from panoptic_blend.config_files import check_prediction_settings
+
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", options.size):
         parser.error(f"--size {options.size}: give height x width in pixels, for instance 800x1216")
     height, width = map(int, options.size.split("x"))
     if min(height, width) < 32:
         parser.error(f"--size {options.size}: give 32 pixels or more in both directions")
-    if options.checkpoint and overrides:
-        parser.error(f"--checkpoint brings its own settings: leave out {overrides[0]}")
+    if options.checkpoint:
+        check_prediction_settings(overrides)
     if not 2 <= options.classes <= 600:
         parser.error("--classes must be 2 to 600")
     from rich.console import Console

@@ -11,7 +11,7 @@ from panoptic_blend.commands.parsing import (
     add_speed,
     command,
     one_or_more,
-    parse,
+    parse_with_prediction_settings,
     require_folder,
 )
 
@@ -44,7 +44,7 @@ def run(arguments: list[str]) -> None:
         default=0,
         help=f"draw the first N images (by default {DEFAULT_OVERLAYS}) beside prediction and truth, into overlays/",
     )
-    options = parse(parser, arguments)
+    options, settings = parse_with_prediction_settings(parser, arguments)
     from rich.console import Console
 
     from panoptic_blend.coco.annotations import PanopticAnnotations
@@ -52,10 +52,13 @@ def run(arguments: list[str]) -> None:
     require_folder(options.images)
     annotations = PanopticAnnotations.load(options.annotations)  # before torch: a wrong path is told at once
     from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.config_files import change_settings
     from panoptic_blend.inference.evaluate import evaluate
     from panoptic_blend.inference.predictor import Predictor
 
-    predictor = Predictor(load_model(options.checkpoint), options.device, options.precision, options.compile)
+    model = load_model(options.checkpoint)
+    change_settings(model.settings, settings)
+    predictor = Predictor(model, options.device, options.precision, options.compile)
     console = Console()
     evaluate(
         predictor,

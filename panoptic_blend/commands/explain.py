@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_checkpoint, command, one_or_more, parse
+from panoptic_blend.commands.parsing import add_checkpoint, command, one_or_more, parse_with_prediction_settings
 from panoptic_blend.startup import start_torch
 
 
@@ -24,20 +24,21 @@ def run(arguments: list[str]) -> None:
         default=3,
         help="instances to follow from bases to mask (default: 3)",
     )
-    options = parse(parser, arguments)
+    options, settings = parse_with_prediction_settings(parser, arguments)
     start_torch()
     from rich.console import Console
 
     from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.config_files import change_settings
     from panoptic_blend.files.atomic import atomic_path
     from panoptic_blend.inference.explain import explain
     from panoptic_blend.inference.explanation_figure import draw_explanation
     from panoptic_blend.inference.predictor import Predictor
 
     model = load_model(options.checkpoint)
-    merge = model.config.merge
+    change_settings(model.settings, settings)
     explanation = explain(Predictor(model, options.device, "fp32"), options.input, options.instances)
-    figure = draw_explanation(explanation, model.categories, merge.min_score, merge.min_stuff_area)
+    figure = draw_explanation(explanation, model.categories)
     path = options.output / f"{options.input.stem}_explained.png"
     with atomic_path(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=120)

@@ -88,6 +88,19 @@ def parse_with_settings(parser: Parser, arguments: list[str]) -> tuple[argparse.
     return parser.parse_known_args(arguments)
 
 
+def parse_with_prediction_settings(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
+    """The parser's own options, and dotted settings that a prediction can change, with their values."""
+    from panoptic_blend.config_files import check_prediction_settings, prediction_settings_help, setting_names
+
+    check_options(arguments, [*_option_names(parser), *(f"--{name}" for name in setting_names())])
+    if {"--help", "-h"} & set(arguments):
+        title = "settings of the model that a prediction can change (default: the checkpoint's):"
+        parser.epilog = f"{parser.epilog or ''}\n{title}\n\n{prediction_settings_help()}"
+    options, overrides = parser.parse_known_args(arguments)
+    check_prediction_settings(overrides)
+    return options, overrides
+
+
 def join_settings(arguments: list[str]) -> list[str]:
     """`--section.setting VALUE` as one word `--section.setting=VALUE`."""
     joined: list[str] = []

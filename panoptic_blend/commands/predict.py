@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_batch, add_checkpoint, add_speed, command, parse, require_folder
+from panoptic_blend.commands.parsing import (
+    add_batch,
+    add_checkpoint,
+    add_speed,
+    command,
+    parse_with_prediction_settings,
+    require_folder,
+)
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.startup import start_torch
 
@@ -47,7 +54,7 @@ examples:
         metavar="NAME",
         help="also zip the results under this name, as COCO's server takes them; needs --annotations",
     )
-    options = parse(parser, arguments)
+    options, settings = parse_with_prediction_settings(parser, arguments)
     if options.coco_submission and not options.annotations:
         parser.error("--coco-submission needs the image ids: give --annotations image_info_....json")
     start_torch()
@@ -56,6 +63,7 @@ examples:
     from panoptic_blend.checkpoints.native import load_model
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.predictions import submission_name, write_submission
+    from panoptic_blend.config_files import change_settings
     from panoptic_blend.data.dataset import EvaluationDataset
     from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.inference.sources import ImageFiles, Samples, find_images
@@ -78,6 +86,7 @@ examples:
     else:
         source = ImageFiles(find_images(options.input, result_folders(options.output)))
     model = load_model(options.checkpoint)
+    change_settings(model.settings, settings)
     if options.annotations:
         check_same_meaning(model.categories, annotations)
     predictor = Predictor(model, options.device, options.precision, options.compile)

@@ -1,6 +1,6 @@
 """Every setting, documented and bounded once. YAML files, `--dotted.overrides` and `--help` all come from here.
 
-Only the builder (`modeling.panoptic_blend.build_model`) and the command line read these classes;
+Only the builder (`modeling.build`) and the command line read these classes;
 modules take explicit arguments.
 """
 
@@ -23,6 +23,7 @@ from panoptic_blend.config.model import (
     ModelConfig,
     SemanticConfig,
 )
+from panoptic_blend.config.prediction import PREDICTION_SECTIONS, PREDICTION_SETTINGS, PredictionSettings
 from panoptic_blend.config.training import (
     Config,
     DataConfig,
@@ -31,6 +32,8 @@ from panoptic_blend.config.training import (
 )
 
 __all__ = [
+    "PREDICTION_SECTIONS",
+    "PREDICTION_SETTINGS",
     "BackboneConfig",
     "BasesConfig",
     "BlenderConfig",
@@ -45,6 +48,7 @@ __all__ = [
     "MergeConfig",
     "ModelConfig",
     "OptimizerConfig",
+    "PredictionSettings",
     "SAGConfig",
     "SemanticConfig",
     "TrainerConfig",

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
+from panoptic_blend.config import PredictionSettings
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.inference.predictor import ImageLike, Predictor, to_image_tensor
 from panoptic_blend.modeling.network.bases import BASES_STRIDE
 from panoptic_blend.modeling.network.masks.blender import Blender
 from panoptic_blend.modeling.network.masks.crop import crop_regions
-from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskRequest
-from panoptic_blend.modeling.panoptic_blend import resize_boxes
+from panoptic_blend.modeling.postprocess.instances import place_in_output, resize_boxes
 from panoptic_blend.modeling.postprocess.merge import Placement, place_instances
-from panoptic_blend.resizing import resize_shortest_edge
 from panoptic_blend.structures import PanopticPrediction
 
 
@@ -51,6 +50,7 @@ class Explanation:
         placements: the merge's decision about every instance with a sufficient score, best first.
         stuff_areas: pixels left for each stuff category after the instances, in the order of `categories.stuff`.
         prediction: the result.
+        settings: what it was made with.
     """
 
     image: Tensor
@@ -59,6 +59,7 @@ class Explanation:
     placements: list[Placement]
     stuff_areas: list[int]
     prediction: PanopticPrediction
+    settings: PredictionSettings
 
 
 @torch.no_grad()
@@ -72,54 +73,42 @@ def explain(predictor: Predictor, image: ImageLike, instances: int = 3) -> Expla
         ConfigError: the model's mask head is not the blender.
         DatasetError: an image that cannot be read.
     """
-    model = predictor.model
+    model, steps = predictor.model, predictor.model.postprocess
     head = model.mask_head
     if not isinstance(head, Blender):
         raise ConfigError(
             f"model.masks.head is {model.config.masks.head!r}; attention maps and how they mix the bases can be shown "
             "for 'blender' only."
         )
-    sizes = model.config.input
-    resized = resize_shortest_edge(to_image_tensor(image).to(predictor.device), sizes.shortest_edge, sizes.longest_edge)
-    seen: list[tuple[MaskFeatures, MaskRequest, Tensor]] = []
+    resized = model.resize(to_image_tensor(image))
+    size = (resized.shape[1], resized.shape[2])
+    output = model.network(model.input_rule([resized]))
+    detections = steps.detect(output, 0)
+    logits = steps.draw_masks(output, detections)
+    found = place_in_output(detections, logits, size, size)
+    semantic = steps.label_stuff(output, 0, size, size)
+    id_map, segments = steps.merge(found, semantic)
+    things_map, placements = place_instances(found, steps.settings.min_score, steps.settings.max_overlap)
 
-    def keep(module: nn.Module, given: tuple[MaskFeatures, MaskRequest], logits: Tensor) -> None:
-        seen.append((*given, logits.float()))
-
-    hook = head.register_forward_hook(keep)
-    try:
-        (prediction,) = model.predict([resized])
-    finally:
-        hook.remove()
-    ((features, request, logits),) = seen
-    assert features.bases is not None
-    found = prediction.instances
-    merge = model.config.merge
-    id_map, placements = place_instances(found, merge.min_score, merge.max_overlap)
-
-    regions = crop_regions(features.bases, request.boxes, request.image, BASES_STRIDE, head.resolution, head.pooling)
-    attention = head.attention(features.towers, request.sites).to(regions.dtype)
+    assert output.bases is not None
+    boxes, has_area = resize_boxes(detections.boxes, size, size)
+    rows = has_area.nonzero().flatten().tolist()  # of the detections that became instances
+    regions = crop_regions(
+        output.bases, detections.boxes, detections.sites.image, BASES_STRIDE, head.resolution, head.pooling
+    )
+    attention = head.attention(output.detector.towers, detections.sites).to(regions.dtype)
     grown = F.interpolate(attention, (head.resolution, head.resolution), mode=head.interpolation)
     weights = grown.softmax(dim=1) if head.num_maps > 1 else grown.sigmoid()
-    _, has_area = resize_boxes(request.boxes, found.size, found.size)
-    rows = has_area.nonzero().flatten().tolist()  # of the boxes that became instances
     blends = []
     for placement in choose(placements, found.labels.tolist(), instances):
         row = rows[placement.index]
-        blends.append(
-            Blend(
-                placement,
-                found.boxes[placement.index].cpu(),
-                regions[row].cpu(),
-                weights[row].cpu(),
-                logits[row].cpu(),
-            )
-        )
-    left = torch.from_numpy(prediction.semantic).long()[id_map == 0]
+        blends.append(Blend(placement, boxes[row].cpu(), regions[row].cpu(), weights[row].cpu(), logits[row].cpu()))
+    left = semantic.long()[things_map == 0]
     stuff_areas = torch.bincount(left, minlength=1 + len(model.categories.stuff)).tolist()[1:]
-    height, width = (-(-side // BASES_STRIDE) for side in resized.shape[1:])
-    bases = features.bases[0, :, :height, :width].float().cpu()
-    return Explanation(resized.cpu(), bases, blends, placements, stuff_areas, prediction)
+    height, width = (-(-side // BASES_STRIDE) for side in size)
+    bases = output.bases[0, :, :height, :width].float().cpu()
+    prediction = PanopticPrediction(id_map, segments, found, semantic.numpy())
+    return Explanation(resized.cpu(), bases, blends, placements, stuff_areas, prediction, replace(steps.settings))
 
 
 def choose(placements: list[Placement], labels: list[int], count: int) -> list[Placement]:

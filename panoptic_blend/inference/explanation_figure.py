@@ -31,18 +31,16 @@ WIDTH, TILE, LINE, TEXT = 15.0, 1.25, 0.17, 9
 """The image, a basis inside a box and a line of text in inches; text in points."""
 
 
-def draw_explanation(explanation: Explanation, categories: Categories, min_score: float, min_area: int) -> Figure:
+def draw_explanation(explanation: Explanation, categories: Categories) -> Figure:
     """Three sections: the bases, how they become instances, how instances and stuff become one map.
 
     Args:
         explanation: of one image.
         categories: names and colours.
-        min_score: of the merge, for its captions.
-        min_area: smallest stuff that the merge keeps, for its captions.
     """
     shown = min(len(explanation.bases), len(BASIS_COLORS))
     aspect = explanation.image.shape[1] / explanation.image.shape[2]
-    decisions = _decisions(explanation, categories, min_score)
+    decisions = _decisions(explanation, categories)
     image_height = WIDTH / 3 * aspect + 0.3
     text_height = LINE * (max(len(decisions), len(categories.stuff) + 1) + 1)
     heights = [
@@ -59,7 +57,7 @@ def draw_explanation(explanation: Explanation, categories: Categories, min_score
         _write_title(section, title if number == 1 else " ")
         name = _name(explanation, blend.placement.index, categories)
         _draw_blend(section, explanation, blend, shown, f"{number}  {name}")
-    _draw_merge(sections[-1], explanation, categories, decisions, min_area, image_height, text_height)
+    _draw_merge(sections[-1], explanation, categories, decisions, image_height, text_height)
     return figure
 
 
@@ -135,7 +133,6 @@ def _draw_merge(
     explanation: Explanation,
     categories: Categories,
     decisions: list[str],
-    min_area: int,
     image_height: float,
     text_height: float,
 ) -> None:
@@ -147,6 +144,7 @@ def _draw_merge(
     colors = np.array([(128, 128, 128), *(category.color for category in categories.stuff)], np.float32)
     semantic.imshow((0.3 * image + 0.7 * colors[prediction.semantic]).astype(np.uint8))
     semantic.set_title("semantic branch: stuff, and where some thing is", fontsize=TEXT)
+    min_area = explanation.settings.min_stuff_area
     labels = ["a thing"]
     for category, area in zip(categories.stuff, explanation.stuff_areas, strict=True):
         fate = f", too little (under {min_area}): void" if 0 < area < min_area else ""
@@ -190,7 +188,7 @@ def _draw_outlines(panel: Axes, explanation: Explanation) -> None:
         )
 
 
-def _decisions(explanation: Explanation, categories: Categories, min_score: float) -> list[str]:
+def _decisions(explanation: Explanation, categories: Categories) -> list[str]:
     """What became of every instance, in words."""
     lines, left_out = [], 0
     for order, placement in enumerate(explanation.placements, start=1):
@@ -205,7 +203,7 @@ def _decisions(explanation: Explanation, categories: Categories, min_score: floa
     if left_out > MOST_LEFT_OUT:
         lines.append(f"and {left_out - MOST_LEFT_OUT} more left out")
     weak = len(explanation.prediction.instances) - len(explanation.placements)
-    return [*lines, f"{weak} further detections score below {min_score:.0%}"]
+    return [*lines, f"{weak} further detections score below {explanation.settings.min_score:.0%}"]
 
 
 def _name(explanation: Explanation, index: int, categories: Categories) -> str:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.segments_png import write_id_map
+from panoptic_blend.config import PredictionSettings
 from panoptic_blend.data.images import image_to_tensor, read_image
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
@@ -22,7 +23,6 @@ from panoptic_blend.inference.pipeline import in_batches, read_ahead
 from panoptic_blend.inference.preparation import Precision, prepare
 from panoptic_blend.inference.visualize import draw_overlay
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.resizing import output_size, resize_shortest_edge
 from panoptic_blend.structures import IdMap, PanopticPrediction, Segment
 
 ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
@@ -109,6 +109,11 @@ class Predictor:
         self.device = find_device(device)
         self.model = prepare(model, self.device, precision, compile)
 
+    @property
+    def settings(self) -> PredictionSettings:
+        """Sizes and thresholds: a copy of the model's, read at every prediction, so that they may be changed."""
+        return self.model.settings
+
     def __call__(self, image: ImageLike) -> Prediction:
         """Predict one image.
 
@@ -146,12 +151,10 @@ class Predictor:
 
     def input_size(self, image: Tensor) -> tuple[int, int]:
         """(height, width) at which the network sees an image [3, H, W]."""
-        sizes = self.model.config.input
-        return output_size(image.shape[1], image.shape[2], sizes.shortest_edge, sizes.longest_edge)
+        return self.model.input_size(image.shape[1], image.shape[2])
 
     def _predict(self, images: Sequence[Tensor]) -> list[Prediction]:
-        sizes = self.model.config.input
-        resized = [resize_shortest_edge(i.to(self.device), sizes.shortest_edge, sizes.longest_edge) for i in images]
+        resized = [self.model.resize(image) for image in images]
         found = self.model.predict(resized, [(image.shape[1], image.shape[2]) for image in images])
         return [
             Prediction(image.permute(1, 2, 0).contiguous().cpu().numpy(), panoptic, self.model.categories)

@@ -13,9 +13,9 @@ from torch.nn.utils import fuse_conv_bn_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.network.backbone import ResNet
 from panoptic_blend.modeling.network.layers import FrozenBatchNorm
-from panoptic_blend.modeling.network.network import NetworkOutput
 from panoptic_blend.modeling.network.winograd import compute_by_tiles, prepare_tiles, restore_convolutions
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 

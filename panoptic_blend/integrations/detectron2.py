@@ -28,8 +28,8 @@ from panoptic_blend.config_files import read_config
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.integrations.detectron2_data import PanopticMapper, ids_of, register_panoptic
 from panoptic_blend.integrations.detectron2_ids import ContiguousIds, panoptic_metadata
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend as Model
-from panoptic_blend.modeling.panoptic_blend import build_model
 from panoptic_blend.structures import PanopticPrediction, Targets
 
 # isort: split
@@ -91,7 +91,7 @@ class PanopticBlend(nn.Module):
     @property
     def device(self) -> torch.device:
         """Where the model is, as detectron2's wrappers ask."""
-        return self.model.pixel_mean.device
+        return self.model.device
 
     def forward(self, batched_inputs: Sequence[dict[str, Any]]) -> dict[str, Tensor] | list[dict[str, Any]]:
         """Losses in training mode, predictions in evaluation mode.

@@ -1,3 +1,1 @@
-from panoptic_blend.startup import import_torchvision
-
-import_torchvision()  # before any module here does
+"""The model: network, criterion and post-processor, and the shell that joins them."""

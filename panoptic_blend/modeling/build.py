@@ -1,13 +1,20 @@
-"""The parts of the model as the settings describe them; `build_model` puts them together."""
+"""The model as its settings describe it: the one place that reads them."""
 
 from __future__ import annotations
 
 from torch import nn
 
-from panoptic_blend.config import ModelConfig
+from panoptic_blend.categories import Categories
+from panoptic_blend.config import ModelConfig, PredictionSettings
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.modeling.criterion import Criterion
+from panoptic_blend.modeling.criterion.assignment import CenterSampling
+from panoptic_blend.modeling.input_rule import InputRule
+from panoptic_blend.modeling.network import Network
 from panoptic_blend.modeling.network.backbone import ResNet, TimmBackbone, load_backbone_weights
-from panoptic_blend.modeling.network.bases import DeepLabBases, FPNBases, SharedBases
+from panoptic_blend.modeling.network.bases import AuxiliarySemanticHead, DeepLabBases, FPNBases, SharedBases
+from panoptic_blend.modeling.network.fcos_head import FCOSHead
+from panoptic_blend.modeling.network.fpn import FPN
 from panoptic_blend.modeling.network.masks.blender import Blender
 from panoptic_blend.modeling.network.masks.centermask_point import ShapeTimesSaliency
 from panoptic_blend.modeling.network.masks.condinst import ConditionalConvolutions
@@ -15,6 +22,92 @@ from panoptic_blend.modeling.network.masks.fcis import PositionSensitive
 from panoptic_blend.modeling.network.masks.head import MaskHead
 from panoptic_blend.modeling.network.masks.sag import SpatialAttentionGuided
 from panoptic_blend.modeling.network.masks.yolact import LinearCombination
+from panoptic_blend.modeling.network.semantic import SemanticTrunk
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.modeling.postprocess import PostProcessor
+
+
+def build_model(config: ModelConfig, categories: Categories, pretrained: bool = True) -> PanopticBlend:
+    """Build the model a configuration describes.
+
+    Args:
+        config: settings of every part.
+        categories: things become the detector's classes, stuff the semantic branch's.
+        pretrained: load the backbone weights the configuration names; off when a checkpoint follows.
+
+    Raises:
+        ConfigError: settings that contradict each other or the categories.
+        CheckpointError: backbone weights that cannot be read or do not fit.
+    """
+    if not categories.things:
+        raise ConfigError("The data set has no thing categories; a detector needs at least one ('isthing': 1).")
+    backbone = build_backbone(config, pretrained)
+    mask_head = build_mask_head(config, len(categories.things))
+    network = build_network(config, categories, backbone, mask_head.num_maps)
+    strides = [2**level for level in network.fpn.levels if level >= 3]
+    return PanopticBlend(
+        InputRule(config.input.pixel_mean, config.input.pixel_std, config.input.channel_order == "BGR"),
+        network,
+        mask_head,
+        build_criterion(config, mask_head, strides),
+        PostProcessor(mask_head, strides, categories, PredictionSettings.of(config)),
+        config,
+    )
+
+
+def build_network(
+    config: ModelConfig, categories: Categories, backbone: ResNet | TimmBackbone, num_maps: int
+) -> Network:
+    """Backbone, pyramid and branches; the bases are as many as the mask head reads."""
+    fpn, fcos, bases, semantic = config.fpn, config.fcos, config.bases, config.semantic
+    bottom_module = build_bottom_module(config, backbone.channels, num_maps)
+    shared = bases.kind == "shared"
+    trunk, stuff_predictor = None, None
+    if semantic.enabled:
+        trunk = SemanticTrunk(fpn.channels, semantic.channels)
+        trunk_channels = semantic.channels + (num_maps if shared else 0)
+        stuff_predictor = nn.Conv2d(trunk_channels, 1 + len(categories.stuff), 1)
+        nn.init.kaiming_normal_(stuff_predictor.weight, mode="fan_out", nonlinearity="relu")
+        nn.init.zeros_(stuff_predictor.bias)  # type: ignore[arg-type]
+    auxiliary = None
+    if bases.auxiliary_loss_weight > 0:
+        auxiliary = AuxiliarySemanticHead(fpn.channels, bases.channels, len(categories.things), bases.norm)
+    return Network(
+        backbone,
+        FPN(backbone.channels, fpn.channels, fpn.finest_level, fpn.coarsest_level),
+        FCOSHead(
+            fpn.channels,
+            len(categories.things),
+            fpn.coarsest_level - 2,
+            fcos.num_convs,
+            fcos.num_shared_convs,
+            fcos.norm,
+            fcos.level_scales,
+        ),
+        bottom_module,
+        trunk,
+        stuff_predictor,
+        bases_read_backbone=bases.kind == "deeplab",
+        bases_reach_stuff=shared,
+        auxiliary=auxiliary,
+    )
+
+
+def build_criterion(config: ModelConfig, mask_head: MaskHead, strides: list[int]) -> Criterion:
+    """Assignment and losses."""
+    fcos = config.fcos
+    return Criterion(
+        mask_head,
+        strides,
+        CenterSampling(fcos.sizes_of_interest, fcos.center_radius),
+        fcos.focal_alpha,
+        fcos.focal_gamma,
+        {
+            "loss_mask": config.masks.loss_weight,
+            "loss_sem_seg": config.semantic.loss_weight,
+            "loss_basis_sem": config.bases.auxiliary_loss_weight,
+        },
+    )
 
 
 def build_backbone(config: ModelConfig, pretrained: bool) -> ResNet | TimmBackbone:

@@ -21,8 +21,9 @@ from panoptic_blend.checkpoints.initialise import find_weights, initialise
 from panoptic_blend.config import Config, TrainerConfig
 from panoptic_blend.config_files import read_config, write_config
 from panoptic_blend.errors import ConfigError, TrainingStopped
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.winograd import compute_by_tiles
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.callbacks import RunKeeper
 from panoptic_blend.training.data_module import DataModule, load_data
 from panoptic_blend.training.module import TrainingModule

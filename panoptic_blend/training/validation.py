@@ -10,7 +10,6 @@ import torch.distributed as dist
 from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.evaluation.pq import PanopticQuality, PQResult
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.resizing import resize_shortest_edge
 from panoptic_blend.training.stopping import StopRequest
 
 
@@ -34,14 +33,12 @@ def validate(
         The same result in every process, or None when a stop was requested.
     """
     quality = PanopticQuality(model.categories)
-    sizes = model.config.input
     if dist.is_available() and dist.is_initialized():
         for buffer in model.buffers():  # batch-norm statistics are each process's own between two steps
             dist.broadcast(buffer, 0)
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         for sample in samples:
-            image = resize_shortest_edge(sample.image.to(device), sizes.shortest_edge, sizes.longest_edge)
-            (prediction,) = model.predict([image], [(sample.record.height, sample.record.width)])
+            (prediction,) = model.predict([model.resize(sample.image)], [(sample.record.height, sample.record.width)])
             assert sample.id_map is not None
             found = (prediction.id_map, prediction.segments)
             quality.update(sample.id_map, sample.record.segments, *found, sample.record.file_name)

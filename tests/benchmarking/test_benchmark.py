@@ -16,7 +16,7 @@ from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES
 from panoptic_blend.benchmarking.timing import Clock, Timing
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import tiny_model_config
 
@@ -40,7 +40,7 @@ def test_random_weights_fire_so_many_detections(instances: int) -> None:
     assert model.training
     (prediction,) = model.predict([image])
     assert len(prediction.instances) == instances
-    assert prediction.instances.scores.min() >= model.config.merge.min_score
+    assert prediction.instances.scores.min() >= model.settings.min_score
 
 
 def test_an_image_too_small_for_so_many_gets_what_it_can_hold() -> None:
@@ -86,8 +86,8 @@ def test_impossible_settings_are_refused(option: str, value: str, said: str, cap
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("surplus", [["--config", "coco/panoptic_r50_3x.yaml"], ["--model.merge.min_score", "0.9"]])
-def test_a_checkpoint_brings_its_own_settings(surplus: list[str], checkpoint: Path, capsys) -> None:
+@pytest.mark.parametrize("surplus", [["--config", "coco/panoptic_r50_3x.yaml"], ["--model.fpn.channels", "32"]])
+def test_a_checkpoint_brings_its_own_network(surplus: list[str], checkpoint: Path, capsys) -> None:
     assert main(["benchmark", "--checkpoint", str(checkpoint), *surplus]) == 2
     assert surplus[0] in capsys.readouterr().err
 

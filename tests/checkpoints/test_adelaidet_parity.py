@@ -61,7 +61,7 @@ def _assert_close(ours: Tensor, recorded: Tensor) -> None:
 @torch.no_grad()
 def test_every_stage_of_the_network_equals_the_recording(model: PanopticBlend, recording: dict[str, Any]) -> None:
     stages, network = recording["stages"], model.network
-    batch = model.preprocess([_rgb(recording["samples"][0])])
+    batch = model.input_rule([_rgb(recording["samples"][0])])
     pyramid = network.fpn(network.backbone(batch))
     assert {f"p{level}" for level in pyramid} == stages["features"].keys()
     for level, feature in pyramid.items():
@@ -69,7 +69,7 @@ def test_every_stage_of_the_network_equals_the_recording(model: PanopticBlend, r
 
     output = network(batch)
     _assert_close(output.bases, stages["bases"])
-    for level in range(len(model.strides)):
+    for level in range(len(model.postprocess.strides)):
         _assert_close(output.detector.class_logits[level], stages["class_logits"][level])
         _assert_close(output.detector.distances[level], stages["box_regression"][level])
         _assert_close(output.detector.centerness[level], stages["centerness"][level])
@@ -79,8 +79,8 @@ def test_every_stage_of_the_network_equals_the_recording(model: PanopticBlend, r
 def test_attention_gathered_at_every_cell_equals_the_recorded_dense_map(
     model: PanopticBlend, recording: dict[str, Any]
 ) -> None:
-    towers = model.network(model.preprocess([_rgb(recording["samples"][0])])).detector.towers
-    locations = locate(towers, model.strides)
+    towers = model.network(model.input_rule([_rgb(recording["samples"][0])])).detector.towers
+    locations = locate(towers, model.postprocess.strides)
     every = torch.arange(len(locations.level))
     gathered = model.mask_head.attention(towers, Sites.at(locations, torch.zeros_like(every), every)).flatten(1)
     dense = torch.cat([level[0].flatten(1).T for level in recording["stages"]["attention"]])

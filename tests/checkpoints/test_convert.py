@@ -16,7 +16,7 @@ from panoptic_blend.checkpoints.adelaidet_settings import model_config, read_set
 from panoptic_blend.cli import main
 from panoptic_blend.config_files import write_config
 from panoptic_blend.errors import CheckpointError
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.build import build_model
 from tests.training.tiny_run import tiny_config
 
 

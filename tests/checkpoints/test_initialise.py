@@ -18,7 +18,7 @@ from panoptic_blend.checkpoints import detectron2, initialise, save_model, torch
 from panoptic_blend.checkpoints.naming import Rules, translate
 from panoptic_blend.config import BackboneConfig, FPNConfig, InputConfig, ModelConfig, SemanticConfig
 from panoptic_blend.errors import CheckpointError
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.build import build_model
 from tests.tiny import tiny_model_config
 
 
@@ -61,7 +61,7 @@ def test_torchvision_fcos_head_outputs_are_torchvisions(tmp_path: Path) -> None:
     assert not [name for name in report.missing if name.startswith(("network.backbone.", "network.head."))]
 
     image = torch.randint(0, 256, (3, 96, 128), generator=torch.Generator().manual_seed(1)).float()
-    batch = ours.preprocess([image])
+    batch = ours.input_rule([image])
     # torchvision normalises images in 0..1
     mean, std = torch.tensor(theirs.transform.image_mean), torch.tensor(theirs.transform.image_std)
     normalised = (image / 255 - mean[:, None, None]) / std[:, None, None]

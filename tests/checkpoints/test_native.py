@@ -13,7 +13,8 @@ from safetensors.torch import save_file
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.checkpoints.native import load_model, save_model
 from panoptic_blend.errors import CheckpointError
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.build import build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from tests.tiny import tiny_model_config
 
 CATEGORIES = Categories(
@@ -92,9 +93,8 @@ def test_a_run_gives_its_best_else_its_last(model: PanopticBlend, tmp_path: Path
 
 def test_nothing_is_downloaded_for_a_model_that_began_from_imagenet(tmp_path: Path) -> None:
     config = tiny_model_config()
-    model = build_model(config, CATEGORIES)
-    model.config = dataclasses.replace(config, backbone=dataclasses.replace(config.backbone, weights="imagenet"))
-    save_model(model, tmp_path / "model.safetensors")
+    config.backbone.weights = "imagenet"
+    save_model(build_model(config, CATEGORIES, pretrained=False), tmp_path / "model.safetensors")
     assert load_model(tmp_path / "model.safetensors").config.backbone.weights == "imagenet"
 
 

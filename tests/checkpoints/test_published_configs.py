@@ -15,7 +15,8 @@ from panoptic_blend.checkpoints.naming import COUNTER, translate
 from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config import ModelConfig
 from panoptic_blend.config_files import read_config
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.build import build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Targets
 
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "coco"

@@ -9,7 +9,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.comparison.ablation import read_ablation
 from panoptic_blend.config_files import plain_settings
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.build import build_model
 
 SHIPPED = sorted((Path(__file__).resolve().parents[2] / "configs" / "ablations").glob("*.yaml"))
 NAMES = (("ball", 1), ("box", 1), ("sky", 0))

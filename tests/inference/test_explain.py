@@ -14,8 +14,9 @@ from panoptic_blend.cli import main
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.inference.explain import Explanation, choose, explain
 from panoptic_blend.inference.explanation_figure import draw_explanation
-from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.inference.predictor import Predictor, to_image_tensor
+from panoptic_blend.modeling.build import build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.modeling.postprocess.merge import Placement
 from tests.tiny import tiny_model_config_with
 
@@ -90,7 +91,7 @@ def test_every_category_is_shown_before_any_twice() -> None:
 
 
 def test_the_picture_tells_every_decision(explanation: Explanation) -> None:
-    figure = draw_explanation(explanation, CATEGORIES, 0.05, 200)
+    figure = draw_explanation(explanation, CATEGORIES)
     texts = "\n".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))
     kept = sum(each.segment_id > 0 for each in explanation.placements)
     assert texts.count(": kept") == kept
@@ -98,12 +99,27 @@ def test_the_picture_tells_every_decision(explanation: Explanation) -> None:
     assert f"{explanation.stuff_areas[0]} pixels" in texts
 
 
+def test_the_explanation_is_that_of_the_prediction_whatever_the_settings() -> None:
+    predictor = Predictor(talkative_model("blender"), "cpu", "fp32")
+    counts = set()
+    for min_score in (0.05, 0.2, 0.3, 1.0):
+        predictor.settings.min_score = min_score
+        explanation, model = explain(predictor, PICTURE), predictor.model
+        (expected,) = model.predict([model.resize(to_image_tensor(PICTURE))])
+        kept = sum(each.segment_id > 0 for each in explanation.placements)
+        counts.add(kept)
+        assert kept == sum(segment.is_thing for segment in expected.segments)
+        assert np.array_equal(explanation.prediction.id_map, expected.id_map)
+        assert explanation.settings.min_score == min_score
+    assert len(counts) > 1, "the thresholds must matter here"
+
+
 def test_a_picture_without_detections_has_bases_and_stuff_to_show() -> None:
     model = talkative_model("blender")
-    model.config.merge.min_score = 1.0
+    model.settings.min_score = 1.0
     explanation = explain(Predictor(model, "cpu"), PICTURE)
     assert explanation.blends == []
-    draw_explanation(explanation, CATEGORIES, 1.0, 200).canvas.draw()
+    draw_explanation(explanation, CATEGORIES).canvas.draw()
 
 
 def test_other_mask_heads_have_no_attention_to_show() -> None:

@@ -14,7 +14,7 @@ from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.resizing import resize_shortest_edge
 from panoptic_blend.structures import PanopticPrediction
 from panoptic_blend.synthetic.scene import SHAPES

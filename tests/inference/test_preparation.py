@@ -9,10 +9,11 @@ from torch import Tensor, nn
 from panoptic_blend.config import BackboneConfig, BasesConfig, FPNConfig, ModelConfig
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.preparation import Precision, PreparedNetwork, prepare
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network.network import NetworkOutput
 from panoptic_blend.modeling.network.winograd import PreparedTiledConv, TiledConv, compute_by_tiles
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import MASK_HEADS, tiny_model_config, tiny_model_config_with
 
@@ -56,7 +57,7 @@ def tensors(output: NetworkOutput) -> list[Tensor]:
 @torch.no_grad()
 def test_a_prepared_network_computes_the_same(layout: str) -> None:
     model = make_model(layouts()[layout])
-    batch = model.preprocess([IMAGE])
+    batch = model.input_rule([IMAGE])
     expected = tensors(model.network(batch))
     exact, half = (prepare(model, CPU, precision).network(batch) for precision in ("fp32", "bf16"))
     for ours, rounded, true in zip(tensors(exact), tensors(half), expected, strict=True):

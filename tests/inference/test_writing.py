@@ -23,7 +23,7 @@ from panoptic_blend.inference.evaluate import evaluate
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import ImageFiles, find_images
 from panoptic_blend.inference.writing import OverlayFolder, predict_samples, write_predictions
-from panoptic_blend.modeling.panoptic_blend import build_model
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.structures import IdMap
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import talkative_model_config

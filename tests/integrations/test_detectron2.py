@@ -435,7 +435,7 @@ def test_ids_that_do_not_start_at_0_train_and_predict_the_same(tiny_yaml, shapes
     for name, loss in losses[0].items():
         assert loss.item() == losses[1][name].item()
     for model in models:
-        model.model.decode.keywords["score_threshold"] = 0.0  # an untrained model's detections are faint
+        model.model.settings.score_threshold = 0.0  # an untrained model's detections are faint
     outputs = [model.eval()([sample])[0] for model, sample in zip(models, samples, strict=True)]
     classes = [output["instances"].pred_classes for output in outputs]
     assert len(classes[0]) > 0

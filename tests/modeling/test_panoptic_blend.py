@@ -9,9 +9,13 @@ from torch import Tensor
 from panoptic_blend.categories import Categories
 from panoptic_blend.config import BasesConfig, FCOSConfig, FPNConfig, InputConfig, ModelConfig, SemanticConfig
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend, build_model
+from panoptic_blend.modeling.build import build_model
+from panoptic_blend.modeling.criterion import Criterion
+from panoptic_blend.modeling.network.fcos_head import HeadOutput
+from panoptic_blend.modeling.network.locations import Locations
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Targets
-from tests.tiny import MASK_HEADS, tiny_model_config, tiny_model_config_with
+from tests.tiny import MASK_HEADS, talkative_model_config, tiny_model_config, tiny_model_config_with
 
 CATEGORIES = Categories.from_json(
     [
@@ -125,13 +129,13 @@ def test_bgr_models_see_the_channels_flipped() -> None:
     image, _ = scene(64, 96, [(5, 6, 40, 50)])
     rgb = tiny_model(input=InputConfig(pixel_mean=(1, 2, 3), pixel_std=(4, 5, 6)))
     bgr = tiny_model(input=InputConfig(pixel_mean=(3, 2, 1), pixel_std=(6, 5, 4), channel_order="BGR"))
-    torch.testing.assert_close(bgr.preprocess([image]), rgb.preprocess([image]).flip(1))
+    torch.testing.assert_close(bgr.input_rule([image]), rgb.input_rule([image]).flip(1))
 
 
 def test_batches_are_padded_with_zeros_after_normalisation() -> None:
     images = [torch.randint(0, 255, (3, 40, 70), dtype=torch.uint8), torch.randint(0, 255, (3, 64, 33)).float()]
     model = tiny_model()
-    batch = model.preprocess(images)
+    batch = model.input_rule(images)
     assert batch.shape == (2, 3, 64, 96)
     mean, std = torch.tensor([123.675, 116.28, 103.53]), torch.tensor([58.395, 57.12, 57.375])
     expected = (images[0].float() - mean[:, None, None]) / std[:, None, None]
@@ -146,13 +150,88 @@ def test_predictions_come_at_the_size_asked_for_and_leave_the_mode_alone(every_h
     torch.nn.init.constant_(model.network.head.distances.bias, 2.0)  # type: ignore[arg-type]
     images = [scene(64, 96, [])[0], scene(50, 40, [])[0]]
     predictions = model.predict(images, [(100, 33), (50, 40)])
-    assert model.training
+    assert all(module.training for module in model.modules())
     for prediction, size in zip(predictions, [(100, 33), (50, 40)], strict=True):
         assert prediction.id_map.shape == prediction.semantic.shape == size
         assert prediction.instances.masks.shape == (len(prediction.instances), *size)
         assert (prediction.instances.boxes[:, 2] <= size[1]).all()
         assert {s.id for s in prediction.segments} == set(prediction.id_map[prediction.id_map > 0].tolist())
         assert len(prediction.instances) > 0
+
+
+def test_predicting_leaves_every_part_in_its_own_mode() -> None:
+    model = tiny_model().train()
+    model.network.backbone.eval()  # as one does to keep its statistics
+    before = {name: module.training for name, module in model.named_modules()}
+    model.predict([scene(64, 96, [])[0]])
+    assert {name: module.training for name, module in model.named_modules()} == before
+
+
+def test_settings_are_read_at_every_prediction_and_describe_the_model() -> None:
+    model = build_model(talkative_model_config(), CATEGORIES).eval()
+    image = scene(64, 96, [])[0]
+    (many,) = model.predict([image])
+    assert {segment.is_thing for segment in many.segments} == {True, False}
+    model.settings.min_stuff_area = 64 * 96 + 1
+    model.settings.max_detections = 3
+    (few,) = model.predict([image])
+    assert 0 < len(few.instances) <= 3 < len(many.instances)
+    assert all(segment.is_thing for segment in few.segments)
+    assert (model.config.merge.min_stuff_area, model.config.fcos.max_detections) == (64 * 96 + 1, 3)
+    model.settings.shortest_edge, model.settings.longest_edge = 32, 40
+    assert model.resize(image).shape == (3, 27, 40)
+    model.settings.min_score = 45
+    with pytest.raises(ConfigError, match=r"model\.merge\.min_score is 45"):
+        model.predict([image])
+
+
+def test_tensors_of_another_runtime_enter_the_post_processor_as_they_are() -> None:
+    model = build_model(talkative_model_config(), CATEGORIES).eval()
+    image = scene(64, 96, [])[0]
+
+    def elsewhere(value: object) -> object:
+        """Every tensor by way of numpy, as another runtime would hand it over."""
+        if isinstance(value, Tensor):
+            return torch.from_numpy(value.numpy().copy())
+        if isinstance(value, list):
+            return [elsewhere(each) for each in value]
+        return type(value)(*map(elsewhere, value)) if isinstance(value, tuple) else value
+
+    with torch.no_grad():
+        output = elsewhere(model.network(model.input_rule([image])))
+    (expected,) = model.predict([image], [(50, 80)])
+    with torch.no_grad():
+        (found,) = model.postprocess(output, [(64, 96)], [(50, 80)])  # type: ignore[arg-type]
+    assert (found.id_map == expected.id_map).all()
+    assert found.segments == expected.segments
+
+
+def test_an_assigner_may_look_at_predictions() -> None:
+    model = tiny_model()
+    image, targets = scene(64, 96, [(5, 6, 40, 50)])
+    seen = []
+
+    def most_certain(output: HeadOutput, image: int, locations: Locations, targets: Targets) -> tuple[Tensor, Tensor]:
+        """The one location that is surest of the box's class learns it."""
+        seen.append(image)
+        logits = torch.cat([level[image].flatten(1) for level in output.class_logits], dim=1)
+        matched = torch.full((logits.shape[1],), -1)
+        matched[logits[targets.labels[0]].argmax()] = 0
+        return matched, torch.ones(len(matched), 4)
+
+    criterion = model.criterion
+    assert isinstance(criterion, Criterion)
+    criterion.assign = most_certain
+    losses = model([image, image], [targets, targets])
+    assert seen == [0, 1]
+    assert all(loss.isfinite() for loss in losses.values())
+
+
+def test_a_criterion_is_exchanged_as_a_whole() -> None:
+    model = tiny_model()
+    model.criterion = lambda output, targets: {"loss": output.semantic.mean() * len(targets)}
+    image, targets = scene(64, 96, [])
+    assert model([image, image], [targets, targets]).keys() == {"loss"}
 
 
 def test_a_batch_predicts_what_its_images_predict_alone() -> None:
@@ -220,5 +299,5 @@ def test_the_default_is_the_published_size() -> None:
     config.backbone.weights, config.backbone.norm = "none", "batch"
     with torch.device("meta"):
         model = build_model(config, CATEGORIES, pretrained=False)
-    assert model.strides == [8, 16, 32, 64, 128]
+    assert model.postprocess.strides == [8, 16, 32, 64, 128]
     assert model.mask_head.top_layer.out_channels == 4 * 14 * 14

@@ -13,8 +13,8 @@ from rich.console import Console
 from torch import nn
 
 from panoptic_blend.config import FPNConfig
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.winograd import TiledConv, compute_by_tiles
-from panoptic_blend.modeling.panoptic_blend import build_model
 from panoptic_blend.structures import Targets
 from panoptic_blend.synthetic.scene import SHAPES
 from panoptic_blend.training import run

@@ -3,13 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from panoptic_blend.modeling.network.fcos_head import HeadOutput
 from panoptic_blend.modeling.network.locations import Locations
+from panoptic_blend.structures import Targets
 
 BACKGROUND = -1
+
+
+class Assigner(Protocol):
+    """Matches the locations of one image to its true boxes."""
+
+    def __call__(self, output: HeadOutput, image: int, locations: Locations, targets: Targets) -> tuple[Tensor, Tensor]:
+        """As `assign`; `output` of the whole batch lets an assigner weigh what was predicted for image `image`."""
+
+
+class CenterSampling:
+    """FCOS's assigner, which looks at boxes alone; see `assign`.
+
+    Args:
+        sizes_of_interest: upper bound of each level but the last, in pixels.
+        center_radius: in strides.
+    """
+
+    def __init__(self, sizes_of_interest: Sequence[float], center_radius: float):
+        self.sizes_of_interest = tuple(sizes_of_interest)
+        self.center_radius = center_radius
+
+    def __call__(self, output: HeadOutput, image: int, locations: Locations, targets: Targets) -> tuple[Tensor, Tensor]:
+        """Matches and distances, as `assign` returns them."""
+        return assign(locations, targets.boxes, self.sizes_of_interest, self.center_radius)
 
 
 def assign(

@@ -1,4 +1,4 @@
-"""FCOS's three losses, normalised over all processes."""
+"""Losses of the detector and of the masks, normalised over all processes."""
 
 from __future__ import annotations
 
@@ -60,3 +60,16 @@ def _area(distances: Tensor) -> Tensor:
 def centerness_loss(logits: Tensor, targets: Tensor, num_positives: Tensor) -> Tensor:
     """Binary cross-entropy at positives [N], divided by their number."""
     return F.binary_cross_entropy_with_logits(logits, targets, reduction="sum") / num_positives
+
+
+def mask_loss(logits: Tensor, targets: Tensor, weight: Tensor, normalizer: Tensor) -> Tensor:
+    """Binary cross-entropy averaged over R x R, weighted by centerness.
+
+    Args:
+        logits: [N, R, R], one per positive location.
+        targets: [N, R, R].
+        weight: [N] centerness targets.
+        normalizer: scalar, sum of the weights.
+    """
+    losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=(1, 2))
+    return (losses * weight).sum() / normalizer

@@ -115,25 +115,5 @@ class AuxiliarySemanticHead(nn.Sequential):
         )
 
 
-AUXILIARY_STRIDE = 8
-
-
-def auxiliary_targets(masks: Tensor, labels: Tensor) -> Tensor:
-    """Thing classes painted in the instances' order and subsampled to stride 8.
-
-    Args:
-        masks: [N, H, W] bool, H and W multiples of 8.
-        labels: [N] contiguous thing labels.
-
-    Returns:
-        [H / 8, W / 8] int64; 0 = background, label + 1 elsewhere.
-    """
-    coarse = masks[:, ::AUXILIARY_STRIDE, ::AUXILIARY_STRIDE]
-    painted = torch.zeros(coarse.shape[1:], dtype=torch.int64, device=masks.device)
-    for mask, label in zip(coarse, labels, strict=True):
-        painted[mask] = label + 1
-    return painted
-
-
 def _resize_like(source: Tensor, target: Tensor) -> Tensor:
     return F.interpolate(source, target.shape[-2:], mode="bilinear", align_corners=False)

@@ -5,8 +5,7 @@ import math
 import pytest
 import torch
 
-from panoptic_blend.modeling.criterion.losses import box_loss, centerness_loss, classification_loss
-from panoptic_blend.modeling.network.masks.crop import mask_loss
+from panoptic_blend.modeling.criterion.losses import box_loss, centerness_loss, classification_loss, mask_loss
 
 
 def sigmoid(x: float) -> float:

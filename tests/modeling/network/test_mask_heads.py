@@ -13,10 +13,10 @@ from torchvision.ops import roi_align
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.network.locations import Sites
 from panoptic_blend.modeling.network.masks.blender import Blender
-from panoptic_blend.modeling.network.masks.centermask_point import ShapeTimesSaliency, logit_of_product
+from panoptic_blend.modeling.network.masks.centermask_point import ShapeTimesSaliency
 from panoptic_blend.modeling.network.masks.condinst import ConditionalConvolutions
 from panoptic_blend.modeling.network.masks.fcis import PositionSensitive
-from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskHead, MaskRequest
+from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskHead, MaskRequest, logit_of_product
 from panoptic_blend.modeling.network.masks.sag import SpatialAttentionGuided, adaptive_levels
 from panoptic_blend.modeling.network.masks.yolact import LinearCombination
 from tests.modeling.sampling import sample_bilinear

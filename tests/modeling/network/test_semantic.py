@@ -1,83 +1,8 @@
 from __future__ import annotations
 
-import pytest
 import torch
-import torch.nn.functional as F
 
-from panoptic_blend.modeling.network.semantic import SemanticTrunk, semantic_labels, semantic_loss
-
-
-@pytest.mark.parametrize(
-    ("image_size", "size"),
-    [
-        ((96, 128), (96, 128)),
-        ((90, 117), (90, 117)),
-        ((90, 117), (201, 260)),
-        ((96, 128), (41, 50)),
-        ((5, 3), (300, 7)),
-    ],
-)
-@pytest.mark.parametrize("smooth", [False, True])
-def test_labels_are_those_of_the_whole_upsampled_map(
-    image_size: tuple[int, int], size: tuple[int, int], smooth: bool
-) -> None:
-    torch.manual_seed(0)
-    logits = torch.randn(4, 24, 32)
-    if smooth:
-        logits = F.interpolate(logits[None, :, ::6, ::6], (24, 32), mode="bicubic")[0]
-    whole = F.interpolate(logits[None], scale_factor=4, mode="bilinear", align_corners=False)
-    whole = whole[..., : image_size[0], : image_size[1]]
-    expected = F.interpolate(whole, size, mode="bilinear", align_corners=False)[0]
-    labels = semantic_labels(logits, image_size, size).long()
-    assert labels.shape == size
-    chosen = expected.gather(0, labels[None])[0]
-    assert (chosen >= expected.amax(0) - 1e-4).all(), "a label that is not the most likely one"
-    assert (labels == expected.argmax(0)).float().mean() > 0.999
-
-
-def test_loss_averages_over_pixels_that_are_not_ignored() -> None:
-    torch.manual_seed(0)
-    logits, targets = torch.randn(1, 3, 2, 2), torch.randint(0, 3, (1, 8, 8))
-    targets[0, :3] = 255
-    upsampled = F.interpolate(logits, (8, 8), mode="bilinear", align_corners=False).log_softmax(1)
-    terms = [-upsampled[0, targets[0, y, x], y, x] for y in range(3, 8) for x in range(8)]
-    torch.testing.assert_close(semantic_loss(logits, targets), torch.stack(terms).mean())
-
-
-@pytest.mark.parametrize("at_once", [1, 10_000, 10**9])
-def test_loss_and_gradient_are_those_of_the_whole_upsampled_map(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("panoptic_blend.modeling.network.semantic._LOGITS_AT_ONCE", at_once)
-    torch.manual_seed(0)
-    logits = torch.randn(2, 5, 21, 6, requires_grad=True)
-    targets = torch.randint(0, 5, (2, 84, 24))
-    targets[torch.rand(targets.shape) < 0.3] = 255
-    upsampled = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
-    expected = F.cross_entropy(upsampled, targets, ignore_index=255)
-    (expected_gradient,) = torch.autograd.grad(3 * expected, logits)
-    loss = semantic_loss(logits, targets)
-    (gradient,) = torch.autograd.grad(3 * loss, logits)
-    torch.testing.assert_close(loss, expected)
-    torch.testing.assert_close(gradient, expected_gradient)
-
-
-@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
-def test_loss_without_gradients(mode: type, monkeypatch: pytest.MonkeyPatch) -> None:
-    logits, targets = torch.randn(2, 5, 21, 6, requires_grad=True), torch.randint(0, 5, (2, 84, 24))
-    expected = semantic_loss(logits, targets)
-    monkeypatch.setattr(torch.autograd, "grad", lambda *_: pytest.fail("no gradient is wanted"))
-    with mode():
-        loss = semantic_loss(logits, targets)
-    assert loss == expected
-    assert not loss.requires_grad
-
-
-def test_an_image_of_void_costs_nothing_and_is_not_nan() -> None:
-    logits = torch.randn(1, 3, 2, 2, requires_grad=True)
-    loss = semantic_loss(logits, torch.full((1, 8, 8), 255))
-    loss.backward()
-    assert loss.item() == 0
-    assert logits.grad is not None
-    assert not logits.grad.any()
+from panoptic_blend.modeling.network.semantic import SemanticTrunk
 
 
 def test_trunk_brings_every_level_to_stride_four() -> None:

@@ -9,9 +9,14 @@ from torch import Tensor
 
 from panoptic_blend.modeling.network.bases import BASES_STRIDE
 from panoptic_blend.modeling.network.locations import Sites, conv3x3_at
-from panoptic_blend.modeling.network.masks.centermask_point import logit_of_product
 from panoptic_blend.modeling.network.masks.crop import crop_regions
-from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskHead, MaskRequest, make_top_layer
+from panoptic_blend.modeling.network.masks.head import (
+    MaskFeatures,
+    MaskHead,
+    MaskRequest,
+    logit_of_product,
+    make_top_layer,
+)
 
 Interpolation = Literal["bilinear", "nearest"]
 

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from typing import Literal
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_blend.modeling.network.bases import BASES_STRIDE
 from panoptic_blend.modeling.network.locations import conv3x3_at
 from panoptic_blend.modeling.network.masks.crop import crop_regions
-from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskHead, MaskRequest, make_top_layer
-
-
-def logit_of_product(a: Tensor, b: Tensor) -> Tensor:
-    """The logit of sigmoid(a) x sigmoid(b), without leaving logarithms: a product near 0 or 1 keeps its gradient."""
-    return -torch.logaddexp(torch.logaddexp(-a, -b), -a - b)
+from panoptic_blend.modeling.network.masks.head import (
+    MaskFeatures,
+    MaskHead,
+    MaskRequest,
+    logit_of_product,
+    make_top_layer,
+)
 
 
 class ShapeTimesSaliency(MaskHead):

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import roi_align
 
@@ -50,39 +49,3 @@ def _crop_nearest(maps: Tensor, boxes: Tensor, image: Tensor, resolution: int) -
     cells = y.clamp(0, height - 1)[:, :, None], x.clamp(0, width - 1)[:, None, :]
     regions = maps.permute(0, 2, 3, 1)[image[:, None, None], cells[0], cells[1]]  # [N, R, R, K]
     return (regions * inside[..., None]).permute(0, 3, 1, 2)
-
-
-def crop_mask_targets(masks: Tensor, boxes: Tensor, resolution: int) -> Tensor:
-    """Ground-truth masks inside their boxes, averaged over each cell and thresholded at one half.
-
-    Only the pixels around each box become floats, never whole images.
-
-    Args:
-        masks: [N, H, W] bool.
-        boxes: [N, 4] XYXY pixels.
-        resolution: R.
-
-    Returns:
-        [N, R, R] float, 0 or 1.
-    """
-    targets = boxes.new_zeros((len(masks), resolution, resolution))
-    for index, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
-        left, top = (box[:2].floor() - 1).clamp(min=0).long().tolist()
-        right, bottom = (box[2:].ceil() + 2).long().tolist()
-        window = mask[top:bottom, left:right][None, None].to(boxes.dtype)
-        shifted = box - box.new_tensor([left, top, left, top])
-        targets[index] = roi_align(window, [shifted[None]], resolution, sampling_ratio=0, aligned=True)[0, 0]
-    return (targets >= 0.5).to(boxes.dtype)
-
-
-def mask_loss(logits: Tensor, targets: Tensor, weight: Tensor, normalizer: Tensor) -> Tensor:
-    """Binary cross-entropy averaged over R x R, weighted by centerness.
-
-    Args:
-        logits: [N, R, R], one per positive location.
-        targets: [N, R, R].
-        weight: [N] centerness targets.
-        normalizer: scalar, sum of the weights.
-    """
-    losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=(1, 2))
-    return (losses * weight).sum() / normalizer

@@ -6,9 +6,11 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
 
 from panoptic_blend.modeling.network.locations import Sites
+from panoptic_blend.modeling.network.network import NetworkOutput
 
 
 class MaskFeatures(NamedTuple):
@@ -23,6 +25,11 @@ class MaskFeatures(NamedTuple):
     bases: Tensor | None
     towers: list[Tensor]
     pyramid: list[Tensor]
+
+    @staticmethod
+    def of(output: NetworkOutput) -> MaskFeatures:
+        """What a mask head reads of the network's output."""
+        return MaskFeatures(output.bases, output.detector.towers, output.pyramid)
 
 
 @dataclass
@@ -74,3 +81,8 @@ def make_top_layer(channels: int, outputs: int) -> nn.Conv2d:
     nn.init.normal_(layer.weight, std=0.01)
     nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
     return layer
+
+
+def logit_of_product(a: Tensor, b: Tensor) -> Tensor:
+    """The logit of sigmoid(a) x sigmoid(b), without leaving logarithms: a product near 0 or 1 keeps its gradient."""
+    return -torch.logaddexp(torch.logaddexp(-a, -b), -a - b)

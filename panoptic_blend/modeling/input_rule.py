@@ -1,0 +1,43 @@
+"""How images enter the network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+SIZE_DIVISOR = 32
+"""Batches are padded to a multiple of the coarsest backbone stride."""
+
+
+class InputRule(nn.Module):
+    """Images of any sizes -> one normalised batch.
+
+    Args:
+        pixel_mean: per channel, 0..255, in the backbone's channel order.
+        pixel_std: per channel.
+        flip_channels: the backbone expects BGR.
+    """
+
+    pixel_mean: Tensor
+    pixel_std: Tensor
+
+    def __init__(self, pixel_mean: Sequence[float], pixel_std: Sequence[float], flip_channels: bool):
+        super().__init__()
+        self.flip_channels = flip_channels
+        self.register_buffer("pixel_mean", torch.tensor(pixel_mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("pixel_std", torch.tensor(pixel_std).view(3, 1, 1), persistent=False)
+
+    def forward(self, images: Sequence[Tensor]) -> Tensor:
+        """RGB images [3, H_i, W_i], uint8 or float in 0..255 -> [B, 3, H, W], zero-padded bottom and right."""
+        device = self.pixel_mean.device
+        height, width = (
+            -(-max(image.shape[axis] for image in images) // SIZE_DIVISOR) * SIZE_DIVISOR for axis in (1, 2)
+        )
+        batch = torch.zeros((len(images), 3, height, width), device=device)
+        for padded, image in zip(batch, images, strict=True):
+            pixels = image.to(device, non_blocking=True).float()
+            pixels = pixels.flip(0) if self.flip_channels else pixels
+            padded[:, : image.shape[1], : image.shape[2]] = (pixels - self.pixel_mean) / self.pixel_std
+        return batch

@@ -1,0 +1,77 @@
+"""From the stuff branch's logits to a label map."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from panoptic_blend.modeling.network.semantic import STRIDE
+
+
+def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int, int]) -> Tensor:
+    """Most likely class per output pixel: upsample x4, crop the padding, resize, argmax.
+
+    A pixel's logits are a weighted mean of the few cells around it. Where one class leads in all of them it leads in
+    the mean too, so that only pixels near the borders of classes are interpolated, and nothing of size classes x pixels
+    is ever in memory.
+
+    Args:
+        logits: [C, h, w] at stride 4 of the padded batch, C < 256.
+        image_size: (height, width) of this image in the batch.
+        size: (height, width) of the output.
+
+    Returns:
+        [height, width] uint8.
+    """
+    table = logits.permute(1, 2, 0).float().contiguous()  # [h, w, C]
+    top, row_weights = _taps(table.shape[0], image_size[0], size[0], logits.device)
+    left, column_weights = _taps(table.shape[1], image_size[1], size[1], logits.device)
+    leading = table.argmax(dim=2).to(torch.uint8)
+    windows = leading.unfold(0, row_weights.shape[1], 1).unfold(1, column_weights.shape[1], 1).flatten(2)
+    lowest, highest = windows.amin(dim=2), windows.amax(dim=2)
+    labels = torch.where(lowest == highest, lowest, _UNDECIDED)[top][:, left]
+
+    cells = torch.arange(table.shape[0] * table.shape[1], device=logits.device).view(table.shape[:2])
+    cells = cells.unfold(0, row_weights.shape[1], 1).unfold(1, column_weights.shape[1], 1)
+    for rows, columns in zip(*(p.split(_PIXELS_AT_ONCE) for p in _positions(labels == _UNDECIDED)), strict=True):
+        weights = row_weights[rows, :, None] * column_weights[columns, None, :]
+        mixed = F.embedding_bag(
+            cells[top[rows], left[columns]].flatten(1),
+            table.flatten(0, 1),
+            per_sample_weights=weights.flatten(1),
+            mode="sum",
+        )
+        labels[rows, columns] = mixed.argmax(dim=1).to(torch.uint8)
+    return labels
+
+
+_UNDECIDED = 255
+_PIXELS_AT_ONCE = 1 << 15
+
+
+def _positions(mask: Tensor) -> tuple[Tensor, Tensor]:
+    rows, columns = mask.nonzero(as_tuple=True)
+    return rows, columns
+
+
+def _taps(cells: int, image_length: int, length: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Which cells an output pixel is mixed from, along one axis.
+
+    Args:
+        cells: of the logits, at stride 4.
+        image_length: pixels of the upsampled logits that are image rather than padding.
+        length: pixels of the output.
+
+    Returns:
+        [length] the first cell, and [length, taps] the weights of the cells from there on.
+    """
+    every = torch.eye(cells, device=device)[None]  # each cell by itself, brought to the output
+    every = F.interpolate(every, scale_factor=float(STRIDE), mode="linear", align_corners=False)[..., :image_length]
+    weights = F.interpolate(every, length, mode="linear", align_corners=False)[0].T  # [length, cells]
+    used = weights > 0
+    first = used.int().argmax(dim=1)
+    last = cells - 1 - used.flip(1).int().argmax(dim=1)
+    taps = int((last - first).max()) + 1
+    first = first.clamp(max=cells - taps)
+    return first, weights.gather(1, first[:, None] + torch.arange(taps, device=device))

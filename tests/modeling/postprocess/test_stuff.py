@@ -1,0 +1,35 @@
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from panoptic_blend.modeling.postprocess.stuff import semantic_labels
+
+
+@pytest.mark.parametrize(
+    ("image_size", "size"),
+    [
+        ((96, 128), (96, 128)),
+        ((90, 117), (90, 117)),
+        ((90, 117), (201, 260)),
+        ((96, 128), (41, 50)),
+        ((5, 3), (300, 7)),
+    ],
+)
+@pytest.mark.parametrize("smooth", [False, True])
+def test_labels_are_those_of_the_whole_upsampled_map(
+    image_size: tuple[int, int], size: tuple[int, int], smooth: bool
+) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(4, 24, 32)
+    if smooth:
+        logits = F.interpolate(logits[None, :, ::6, ::6], (24, 32), mode="bicubic")[0]
+    whole = F.interpolate(logits[None], scale_factor=4, mode="bilinear", align_corners=False)
+    whole = whole[..., : image_size[0], : image_size[1]]
+    expected = F.interpolate(whole, size, mode="bilinear", align_corners=False)[0]
+    labels = semantic_labels(logits, image_size, size).long()
+    assert labels.shape == size
+    chosen = expected.gather(0, labels[None])[0]
+    assert (chosen >= expected.amax(0) - 1e-4).all(), "a label that is not the most likely one"
+    assert (labels == expected.argmax(0)).float().mean() > 0.999
