@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_blend.categories import Categories
@@ -18,10 +19,17 @@ from panoptic_blend.inference.preparation import prepare
 from panoptic_blend.modeling.network.locations import Sites, locate
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.pasting import paste_mask
-from panoptic_blend.structures import PanopticPrediction, Targets
+from panoptic_blend.structures import Instances, PanopticPrediction, Targets
 
 CASES = ("panoptic_r50", "rt_r50")
-RELATIVE = 1e-4
+
+# Kinds of CPUs and numbers of threads add up in other orders. Tolerances are of two sorts: what rounding may change in
+# a stage, and what follows from it for the stages behind. A pixel that this could bring to the other side of a decision
+# belongs to neither; all others must be equal, not nearly all of them.
+RELATIVE = 2e-5  # of a stage's largest value; between AVX512, AVX2 and neither, 1 and 2 threads, it is 4e-6 at most
+SCORE = 1e-5
+PATCH = 1e-4  # of a probability, at equal boxes
+HALF = 2**-11  # rounding of what is recorded in half precision, as a share of the value
 
 
 @pytest.fixture(scope="module", params=CASES)
@@ -30,44 +38,49 @@ def recording(request: pytest.FixtureRequest, shared: Path) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def model(recording: dict[str, Any]) -> PanopticBlend:
+def plain_model(recording: dict[str, Any]) -> PanopticBlend:
     return from_adelaidet(recording["state_dict"], recording["config"])
 
 
 @pytest.fixture(scope="module", params=[False, True], ids=["as_it_is", "prepared"])
-def prepared(request: pytest.FixtureRequest) -> bool:
-    """Whether the predictions are those of the copy that is made for speed."""
-    return request.param
+def model(request: pytest.FixtureRequest, plain_model: PanopticBlend) -> PanopticBlend:
+    """The model, and the copy of it that is made for speed."""
+    return prepare(plain_model, torch.device("cpu"), "fp32") if request.param else plain_model
 
 
 @pytest.fixture(scope="module")
-def predictions(model: PanopticBlend, recording: dict[str, Any], prepared: bool) -> list[PanopticPrediction]:
+def predictions(model: PanopticBlend, recording: dict[str, Any]) -> list[PanopticPrediction]:
     samples = recording["samples"]
-    if prepared:
-        model = prepare(model, torch.device("cpu"), "fp32")
-    return model.predict([_rgb(s) for s in samples], [(s["out_height"], s["out_width"]) for s in samples])
+    return model.predict([_rgb(s) for s in samples], [_output_size(s) for s in samples])
 
 
 def _rgb(sample: dict[str, Any]) -> Tensor:
     return sample["image"].flip(0)
 
 
+def _output_size(sample: dict[str, Any]) -> tuple[int, int]:
+    return sample["out_height"], sample["out_width"]
+
+
 def _assert_close(ours: Tensor, recorded: Tensor) -> None:
-    """Within a share of the stage's largest value."""
     assert ours.shape == recorded.shape
-    assert (ours - recorded).abs().max() <= RELATIVE * recorded.abs().max()
+    rounding = HALF * recorded.abs().float() if recorded.dtype == torch.float16 else 0.0
+    assert ((ours - recorded).abs() <= RELATIVE * recorded.abs().max() + rounding).all()
 
 
 @torch.no_grad()
-def test_every_stage_of_the_network_equals_the_recording(model: PanopticBlend, recording: dict[str, Any]) -> None:
-    stages, network = recording["stages"], model.network
-    batch = model.input_rule([_rgb(recording["samples"][0])])
-    pyramid = network.fpn(network.backbone(batch))
-    assert {f"p{level}" for level in pyramid} == stages["features"].keys()
+def test_every_level_of_the_pyramid_equals_the_recording(plain_model: PanopticBlend, recording: dict[str, Any]) -> None:
+    network = plain_model.network
+    pyramid = network.fpn(network.backbone(plain_model.input_rule([_rgb(recording["samples"][0])])))
+    assert {f"p{level}" for level in pyramid} == recording["stages"]["features"].keys()
     for level, feature in pyramid.items():
-        _assert_close(feature, stages["features"][f"p{level}"])
+        _assert_close(feature, recording["stages"]["features"][f"p{level}"])
 
-    output = network(batch)
+
+@torch.no_grad()
+def test_every_output_of_the_network_equals_the_recording(model: PanopticBlend, recording: dict[str, Any]) -> None:
+    stages = recording["stages"]
+    output = model.network(model.input_rule([_rgb(recording["samples"][0])]))
     _assert_close(output.bases, stages["bases"])
     for level in range(len(model.postprocess.strides)):
         _assert_close(output.detector.class_logits[level], stages["class_logits"][level])
@@ -83,57 +96,123 @@ def test_attention_gathered_at_every_cell_equals_the_recorded_dense_map(
     locations = locate(towers, model.postprocess.strides)
     every = torch.arange(len(locations.level))
     gathered = model.mask_head.attention(towers, Sites.at(locations, torch.zeros_like(every), every)).flatten(1)
-    dense = torch.cat([level[0].flatten(1).T for level in recording["stages"]["attention"]])
-    rounding = dense.float().abs() * 2**-11  # it is recorded in half precision
-    assert ((gathered - dense.float()).abs() <= RELATIVE * dense.abs().max() + rounding).all()
+    _assert_close(gathered, torch.cat([level[0].flatten(1).T for level in recording["stages"]["attention"]]))
+
+
+def box_tolerance(recording: dict[str, Any], index: int) -> float:
+    """How far the side of a box may be from the recorded one, in pixels of output `index`.
+
+    It lies a distance from a cell, which the network gives in strides.
+    """
+    sample, distances = recording["samples"][index], recording["stages"]["box_regression"]
+    furthest = max(level.max().item() * 8 * 2**i for i, level in enumerate(distances))
+    return RELATIVE * furthest * max(_output_size(sample)) / max(sample["image"].shape)
 
 
 def test_detections_equal_the_recording(predictions: list[PanopticPrediction], recording: dict[str, Any]) -> None:
-    for prediction, expected in zip(predictions, recording["outputs"], strict=True):
+    for index, (prediction, expected) in enumerate(zip(predictions, recording["outputs"], strict=True)):
         instances = prediction.instances
         assert instances.labels.tolist() == expected["classes"].tolist()
-        assert (instances.boxes - expected["boxes"]).abs().max() <= 1e-2
-        assert (instances.scores - expected["scores"]).abs().max() <= 1e-5
+        assert (instances.boxes - expected["boxes"]).abs().max() <= box_tolerance(recording, index)
+        assert (instances.scores - expected["scores"]).abs().max() <= SCORE
 
 
-def compared_pixels(prediction: PanopticPrediction, prepared: bool) -> Iterator[np.ndarray]:
-    """Where each mask must equal the recording: everywhere, but in a prepared model where it is not exactly undecided.
+def pasted_values(instances: Instances, boxes: Tensor) -> Tensor:
+    """[N, H, W] foreground probabilities of the image's pixels, with other boxes than the instances' own."""
+    values = torch.zeros((len(instances), *instances.size))
+    for canvas, patch, box in zip(values, instances.mask_patches, boxes, strict=True):
+        region, inside = paste_mask(patch, box, instances.size)
+        canvas[region] = inside
+    return values
 
-    The parts of a box outside the map read as logit 0. There the last bit of the box decides, also in the reference.
+
+def undecided_mask_pixels(instances: Instances, box_error: float) -> npt.NDArray[np.bool_]:
+    """Which pixels [N, H, W] lie within rounding of 0.5, so that the recorded mask may have them or not.
+
+    A pixel's value is a mean of the patch's values, which are within `PATCH` of the recorded ones. It also changes with
+    the box, by as much as it changes when each side moves by its error: once because the patch is pasted there, and
+    once because it was cropped there.
     """
-    instances = prediction.instances
-    for patch, box in zip(instances.mask_patches, instances.boxes, strict=True):
-        compared = np.ones(instances.size, bool)
-        if prepared:
-            region, values = paste_mask(patch, box, instances.size)
-            compared[region] = ((values - 0.5).abs() > 1e-6).numpy()
-        yield compared
+    values = pasted_values(instances, instances.boxes)
+    change = torch.zeros_like(values)
+    for side in range(4):
+        moved = instances.boxes.clone()
+        moved[:, side] += box_error
+        change += (pasted_values(instances, moved) - values).abs()
+    undecided = (values - 0.5).abs() <= PATCH + 2 * change
+
+    # Parts of a box outside the map read as logit 0, a value of 0.5: they are undecided in the reference too.
+    outside_the_map = (values - 0.5).abs() <= 1e-6
+    assert (undecided & ~outside_the_map).sum() <= 0.02 * (values > 0).sum(), "only pixels on borders may be left out"
+    return undecided.numpy()
 
 
-def test_masks_equal_the_recording(
-    predictions: list[PanopticPrediction], recording: dict[str, Any], prepared: bool
-) -> None:
-    for prediction, expected in zip(predictions, recording["outputs"], strict=True):
+def test_masks_equal_the_recording(predictions: list[PanopticPrediction], recording: dict[str, Any]) -> None:
+    for index, (prediction, expected) in enumerate(zip(predictions, recording["outputs"], strict=True)):
         width = expected["mask_shape"][-1]
         recorded = np.unpackbits(expected["masks_packed"].numpy(), axis=-1)[..., :width].astype(bool)
         ours = prediction.instances.masks.numpy()
         assert ours.shape == tuple(expected["mask_shape"])
-        for mask, true, where in zip(ours, recorded, compared_pixels(prediction, prepared), strict=True):
-            assert (mask == true)[where].mean() >= 0.9999
+        undecided = undecided_mask_pixels(prediction.instances, box_tolerance(recording, index))
+        assert ((ours == recorded) | undecided).all()
+
+
+@pytest.fixture(scope="module")
+def semantic_logits(model: PanopticBlend, recording: dict[str, Any]) -> list[Tensor]:
+    """Of every image at its output size, [1 + S, H, W]."""
+    samples = recording["samples"]
+    if "panoptic" not in recording["outputs"][0]:
+        pytest.skip("an instance-only model has no semantic branch")
+    with torch.no_grad():
+        logits = model.network(model.input_rule([_rgb(s) for s in samples])).semantic
+    upsampled = F.interpolate(logits, scale_factor=4.0, mode="bilinear", align_corners=False)
+    resized = []
+    for each, sample in zip(upsampled, samples, strict=True):
+        image_alone = each[None, :, : sample["image"].shape[1], : sample["image"].shape[2]]
+        resized.append(F.interpolate(image_alone, _output_size(sample), mode="bilinear", align_corners=False)[0])
+    return resized
+
+
+def test_semantic_logits_equal_the_recording(semantic_logits: list[Tensor], recording: dict[str, Any]) -> None:
+    for logits, expected in zip(semantic_logits, recording["outputs"], strict=True):
+        _assert_close(logits, expected["sem_seg"])
+
+
+def undecided_stuff_pixels(logits: Tensor, also: float = 0.0) -> npt.NDArray[np.bool_]:
+    """Where [H, W] the two best classes lie within rounding of each other.
+
+    Args:
+        logits: [1 + S, H, W].
+        also: rounding of the recorded logits themselves, as a share of each.
+    """
+    best, second = logits.topk(2, dim=0).values
+    undecided = best - second <= 2 * (RELATIVE * logits.abs().max() + also * logits.abs().amax(dim=0))
+    assert undecided.float().mean() <= 0.02
+    return undecided.numpy()
+
+
+def test_semantic_maps_equal_the_recording(
+    predictions: list[PanopticPrediction], semantic_logits: list[Tensor], recording: dict[str, Any]
+) -> None:
+    for prediction, logits, expected in zip(predictions, semantic_logits, recording["outputs"], strict=True):
+        recorded = expected["sem_seg"].float().argmax(0).numpy()
+        assert ((prediction.semantic == recorded) | undecided_stuff_pixels(logits, also=HALF)).all()
 
 
 def test_panoptic_maps_equal_the_recording(
-    predictions: list[PanopticPrediction], recording: dict[str, Any], model: PanopticBlend, prepared: bool
+    predictions: list[PanopticPrediction],
+    semantic_logits: list[Tensor],
+    recording: dict[str, Any],
+    model: PanopticBlend,
 ) -> None:
-    if "panoptic" not in recording["outputs"][0]:
-        pytest.skip("an instance-only model has no panoptic output")
-    for prediction, expected in zip(predictions, recording["outputs"], strict=True):
-        where = np.logical_and.reduce(list(compared_pixels(prediction, prepared)))
-        assert where.mean() > 0.5
-        assert (prediction.id_map == expected["panoptic"].numpy())[where].mean() >= 0.9999
-        assert (prediction.semantic == expected["sem_seg"].float().argmax(0).numpy()).mean() >= 0.999  # half precision
+    for index, (prediction, expected) in enumerate(zip(predictions, recording["outputs"], strict=True)):
+        # None of these hangs on a few pixels: the recorded weights were chosen so.
         ours = [(s.id, s.is_thing, _label(s.category_id, model.categories)) for s in prediction.segments]
         assert ours == [(s["id"], s["isthing"], s["category_id"]) for s in expected["segments_info"]]
+        undecided = undecided_mask_pixels(prediction.instances, box_tolerance(recording, index)).any(axis=0)
+        undecided |= undecided_stuff_pixels(semantic_logits[index])
+        assert undecided.mean() <= 0.1
+        assert ((prediction.id_map == expected["panoptic"].numpy()) | undecided).all()
 
 
 def _label(category_id: int, categories: Categories) -> int:
