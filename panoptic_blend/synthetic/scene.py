@@ -12,6 +12,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from panoptic_blend.categories import Categories, Category
+from panoptic_blend.coco.truth import TrueSegment
 from panoptic_blend.structures import IdMap
 from panoptic_blend.synthetic.toys import Floats, Toy, paint_toy
 
@@ -43,12 +44,12 @@ class Scene:
     Attributes:
         image: uint8 [160, 224, 3] RGB.
         id_map: int32 [160, 224]; 0 = void.
-        segments: id -> (category id, whether it is a crowd), for every id in the map.
+        segments: what the ids mean, for every id in the map.
     """
 
     image: npt.NDArray[np.uint8]
     id_map: IdMap
-    segments: dict[int, tuple[int, bool]]
+    segments: dict[int, TrueSegment]
 
 
 def paint_scene(rng: np.random.Generator) -> Scene:
@@ -69,7 +70,7 @@ def paint_scene(rng: np.random.Generator) -> Scene:
             id_map[window][distance < 1] = 0
         id_map[window][inside] = segment_id
         full_area[segment_id] = int(inside.sum())
-        segments[segment_id] = (toy.kind, False)
+        segments[segment_id] = TrueSegment(toy.kind)
     ids, counts = np.unique(id_map, return_counts=True)
     seen = {int(i): int(n) for i, n in zip(ids, counts, strict=True) if i > 0}
     id_map[np.isin(id_map, [i for i, n in seen.items() if n < MIN_AREA])] = 0
@@ -95,7 +96,7 @@ def _place(
     return None, np.zeros((0, 0), dtype=bool)
 
 
-def _landscape(rng: np.random.Generator) -> tuple[Floats, IdMap, dict[int, tuple[int, bool]]]:
+def _landscape(rng: np.random.Generator) -> tuple[Floats, IdMap, dict[int, TrueSegment]]:
     """Bands from sky to ground behind wavy borders, some of them with a thin void line."""
     bands = [SKY]
     bands += [HILLS] if rng.random() < 0.55 else []
@@ -108,7 +109,7 @@ def _landscape(rng: np.random.Generator) -> tuple[Floats, IdMap, dict[int, tuple
     y, x = np.mgrid[:HEIGHT, :WIDTH].astype(np.float32)
     canvas = _band_texture(rng, SKY, y, x)
     id_map = np.full((HEIGHT, WIDTH), 1000 * SKY, dtype=np.int32)
-    segments = {1000 * SKY: (SKY, False)}
+    segments = {1000 * SKY: TrueSegment(SKY)}
     for band, edge in zip(bands[1:], edges, strict=True):
         swing = {HILLS: 9.0, SEA: 0.6, SAND: 4.0, GRASS: 4.0}[band]
         waves = sum(
@@ -121,7 +122,7 @@ def _landscape(rng: np.random.Generator) -> tuple[Floats, IdMap, dict[int, tuple
         if rng.random() < 0.25:
             id_map[below > -1.5] = 0
         id_map[below > 0] = 1000 * band
-        segments[1000 * band] = (band, False)
+        segments[1000 * band] = TrueSegment(band)
     return canvas, id_map, segments
 
 
@@ -149,9 +150,7 @@ def _band_texture(rng: np.random.Generator, band: int, y: Floats, x: Floats) -> 
     return color + (7 if band == SAND else 16) * grain + 8 * _noise(rng, 20, 40)
 
 
-def _scatter_crowd(
-    rng: np.random.Generator, canvas: Floats, id_map: IdMap, segments: dict[int, tuple[int, bool]]
-) -> None:
+def _scatter_crowd(rng: np.random.Generator, canvas: Floats, id_map: IdMap, segments: dict[int, TrueSegment]) -> None:
     """A heap of many small toys of one kind, annotated as one crowd segment."""
     kind = int(rng.integers(1, len(SHAPES.things) + 1))
     x, y = rng.uniform(0.2, 0.8) * WIDTH, rng.uniform(0.65, 0.9) * HEIGHT
@@ -162,4 +161,4 @@ def _scatter_crowd(
             continue
         paint_toy(rng, canvas, toy)
         id_map[toy.window(HEIGHT, WIDTH)][toy.distance(*toy.window(HEIGHT, WIDTH)) < 0] = 1000 * kind
-    segments[1000 * kind] = (kind, True)
+    segments[1000 * kind] = TrueSegment(kind, is_crowd=True)

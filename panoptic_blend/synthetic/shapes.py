@@ -8,12 +8,10 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
-from scipy import ndimage
 
-from panoptic_blend.coco.segments_png import write_id_map
+from panoptic_blend.coco.truth import TruthWriter
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.atomic import atomic_path
-from panoptic_blend.synthetic.scene import SHAPES, Scene, paint_scene
+from panoptic_blend.synthetic.scene import SHAPES, paint_scene
 
 VERSION = 1
 """Raised whenever the images change, so that an older set is not mistaken for the current one."""
@@ -46,28 +44,15 @@ def generate_shapes(
     for salt, (split, count) in enumerate((("train", train), ("val", val))):
         if split not in missing:
             continue
-        images: list[object] = []
-        annotations: list[object] = []
         (root / split).mkdir(parents=True, exist_ok=True)
-        for index in range(count):
-            scene = paint_scene(np.random.default_rng([seed, salt, index]))
-            stem = f"{split}_{index:06d}"
-            Image.fromarray(scene.image).save(root / split / f"{stem}.jpg", quality=95, subsampling=0)
-            write_id_map(root / f"panoptic_{split}" / f"{stem}.png", scene.id_map)
-            height, width = scene.id_map.shape
-            images.append({"id": index + 1, "file_name": f"{stem}.jpg", "width": width, "height": height})
-            rows = _segments_info(scene)
-            annotations.append({"image_id": index + 1, "file_name": f"{stem}.png", "segments_info": rows})
-            if progress is not None:
-                progress()
-        content = {
-            "info": infos[split],
-            "images": images,
-            "annotations": annotations,
-            "categories": SHAPES.to_json(),
-        }
-        with atomic_path(_annotations(root, split)) as temporary:
-            temporary.write_text(json.dumps(content), encoding="utf-8")
+        with TruthWriter(root, split, SHAPES, infos[split]) as writer:
+            for index in range(count):
+                scene = paint_scene(np.random.default_rng([seed, salt, index]))
+                name = f"{split}_{index:06d}.jpg"
+                Image.fromarray(scene.image).save(root / split / name, quality=95, subsampling=0)
+                writer.write(name, scene.id_map, scene.segments)
+                if progress is not None:
+                    progress()
     return root
 
 
@@ -99,26 +84,3 @@ def _is_written(path: Path, info: dict[str, object]) -> bool:
             "Choose another folder, or remove this one to generate it anew."
         )
     return True
-
-
-def _segments_info(scene: Scene) -> list[dict[str, object]]:
-    """COCO's `segments_info` rows, by ascending id."""
-    ids = sorted(scene.segments)
-    numbered = np.searchsorted(ids, scene.id_map) + 1
-    numbered[scene.id_map == 0] = 0
-    rows: list[dict[str, object]] = []
-    for segment_id, area, box in zip(
-        ids, np.bincount(numbered.ravel())[1:].tolist(), ndimage.find_objects(numbered), strict=True
-    ):
-        y, x = box
-        category_id, is_crowd = scene.segments[segment_id]
-        rows.append(
-            {
-                "id": segment_id,
-                "category_id": category_id,
-                "iscrowd": int(is_crowd),
-                "area": area,
-                "bbox": [x.start, y.start, x.stop - x.start, y.stop - y.start],
-            }
-        )
-    return rows
