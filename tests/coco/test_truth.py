@@ -17,6 +17,13 @@ from panoptic_blend.errors import DatasetError
 CATEGORIES = Categories.from_json([{"id": 3, "name": "car", "isthing": 1}, {"id": 9, "name": "road", "isthing": 0}])
 
 
+def write(root: Path, *images: tuple[str, dict[int, TrueSegment]]) -> None:
+    """A split of images of one pixel, of id 7."""
+    with TruthWriter(root, "train", CATEGORIES) as writer:
+        for name, meaning in images:
+            writer.write(name, np.array([[7]], np.int32), meaning)
+
+
 @given(npst.arrays(np.int32, npst.array_shapes(min_dims=2, max_dims=2, max_side=7), elements=st.integers(0, 5)))
 def test_areas_and_boxes_are_those_of_the_pixels(id_map: np.ndarray):
     meaning = {i: TrueSegment(3, i == 2) for i in range(1, 6)}
@@ -45,22 +52,18 @@ def test_what_is_written_reads_back(tmp_path: Path):
 
 
 def test_a_failure_leaves_nothing_new_and_what_was_there_as_it_was(tmp_path: Path):
-    id_map = np.array([[7]], np.int32)
-    with TruthWriter(tmp_path, "train", CATEGORIES) as writer:
-        writer.write("a.jpg", id_map, {7: TrueSegment(3)})
+    write(tmp_path, ("a.jpg", {7: TrueSegment(3)}))
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
     for name, meaning, message in (
         ("b.jpg", {}, "id 7 has 1 pixels"),
         ("b.jpg", {7: TrueSegment(4)}, "category_id 4"),
         ("../b.jpg", {7: TrueSegment(3)}, "leaves its folder"),
     ):
-        with pytest.raises(DatasetError, match=message), TruthWriter(tmp_path, "train", CATEGORIES) as writer:
-            writer.write("a.jpg", id_map, {7: TrueSegment(9)})
-            writer.write(name, id_map, meaning)
+        with pytest.raises(DatasetError, match=message):
+            write(tmp_path, ("a.jpg", {7: TrueSegment(9)}), (name, meaning))
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_no_image_is_written_over_another(tmp_path: Path):
-    with pytest.raises(DatasetError, match="two images are named"), TruthWriter(tmp_path, "x", CATEGORIES) as writer:
-        for name in ("a.jpg", "A.JPG", "a.jpg"):
-            writer.write(name, np.array([[7]], np.int32), {7: TrueSegment(3)})
+    with pytest.raises(DatasetError, match="two images are named"):
+        write(tmp_path, *((name, {7: TrueSegment(3)}) for name in ("a.jpg", "A.JPG", "a.jpg")))
