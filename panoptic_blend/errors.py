@@ -36,6 +36,10 @@ class CheckpointError(PanopticBlendError):
     """A checkpoint that cannot be read or does not fit the model."""
 
 
+class FolderInUseError(PanopticBlendError):
+    """Another command is writing into the output folder at this moment."""
+
+
 class TrainingError(PanopticBlendError):
     """Training cannot go on, for instance because a loss is not finite."""
 

@@ -1,0 +1,105 @@
+"""One command at a time writes into a folder."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from panoptic_blend.errors import FolderInUseError
+
+LOCK = ".lock"
+
+_held: set[int] = set()
+"""Open lock files of this process."""
+
+
+@contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Keep other commands from writing into a folder while the block runs.
+
+    The operating system holds the lock, on a file in the folder, for as long as this process lives: after `kill -9` or
+    a power cut the folder is free again, whatever file is left behind. Shared file systems hold it between machines.
+    What the file says is only read to tell people who holds the lock.
+
+    Args:
+        folder: made if it is missing.
+
+    Raises:
+        FolderInUseError: another command holds the lock.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = _open_locked(folder / LOCK)
+    _held.add(file)
+    try:
+        os.ftruncate(file, 0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
+        yield
+    finally:
+        _held.discard(file)
+        if sys.platform != "win32":  # which removes no open files; there an unlocked one stays behind
+            (folder / LOCK).unlink(missing_ok=True)
+        os.close(file)
+
+
+def _open_locked(path: Path) -> int:
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            _lock(file)
+        except BlockingIOError:
+            owner = os.read(file, 200).decode(errors="replace") or "another process"
+            os.close(file)
+            raise FolderInUseError(
+                f"{path.parent}: another command is writing here ({owner}). Wait for it, stop it, or choose another "
+                "output folder."
+            ) from None
+        except OSError as error:
+            logging.getLogger(__name__).warning(
+                f"{path.parent}: this file system has no locks ({error.strerror}). Make sure yourself that no two "
+                "commands write here at once."
+            )
+            return file
+        if _is_there(path, file):
+            return file
+        os.close(file)  # removed by the command that held the lock until now
+
+
+def _is_there(path: Path, file: int) -> bool:
+    try:
+        return os.path.samestat(os.stat(path), os.fstat(file))
+    except FileNotFoundError:
+        return False
+
+
+if sys.platform == "win32":
+    import msvcrt
+
+    def _lock(file: int) -> None:
+        os.lseek(file, 1000, os.SEEK_SET)  # a byte beyond the text, which others must be able to read
+        try:
+            msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
+        except OSError as error:
+            raise BlockingIOError from error
+        finally:
+            os.lseek(file, 0, os.SEEK_SET)
+
+else:
+    import fcntl
+
+    def _lock(file: int) -> None:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def _forget() -> None:
+        """Loader processes must not hold the lock of a main process that was killed."""
+        for file in _held:
+            os.close(file)
+        _held.clear()
+
+    os.register_at_fork(after_in_child=_forget)
