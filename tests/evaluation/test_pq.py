@@ -261,6 +261,12 @@ def test_predictions_may_cover_more_images_and_other_names(tmp_path):
     assert panoptic_quality(truth_json, predictions_json) == before
 
 
-def test_thing_or_stuff_is_what_the_truth_says():
-    only_things = Categories([Category(1, "a", True, (0, 0, 0))])
-    assert PanopticQuality(only_things).compute().stuff.n == 0
+@pytest.mark.parametrize("is_thing", [True, False])
+def test_thing_or_stuff_is_what_the_truth_says(is_thing):
+    quality = PanopticQuality(Categories([Category(1, "a", is_thing, (0, 0, 0))]))
+    ids = one_pixel_row([5, 5])
+    said_otherwise = Segment(5, 1, not is_thing, 1.0, 2)
+    quality.update(ids, [SegmentRecord(5, 1, False, 2, (0, 0, 2, 1))], ids, [said_otherwise])
+    result = quality.compute()
+    assert (result.things.n, result.stuff.n) == (int(is_thing), int(not is_thing))
+    assert (result.things.pq, result.stuff.pq) == (float(is_thing), float(not is_thing))

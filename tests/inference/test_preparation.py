@@ -62,9 +62,9 @@ def test_a_prepared_network_computes_the_same(layout: str) -> None:
     exact, half = (prepare(model, CPU, precision).network(batch) for precision in ("fp32", "bf16"))
     for ours, rounded, true in zip(tensors(exact), tensors(half), expected, strict=True):
         assert ours.dtype == torch.float32
-        assert (ours - true).norm() <= 1e-3 * true.norm()  # group norms over a few pixels magnify rounding
+        assert (ours - true).norm() <= 1e-4 * true.norm()  # group norms over a few pixels magnify rounding
         assert rounded.dtype == torch.bfloat16
-        assert (rounded.float() - true).norm() <= 0.4 * true.norm()
+        assert (rounded.float() - true).norm() <= 0.08 * true.norm()  # some 20 layers, each rounded to 8 bits
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -245,18 +246,31 @@ def test_a_batch_predicts_what_its_images_predict_alone() -> None:
 
 def test_no_detections_still_give_stuff(every_head: ModelConfig) -> None:
     every_head.fcos.score_threshold = 0.99
-    (prediction,) = build_model(every_head, CATEGORIES).predict([scene(64, 96, [])[0]])
+    every_head.merge.min_stuff_area = 0
+    model = build_model(every_head, CATEGORIES)
+    model.network.stuff_predictor.bias.data[0] = -100.0  # type: ignore[union-attr]  # nowhere a thing
+    (prediction,) = model.predict([scene(64, 96, [])[0]])
     assert len(prediction.instances) == 0
     assert prediction.instances.masks.shape == (0, 64, 96)
     assert not any(segment.is_thing for segment in prediction.segments)
+    categories = {segment.id: segment.category_id for segment in prediction.segments}
+    for id_, label in np.unique(np.stack([prediction.id_map, prediction.semantic]).reshape(2, -1), axis=1).T:
+        assert categories[id_] == CATEGORIES.stuff[label - 1].id
 
 
 def test_an_instance_only_model_trains_and_predicts_without_stuff() -> None:
-    model = build_model(INSTANCE_ONLY, CATEGORIES)
+    talkative = talkative_model_config()
+    torch.manual_seed(0)
+    model = build_model(replace(INSTANCE_ONLY, fcos=talkative.fcos, merge=talkative.merge), CATEGORIES)
+    torch.nn.init.constant_(model.network.head.distances.bias, 2.0)  # type: ignore[arg-type]
     losses = training_losses(model, scene(64, 96, [(5, 6, 40, 50)]))
     assert losses.keys() == ALL_LOSSES - {"loss_sem_seg"}
     (prediction,) = model.predict([scene(64, 96, [])[0]])
+    assert prediction.segments
     assert all(segment.is_thing for segment in prediction.segments)
+    no_instance = ~prediction.instances.masks.numpy().any(axis=0)
+    assert no_instance.any()
+    assert not prediction.id_map[no_instance].any()
 
 
 def test_one_scene_is_learned_by_heart(every_head: ModelConfig) -> None:
