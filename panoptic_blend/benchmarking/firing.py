@@ -23,10 +23,12 @@ def fire_detections(model: PanopticBlend, image: Tensor, instances: int) -> None
     left after suppression; centerness and distances get constant biases, for boxes of eight strides.
 
     Args:
+        model: with a detector.
         image: uint8 RGB [3, H, W].
         instances: wanted; fewer are possible when the image is too small for them.
     """
     head = model.network.head
+    assert head is not None
     for layer, bias in ((head.distances, HALF_BOX), (head.centerness, CENTRAL)):
         assert layer.bias is not None
         layer.bias.fill_(bias)

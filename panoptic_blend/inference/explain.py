@@ -70,11 +70,15 @@ def explain(predictor: Predictor, image: ImageLike, instances: int = 3) -> Expla
         instances: how many instances to follow through the blender; see `choose`.
 
     Raises:
-        ConfigError: the model's mask head is not the blender.
+        ConfigError: the model has no things, or a mask head other than the blender.
         DatasetError: an image that cannot be read.
     """
     model, steps = predictor.model, predictor.model.postprocess
     head = model.mask_head
+    if head is None:
+        raise ConfigError(
+            "The model knows stuff categories only; explain shows how masks of things come about. Use `predict`."
+        )
     if not isinstance(head, Blender):
         raise ConfigError(
             f"model.masks.head is {model.config.masks.head!r}; attention maps and how they mix the bases can be shown "

@@ -32,18 +32,22 @@ def build_model(config: ModelConfig, categories: Categories, pretrained: bool = 
 
     Args:
         config: settings of every part.
-        categories: things become the detector's classes, stuff the semantic branch's.
+        categories: things become the detector's classes, stuff the semantic branch's. Without things there is no
+            detector, and nothing of what serves it alone.
         pretrained: load the backbone weights the configuration names; off when a checkpoint follows.
 
     Raises:
         ConfigError: settings that contradict each other or the categories.
         CheckpointError: backbone weights that cannot be read or do not fit.
     """
-    if not categories.things:
-        raise ConfigError("The data set has no thing categories; a detector needs at least one ('isthing': 1).")
+    if not categories.things and not config.semantic.enabled:
+        raise ConfigError(
+            "The data set has no thing categories ('isthing': 1) and model.semantic.enabled is false: nothing is left "
+            "to predict. Enable the semantic branch, or name things."
+        )
     backbone = build_backbone(config, pretrained)
-    mask_head = build_mask_head(config, len(categories.things))
-    network = build_network(config, categories, backbone, mask_head.num_maps)
+    mask_head = build_mask_head(config, len(categories.things)) if categories.things else None
+    network = build_network(config, categories, backbone, mask_head.num_maps if mask_head is not None else 0)
     strides = [2**level for level in network.fpn.levels if level >= 3]
     return PanopticBlend(
         InputRule(config.input.pixel_mean, config.input.pixel_std, config.input.channel_order == "BGR"),
@@ -59,7 +63,7 @@ def build_network(
     config: ModelConfig, categories: Categories, backbone: ResNet | TimmBackbone, num_maps: int
 ) -> Network:
     """Backbone, pyramid and branches; the bases are as many as the mask head reads."""
-    fpn, fcos, bases, semantic = config.fpn, config.fcos, config.bases, config.semantic
+    fpn, bases, semantic = config.fpn, config.bases, config.semantic
     bottom_module = build_bottom_module(config, backbone.channels, num_maps)
     shared = bases.kind == "shared"
     trunk, stuff_predictor = None, None
@@ -70,30 +74,37 @@ def build_network(
         nn.init.kaiming_normal_(stuff_predictor.weight, mode="fan_out", nonlinearity="relu")
         nn.init.zeros_(stuff_predictor.bias)  # type: ignore[arg-type]
     auxiliary = None
-    if bases.auxiliary_loss_weight > 0:
+    if categories.things and bases.auxiliary_loss_weight > 0:
         auxiliary = AuxiliarySemanticHead(fpn.channels, bases.channels, len(categories.things), bases.norm)
     return Network(
         backbone,
-        FPN(backbone.channels, fpn.channels, fpn.finest_level, fpn.coarsest_level),
-        FCOSHead(
-            fpn.channels,
-            len(categories.things),
-            fpn.coarsest_level - 2,
-            fcos.num_convs,
-            fcos.num_shared_convs,
-            fcos.norm,
-            fcos.level_scales,
-        ),
+        # The detector alone reads P6 and P7.
+        FPN(backbone.channels, fpn.channels, fpn.finest_level, fpn.coarsest_level if categories.things else 5),
+        build_head(config, len(categories.things)) if categories.things else None,
         bottom_module,
         trunk,
         stuff_predictor,
-        bases_read_backbone=bases.kind == "deeplab",
+        bases_read_backbone=isinstance(bottom_module, DeepLabBases),
         bases_reach_stuff=shared,
         auxiliary=auxiliary,
     )
 
 
-def build_criterion(config: ModelConfig, mask_head: MaskHead, strides: list[int]) -> Criterion:
+def build_head(config: ModelConfig, num_things: int) -> FCOSHead:
+    """The detector for `num_things` categories."""
+    fcos, levels = config.fcos, config.fpn.coarsest_level - 2
+    return FCOSHead(
+        config.fpn.channels,
+        num_things,
+        levels,
+        fcos.num_convs,
+        fcos.num_shared_convs,
+        fcos.norm,
+        fcos.level_scales,
+    )
+
+
+def build_criterion(config: ModelConfig, mask_head: MaskHead | None, strides: list[int]) -> Criterion:
     """Assignment and losses."""
     fcos = config.fcos
     return Criterion(

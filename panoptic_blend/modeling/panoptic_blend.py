@@ -24,7 +24,7 @@ class PanopticBlend(nn.Module):
     Args:
         input_rule: images -> batch.
         network: backbone, pyramid and branches.
-        mask_head: the layers that criterion and post-processor compute masks with.
+        mask_head: the layers that criterion and post-processor compute masks with; None without things.
         criterion: (network output, targets) -> losses by name.
         postprocess: network output -> predictions.
         config: what it was built from.
@@ -34,7 +34,7 @@ class PanopticBlend(nn.Module):
         self,
         input_rule: InputRule,
         network: Network,
-        mask_head: MaskHead,
+        mask_head: MaskHead | None,
         criterion: Callable[[NetworkOutput, Sequence[Targets]], dict[str, Tensor]],
         postprocess: PostProcessor,
         config: ModelConfig,

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from panoptic_blend.categories import Categories
+from panoptic_blend.categories import IGNORE, Categories
 from panoptic_blend.config import BasesConfig, FCOSConfig, FPNConfig, InputConfig, ModelConfig, SemanticConfig
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.build import build_model
@@ -32,6 +32,7 @@ INSTANCE_ONLY = replace(
     semantic=SemanticConfig(enabled=False),
     fpn=FPNConfig(channels=16, finest_level=3, coarsest_level=5),
 )
+STUFF = Categories(CATEGORIES.stuff)
 
 
 def tiny_model(**changes: object) -> PanopticBlend:
@@ -114,7 +115,7 @@ def test_images_without_objects_give_finite_losses_and_gradients_everywhere(ever
 def test_one_pixel_boxes_and_void_images_are_harmless() -> None:
     model = tiny_model()
     image, targets = scene(64, 96, [(5, 6, 6, 7), (95, 63, 96, 64)])
-    targets.semantic[:] = 255
+    targets.semantic[:] = IGNORE
     losses = training_losses(model, (image, targets))
     assert all(loss.isfinite() for loss in losses.values())
 
@@ -273,6 +274,60 @@ def test_an_instance_only_model_trains_and_predicts_without_stuff() -> None:
     assert not prediction.id_map[no_instance].any()
 
 
+@pytest.mark.parametrize("bases", [BasesConfig(kind=kind, channels=16) for kind in ("shared", "fpn", "deeplab")])
+@pytest.mark.parametrize("head", ["blender", "condinst", "sag"])
+def test_a_stuff_only_model_is_the_semantic_branch_alone(bases: BasesConfig, head: str) -> None:
+    fcos, fpn = FCOSConfig(sizes_of_interest=(16, 32, 64, 128)), FPNConfig(channels=16)
+    model = build_model(replace(tiny_model_config_with(head), bases=bases, fcos=fcos, fpn=fpn), STUFF)
+    losses = training_losses(model, scene(64, 96, []), scene(50, 70, []))
+    assert losses.keys() == {"loss_sem_seg"}
+    losses["loss_sem_seg"].backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
+    parts = {name.split(".")[1] for name in model.state_dict()}
+    assert parts == {"backbone", "fpn", "trunk", "stuff_predictor"}
+
+
+def test_a_stuff_only_model_learns_a_scene_by_heart() -> None:
+    config = tiny_model_config()
+    config.merge.min_stuff_area = 50
+    torch.manual_seed(0)
+    model = build_model(config, STUFF)
+    image, targets = scene(64, 96, [])
+    optimizer = torch.optim.AdamW(model.parameters(), lr=5e-3)
+    for _ in range(60):
+        optimizer.zero_grad()
+        model([image], [targets])["loss_sem_seg"].backward()
+        optimizer.step()
+    for prediction, size in zip(
+        model.predict([image, image[:, :40]], [(128, 192), (40, 96)]), [(128, 192), (40, 96)], strict=True
+    ):
+        assert len(prediction.instances) == 0
+        assert prediction.instances.masks.shape == (0, *size)
+        assert prediction.id_map.shape == prediction.semantic.shape == size
+        assert {(s.category_id, s.is_thing, s.score) for s in prediction.segments} == {(2, False, 1.0), (7, False, 1.0)}
+        found = {s.category_id: prediction.id_map == s.id for s in prediction.segments}
+        middle = 32 * size[1] // 96
+        assert found[7][:middle].mean() > 0.95
+        assert found[2][middle:].mean() > 0.95
+
+
+def test_things_alone_leave_the_semantic_branch_nothing_to_tell_apart() -> None:
+    torch.manual_seed(0)
+    model = build_model(talkative_model_config(), Categories(CATEGORIES.things))
+    torch.nn.init.constant_(model.network.head.distances.bias, 2.0)  # type: ignore[union-attr, arg-type]
+    image, targets = scene(64, 96, [(5, 6, 40, 50)])
+    targets.semantic[targets.semantic > 0] = IGNORE  # what is no thing is void
+    losses = training_losses(model, (image, targets))
+    assert losses.keys() == ALL_LOSSES
+    assert losses["loss_sem_seg"] == 0
+    sum(losses.values(), torch.zeros(())).backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    (prediction,) = model.predict([image])
+    assert prediction.segments
+    assert all(segment.is_thing for segment in prediction.segments)
+    assert not prediction.semantic.any()
+
+
 def test_one_scene_is_learned_by_heart(every_head: ModelConfig) -> None:
     every_head.merge.min_stuff_area = 50
     torch.manual_seed(0)
@@ -297,9 +352,8 @@ def test_one_scene_is_learned_by_heart(every_head: ModelConfig) -> None:
 
 
 def test_contradictions_are_refused_by_name() -> None:
-    stuff_only = Categories.from_json([{"id": 1, "name": "sky", "isthing": 0}])
-    with pytest.raises(ConfigError, match="no thing categories"):
-        build_model(tiny_model_config(), stuff_only)
+    with pytest.raises(ConfigError, match=r"no thing categories .*model\.semantic\.enabled is false"):
+        build_model(INSTANCE_ONLY, STUFF)
     frozen = tiny_model_config()
     frozen.backbone.norm = "frozen"
     with pytest.raises(ConfigError, match="random weights need"):

@@ -30,7 +30,7 @@ class Criterion:
     """Assignment and all losses. Whatever is called with the same arguments can take its place.
 
     Args:
-        mask_head: turns features and boxes into masks.
+        mask_head: turns features and boxes into masks; None without things.
         strides: of the detector's levels.
         assign: matches locations to true boxes.
         focal_alpha: weight of positives in the focal loss.
@@ -40,7 +40,7 @@ class Criterion:
 
     def __init__(
         self,
-        mask_head: MaskHead,
+        mask_head: MaskHead | None,
         strides: Sequence[int],
         assign: Assigner,
         focal_alpha: float,
@@ -62,10 +62,10 @@ class Criterion:
             targets: one per image, on the network's device.
 
         Returns:
-            Scalars `loss_fcos_cls loss_fcos_loc loss_fcos_ctr loss_mask`, with the branches switched on
+            Scalars by name, of the branches the network has: `loss_fcos_cls loss_fcos_loc loss_fcos_ctr loss_mask`,
             `loss_sem_seg` and `loss_basis_sem`; their sum is what is minimised.
         """
-        losses = self.instance_losses(output, targets)
+        losses = {} if output.detector is None else self.instance_losses(output, targets)
         if output.semantic is not None:
             height, width = (STRIDE * side for side in output.semantic.shape[-2:])
             semantic = _pad_stack([target.semantic for target in targets], (height, width), IGNORE)
@@ -78,6 +78,8 @@ class Criterion:
 
     def instance_losses(self, output: NetworkOutput, targets: Sequence[Targets]) -> dict[str, Tensor]:
         """Losses of the detector and of the masks, not weighted."""
+        assert output.detector is not None
+        assert self.mask_head is not None
         locations = locate(output.detector.towers, self.strides)
         matches = [self.assign(output.detector, index, locations, target) for index, target in enumerate(targets)]
         matched = torch.stack([match for match, _ in matches])  # [B, L]

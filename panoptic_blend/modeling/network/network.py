@@ -19,14 +19,14 @@ class NetworkOutput(NamedTuple):
     """Raw outputs for a batch of B padded images.
 
     Attributes:
-        detector: FCOS outputs per level.
+        detector: FCOS outputs per level, or None for a stuff-only model.
         pyramid: P3 and coarser, [B, C, H_l, W_l].
         bases: [B, K, H / 4, W / 4], or None when the mask head reads none.
         semantic: [B, 1 + S, H / 4, W / 4] logits, or None for an instance-only model.
         auxiliary: [B, 1 + T, H / 8, W / 8] logits of the auxiliary head; training only.
     """
 
-    detector: HeadOutput
+    detector: HeadOutput | None
     pyramid: list[Tensor]
     bases: Tensor | None
     semantic: Tensor | None
@@ -39,7 +39,7 @@ class Network(nn.Module):
     Args:
         backbone: image -> C2..C5.
         fpn: C2..C5 -> pyramid.
-        head: FCOS on P3 and coarser.
+        head: FCOS on P3 and coarser, or None without things.
         bases: bottom module, or None when the mask head reads no bases.
         trunk: the semantic branch's stride-4 map, or None without stuff.
         stuff_predictor: trunk (and bases, when shared) -> semantic logits.
@@ -52,7 +52,7 @@ class Network(nn.Module):
         self,
         backbone: nn.Module,
         fpn: FPN,
-        head: FCOSHead,
+        head: FCOSHead | None,
         bases: nn.Module | None,
         trunk: SemanticTrunk | None,
         stuff_predictor: nn.Conv2d | None,
@@ -87,6 +87,6 @@ class Network(nn.Module):
         if self.stuff_predictor is not None and trunk is not None:
             read = trunk if bases is None or not self.bases_reach_stuff else torch.cat([trunk, bases], dim=1)
             semantic = self.stuff_predictor(read)
-        detector = self.head(levels)
+        detector = None if self.head is None else self.head(levels)
         auxiliary = self.auxiliary(pyramid[3]) if self.auxiliary is not None and self.training else None
         return NetworkOutput(detector, levels, bases, semantic, auxiliary)

@@ -29,6 +29,12 @@ class Detections:
     sites: Sites
 
 
+def no_detections(device: torch.device) -> Detections:
+    """What a model without a detector finds."""
+    none = torch.zeros(0, dtype=torch.int64, device=device)
+    return Detections(none.new_zeros((0, 4)).float(), none.float(), none, Sites(none, none, none, none))
+
+
 def decode(
     output: HeadOutput,
     locations: Locations,

@@ -12,7 +12,7 @@ from panoptic_blend.config import PredictionSettings
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.network.locations import locate
 from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskHead, MaskRequest
-from panoptic_blend.modeling.postprocess.decoding import Detections, decode
+from panoptic_blend.modeling.postprocess.decoding import Detections, decode, no_detections
 from panoptic_blend.modeling.postprocess.instances import place_in_output
 from panoptic_blend.modeling.postprocess.merge import merge
 from panoptic_blend.modeling.postprocess.stuff import semantic_labels
@@ -25,14 +25,14 @@ class PostProcessor:
     It takes the tensors of any runtime that computed the network.
 
     Args:
-        mask_head: turns features and boxes into masks.
+        mask_head: turns features and boxes into masks; None without things.
         strides: of the detector's levels.
         categories: of the data set it predicts.
         settings: read at every call.
     """
 
     def __init__(
-        self, mask_head: MaskHead, strides: Sequence[int], categories: Categories, settings: PredictionSettings
+        self, mask_head: MaskHead | None, strides: Sequence[int], categories: Categories, settings: PredictionSettings
     ):
         self.mask_head = mask_head
         self.strides = list(strides)
@@ -66,7 +66,9 @@ class PostProcessor:
         return predictions
 
     def detect(self, output: NetworkOutput, index: int) -> Detections:
-        """The detections of one image of the batch."""
+        """The detections of one image of the batch; none without a detector."""
+        if output.detector is None:
+            return no_detections(output.pyramid[0].device)
         return decode(
             output.detector,
             locate(output.detector.towers, self.strides),
@@ -80,6 +82,8 @@ class PostProcessor:
 
     def draw_masks(self, output: NetworkOutput, detections: Detections) -> Tensor:
         """Mask logits [N, R, R] inside the boxes of detections."""
+        if self.mask_head is None:
+            return detections.boxes.new_zeros((0, 1, 1))
         request = MaskRequest(detections.sites, detections.boxes, detections.sites.image, detections.labels)
         return self.mask_head(MaskFeatures.of(output), request).float()
 

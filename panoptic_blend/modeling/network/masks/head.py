@@ -29,6 +29,7 @@ class MaskFeatures(NamedTuple):
     @staticmethod
     def of(output: NetworkOutput) -> MaskFeatures:
         """What a mask head reads of the network's output."""
+        assert output.detector is not None, "masks need a detector"
         return MaskFeatures(output.bases, output.detector.towers, output.pyramid)
 
 
