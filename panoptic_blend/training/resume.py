@@ -33,6 +33,18 @@ class ResumePoint:
     validated_step: int
 
 
+def find_state(resume: Path) -> Path:
+    """The `.ckpt` file of a run's folder, or the one that was named.
+
+    Raises:
+        CheckpointError: there is no such file.
+    """
+    path = resume / STATE if resume.is_dir() else resume
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such file. Name a run's folder that holds {STATE}, or a .ckpt file.")
+    return path
+
+
 def find_resume_point(resume: Path) -> ResumePoint:
     """Read where a run stopped.
 
@@ -42,9 +54,7 @@ def find_resume_point(resume: Path) -> ResumePoint:
     Raises:
         CheckpointError: there is no such file, or it is not the state of one of our runs.
     """
-    path = resume / STATE if resume.is_dir() else resume
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file. Name a run's folder that holds {STATE}, or a .ckpt file.")
+    path = find_state(resume)
     wrong = f"{path}: not the saved state of a training run, or damaged"
     try:
         # Memory-mapped: only the few numbers below are read, the weights are left to Lightning.

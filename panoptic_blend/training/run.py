@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal
 
@@ -21,6 +21,7 @@ from panoptic_blend.checkpoints.initialise import find_weights, initialise
 from panoptic_blend.config import Config, TrainerConfig
 from panoptic_blend.config_files import read_config, write_config
 from panoptic_blend.errors import ConfigError, TrainingStopped
+from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
@@ -28,7 +29,13 @@ from panoptic_blend.training.callbacks import RunKeeper
 from panoptic_blend.training.data_module import DataModule, load_data
 from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.progress import StepLog
-from panoptic_blend.training.resume import ResumePoint, changed_settings, find_resume_point, refuse_existing_run
+from panoptic_blend.training.resume import (
+    ResumePoint,
+    changed_settings,
+    find_resume_point,
+    find_state,
+    refuse_existing_run,
+)
 from panoptic_blend.training.stopping import plain_ctrl_c
 
 CONFIG = "config.yaml"
@@ -55,20 +62,28 @@ def train(
         ConfigError: settings that contradict each other, this machine, or the run to be resumed.
         DatasetError: data that do not hold together.
         CheckpointError: nothing to resume or to start from, or weights that do not fit.
+        FolderInUseError: another run writes into the folder at this moment.
         TrainingError: a loss or weight is no longer finite.
         TrainingStopped: Ctrl-C or `kill`; the state is saved and `resume` goes on to the very same result.
     """
-    console = console or Console(quiet=_process_rank() > 0)
+    first = _is_first_process(config.trainer)
+    console = console or Console(quiet=not first)
     _quiet_lightning()
     accelerator = choose_accelerator(config.trainer)
     weights = find_weights(init_from) if init_from is not None else None  # before the data, whose check takes time
+    run = Path(config.trainer.output) if resume is None else find_state(Path(resume)).parent
+    with lock_folder(run) if first else nullcontext():
+        return _train(config, run, resume, console, accelerator, weights)
+
+
+def _train(
+    config: Config, run: Path, resume: Path | None, console: Console, accelerator: Accelerator, weights: Path | None
+) -> Path:
     point: ResumePoint | None = None
     if resume is None:
-        run = Path(config.trainer.output)
         refuse_existing_run(run)
     else:
         point = find_resume_point(Path(resume))
-        run = point.path.parent
         _announce_resume(config, point, run / CONFIG, console)
         if point.validated_step == point.step >= config.trainer.max_steps:
             console.print(
@@ -108,7 +123,6 @@ def train(
         settings.checkpoint_every,
         {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision],
     )
-    run.mkdir(parents=True, exist_ok=True)
     # Only once the state has loaded: settings it does not fit would keep the run from ever going on.
     settings_kept = LambdaCallback(on_train_start=lambda trainer, _: _keep_settings(trainer, config, run / CONFIG))
     trainer = _build_trainer(config, accelerator, run, [settings_kept, log, keeper])
@@ -227,9 +241,14 @@ def _repeatable_sums(accelerator: Accelerator) -> Iterator[None]:
         memory.fill_uninitialized_memory = filled
 
 
-def _process_rank() -> int:
-    """Rank of this process before Lightning has set up anything; 0 unless a launcher says otherwise."""
-    return int(os.environ.get("RANK", os.environ.get("LOCAL_RANK", "0")))
+def _is_first_process(settings: TrainerConfig) -> bool:
+    """Whether this process speaks for a run, by the numbers that its launcher (torchrun, Lightning, SLURM) gave it.
+
+    A run of one process speaks for itself, even if a launcher started several such runs.
+    """
+    numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    alone = settings.devices * settings.num_nodes == 1
+    return alone or all(int(os.environ.get(number, "0")) == 0 for number in numbers)
 
 
 def _quiet_lightning() -> None:
