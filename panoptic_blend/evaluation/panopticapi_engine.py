@@ -37,6 +37,10 @@ def score_with_panopticapi(
     try:
         with redirect_stdout(io.StringIO()):
             stat = pq_compute_multi_core(pairs, str(folder), str(predicted_folder), categories)
+    except TypeError as error:  # it takes palette indices for ids
+        raise DatasetError(
+            f"{predictions.path}: panopticapi reads no id maps with a palette. Save them as RGB, or score without it."
+        ) from error
     except (KeyError, ValueError, OSError) as error:
         raise DatasetError(f"{predictions.path}: panopticapi refuses it: {error}") from error
     counts = [stat[category.id] for category in truth.categories]

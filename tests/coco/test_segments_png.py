@@ -36,7 +36,28 @@ def test_ids_that_three_bytes_cannot_hold_are_refused(bad, tmp_path):
     assert not (tmp_path / "a.png").exists()
 
 
-@pytest.mark.parametrize("mode", ["P", "L", "1", "LA", "RGBA", "I;16"])
+@given(arrays(np.int32, (3, 5), elements=st.integers(0, MAX_ID)), st.integers(0, 255), st.sampled_from([1, 2, 4, 8]))
+def test_ids_are_read_from_rgba_and_from_palettes(tmp_path_factory, id_map, alpha, bits):
+    folder = tmp_path_factory.mktemp("modes")
+    Image.fromarray(np.dstack([ids_to_rgb(id_map), np.full((3, 5), alpha, np.uint8)])).save(folder / "rgba.png")
+    np.testing.assert_array_equal(read_id_map(folder / "rgba.png"), id_map)
+
+    values, indices = np.unique(id_map, return_inverse=True)
+    indices = np.minimum(indices.reshape(3, 5), 2**bits - 1).astype(np.uint8)
+    palette = Image.fromarray(indices, "P")
+    palette.putpalette(ids_to_rgb(values[None]).tobytes())
+    palette.save(folder / "palette.png", bits=bits, transparency=bytes([alpha]))
+    np.testing.assert_array_equal(read_id_map(folder / "palette.png"), values[indices])
+
+
+def test_a_map_too_large_to_decode_gets_other_advice_than_a_damaged_one(tmp_path, monkeypatch):
+    write_id_map(tmp_path / "a.png", np.zeros((30, 40), np.int32))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 500)  # an error from twice as many
+    with pytest.raises(DatasetError, match=r"a\.png: too large to decode safely .*1200 pixels.*scale both down"):
+        read_id_map(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize("mode", ["L", "1", "LA", "I;16"])
 def test_other_png_modes_are_refused_by_name(mode, tmp_path):
     path = tmp_path / "a.png"
     (Image.new("I;16", (4, 3)) if mode == "I;16" else Image.new("L", (4, 3)).convert(mode)).save(path)
