@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,7 +22,7 @@ class Category:
     name: str
     is_thing: bool
     color: tuple[int, int, int]
-    supercategory: str = ""
+    supercategory: str | None = ""
 
 
 class Categories(Sequence[Category]):
@@ -91,11 +91,29 @@ class Categories(Sequence[Category]):
         Colours, supercategories and the order may differ. `here` and `there` are what the two are called.
         """
         ids = [c.id for c in self] + [c.id for c in other if not self.has_id(c.id)]
-        differing = sorted(i for i in ids if self._describe(i) != other._describe(i))
-        shown = [
-            f"category {i} is {self._describe(i)} in {here}, {other._describe(i)} in {there}" for i in differing[:3]
-        ]
-        return "; ".join(shown) + (f"; and {len(differing) - 3} more" if len(differing) > 3 else "")
+        return _first_few(
+            [
+                f"category {i} is {self._describe(i)} in {here}, {other._describe(i)} in {there}"
+                for i in sorted(ids)
+                if self._describe(i) != other._describe(i)
+            ]
+        )
+
+    def contradictions(self, names: Mapping[int, str], here: str, there: str) -> str:
+        """The first ids that mean something else, or names under another id, in a list of names by id; empty when none.
+
+        The list may lack categories, and have others. It is called `here`, and this one `there`.
+        """
+        ids: dict[str, list[int]] = {}
+        for category in self:
+            ids.setdefault(category.name, []).append(category.id)
+        found = []
+        for i, name in sorted(names.items()):
+            if self.has_id(i) and self.by_id(i).name != name:
+                found.append(f"category {i} is {name!r} in {here}, {self.by_id(i).name!r} in {there}")
+            elif not self.has_id(i) and name in ids:
+                found.append(f"{name!r} is category {i} in {here}, {ids[name][0]} in {there}")
+        return _first_few(found)
 
     def _describe(self, category_id: int) -> str:
         if category_id not in self._by_id:
@@ -130,13 +148,14 @@ class Categories(Sequence[Category]):
                 raise DatasetError(f"{where}: 'name' must be text, found {name!r}.")
             if row.get("isthing", 1) not in (0, 1):
                 raise DatasetError(f"{where} ({name}): 'isthing' must be 0 or 1, found {row['isthing']!r}.")
+            supercategory = row.get("supercategory", "")
             categories.append(
                 Category(
                     id=category_id,
                     name=name,
                     is_thing=bool(row.get("isthing", 1)),
                     color=_color(row.get("color"), position, where),
-                    supercategory=str(row.get("supercategory", "")),
+                    supercategory=None if supercategory is None else str(supercategory),
                 )
             )
         return cls(categories, source)
@@ -153,6 +172,10 @@ class Categories(Sequence[Category]):
             }
             for c in self._all
         ]
+
+
+def _first_few(sentences: Sequence[str]) -> str:
+    return "; ".join(sentences[:3]) + (f"; and {len(sentences) - 3} more" if len(sentences) > 3 else "")
 
 
 def _color(value: Any, position: int, where: str) -> tuple[int, int, int]:

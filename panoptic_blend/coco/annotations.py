@@ -12,15 +12,18 @@ import numpy as np
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.counting import contiguous_labels, distinct_ids
 from panoptic_blend.coco.json_rows import (
-    ImageId,
     ImageRows,
     check_areas,
     check_categories,
+    check_complete,
+    name_images,
+    names_by_id,
     parse_annotations,
     parse_images,
     read_json,
 )
-from panoptic_blend.coco.segments_png import read_id_map
+from panoptic_blend.coco.left_out import BadSample, ImageId, LeftOut, OnBadSample
+from panoptic_blend.coco.segments_png import read_id_map, swap_channels
 from panoptic_blend.coco.table import SegmentTable, SegmentTableBuilder, Texts
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import IdMap
@@ -78,8 +81,11 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         table: SegmentTable,
         segments_file_names: Sequence[str],
         has_segments: bool,
+        left_out: Sequence[BadSample] = (),
     ):
         self.path = path
+        self.left_out = left_out
+        """Images of the file that are not here, since their rows do not hold together."""
         self.has_segments = has_segments
         """False for an image-info JSON (COCO's test sets), which lists images only."""
         self._categories = categories
@@ -90,48 +96,65 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         self._segments_file_names = Texts(segments_file_names)
 
     @classmethod
-    def load(cls, path: Path | str) -> PanopticAnnotations:
+    def load(cls, path: Path | str, on_bad_sample: OnBadSample = "raise") -> PanopticAnnotations:
         """Read and check a COCO panoptic JSON, or an image-info JSON (no `annotations`).
 
         The id-map PNGs are not opened; `read_segments` checks them one by one.
 
+        Args:
+            on_bad_sample: stop at an image whose rows do not hold together, or leave such images out.
+
         Raises:
-            DatasetError: the file cannot be read, is no such JSON, or does not hold together.
+            DatasetError: the file cannot be read, is no such JSON, or its categories do not hold together; with
+                "raise", some image does not.
         """
         path = Path(path)
         data = read_json(path)
-        source = str(path)
-        images = parse_images(data.get("images"), source)
-        if "annotations" not in data:
+        source, left_out = str(path), LeftOut(on_bad_sample)
+        images = parse_images(data.get("images"), source, left_out)
+        has_segments = "annotations" in data
+        categories: Categories | None
+        if has_segments:
+            categories = check_categories(data.get("categories"), source)
+            builder, names = parse_annotations(data["annotations"], images, categories, source, left_out)
+            check_complete(builder, images, source, left_out)
+            check_areas(builder, images, source, left_out)
+        else:
             categories = Categories.from_json(data["categories"], source) if "categories" in data else None
-            none = SegmentTableBuilder(len(images.ids)).build()
-            return cls(path, categories, images, none, [""] * len(images.ids), has_segments=False)
-        categories = check_categories(data.get("categories"), source)
-        positions = {image_id: position for position, image_id in enumerate(images.ids)}
-        table, names = parse_annotations(data["annotations"], positions, categories, source)
-        missing = _missing(table, images)
-        if missing:
-            raise DatasetError(f"{source}: no annotation for {missing}. Add one, or drop it from 'images'.")
-        check_areas(table, images, source)
-        return cls(path, categories, images, table.build(), names, has_segments=True)
+            builder, names = SegmentTableBuilder(len(images.ids)), [""] * len(images.ids)
+        table = builder.build()
+        if left_out.ids:
+            kept = [position for position, image_id in enumerate(images.ids) if image_id not in left_out.ids]
+            images, table, names = images.only(kept), table.only(kept), [names[position] for position in kept]
+        return cls(path, categories, images, table, names, has_segments, left_out.samples)
 
     @classmethod
     def load_predictions(cls, path: Path | str, truth: PanopticAnnotations) -> PanopticAnnotations:
         """Read predictions for the images of `truth`, in its order; predictions for other images are passed over.
 
         Raises:
-            DatasetError: the file does not hold together, or images have no prediction.
+            DatasetError: the file does not hold together, its own categories contradict those of `truth`, or images
+                have no prediction.
         """
         path = Path(path)
         data = read_json(path)
+        names_here = names_by_id(data.get("categories"))
+        contradictions = truth.categories.contradictions(names_here, "the predictions", "the truth")
+        if contradictions:
+            raise DatasetError(
+                f"{path}: its categories are not those of the truth, {truth.path}: {contradictions}. Give the segments "
+                "the category ids of the truth; if only names are spelt differently, correct them or leave "
+                "'categories' out."
+            )
         images = truth._image_rows()
-        positions = {image_id: position for position, image_id in enumerate(images.ids)}
         table, names = parse_annotations(
-            data.get("annotations"), positions, truth.categories, str(path), predicted=True
+            data.get("annotations"), images, truth.categories, str(path), LeftOut(), truth=str(truth.path)
         )
-        missing = _missing(table, images)
+        missing = np.flatnonzero(table.first < 0).tolist()
         if missing:
-            raise DatasetError(f"{path}: no prediction for {missing} of {truth.path}. Predict every image.")
+            raise DatasetError(
+                f"{path}: no prediction for {name_images(missing, images)} of {truth.path}. Predict every image."
+            )
         return cls(path, truth.categories, images, table.build(), names, has_segments=True)
 
     @property
@@ -208,7 +231,7 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
         int32 [height, width], in which every segment of the record, and no other id but 0 (void), has pixels.
 
     Raises:
-        DatasetError: no PNG, not an 8-bit RGB PNG, another size, or missing or extra segments.
+        DatasetError: no PNG, not a PNG of 8-bit colours, another size, or missing or extra segments.
     """
     where = f"{source}: image {record.image_id}"
     if not record.segments_file_name:
@@ -220,7 +243,13 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
             f"{where} is {record.width} x {record.height}, but {path} is {id_map.shape[1]} x {id_map.shape[0]}. "
             "Save the id map at the size the JSON gives."
         )
-    painted = set(distinct_ids(id_map).tolist()) - {0}
+    ids = distinct_ids(id_map)
+    painted, listed = set(ids.tolist()) - {0}, {segment.id for segment in record.segments}
+    if painted != listed and set(swap_channels(ids).tolist()) - {0} == listed:
+        raise DatasetError(
+            f"{where}: the colour channels of {path} look swapped: with red and blue exchanged, its ids are those of "
+            "segments_info. Write id = R + 256 G + 65536 B in the order R, G, B; OpenCV writes B, G, R."
+        )
     for segment in record.segments:
         if segment.id not in painted or segment.area == 0:
             lack = f"has no pixels in {path}" if segment.id not in painted else "has area 0"
@@ -228,7 +257,7 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
                 f"{where}: segment {segment.id} (category {categories.by_id(segment.category_id).name!r}) {lack}. "
                 "Remove it from segments_info or repaint the PNG."
             )
-    extra = sorted(painted - {segment.id for segment in record.segments})
+    extra = sorted(painted - listed)
     if extra:
         pixels = int((id_map == extra[0]).sum())
         raise DatasetError(
@@ -248,10 +277,3 @@ def check_painted_areas(record: ImageRecord, id_map: IdMap, source: Path | str) 
                 f"{source}: image {record.image_id}: segment {segment.id} has area {segment.area}, but "
                 f"{pixels[segment.id]} pixels in its PNG. Write its number of pixels, or leave 'area' out."
             )
-
-
-def _missing(table: SegmentTableBuilder, images: ImageRows) -> str:
-    """Names the images without a row; empty when there are none."""
-    missing = np.flatnonzero(table.first < 0).tolist()
-    shown = ", ".join(f"image {images.ids[i]} ({images.file_names[i]})" for i in missing[:5])
-    return f"{shown} and {len(missing) - 5} more" if len(missing) > 5 else shown

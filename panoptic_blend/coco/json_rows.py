@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from panoptic_blend.categories import Categories
+from panoptic_blend.coco.left_out import ImageId, LeftOut
 from panoptic_blend.coco.segments_png import MAX_ID
 from panoptic_blend.coco.table import SegmentTableBuilder
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.names import check_file_name
 
-ImageId = int | str
 MAX_SIDE = 2**31 - 1
 _MAX_COORDINATE = 2.0**31
 
@@ -27,6 +29,11 @@ class ImageRows:
     file_names: list[str]
     widths: list[int]
     heights: list[int]
+
+    def only(self, positions: Sequence[int]) -> ImageRows:
+        """The rows at these positions."""
+        columns = (self.ids, self.file_names, self.widths, self.heights)
+        return ImageRows(*([column[p] for p in positions] for column in columns))  # type: ignore[arg-type]
 
 
 def read_json(path: Path) -> dict[str, object]:
@@ -60,29 +67,41 @@ def read_json(path: Path) -> dict[str, object]:
     return data
 
 
-def parse_images(rows: object, source: str) -> ImageRows:
+def parse_images(rows: object, source: str, left_out: LeftOut) -> ImageRows:
     """Check an `images` list.
 
+    Args:
+        left_out: takes the images with a field that is missing or of the wrong type, with the id of another image,
+            or with a file name that leaves its folder.
+
     Raises:
-        DatasetError: a field is missing or of the wrong type, an id is used twice, a file name leaves its folder.
+        DatasetError: this is no list, or what `left_out` raises.
     """
     images = ImageRows([], [], [], [])
     seen: set[ImageId] = set()
     for position, row in enumerate(_list(rows, "images", source)):
         where = f"{source}: images[{position}]"
-        if not isinstance(row, dict):
-            raise DatasetError(f"{where} must be an object with id, file_name, width and height, found {row!r:.80}.")
-        image_id = _image_id(row.get("id"), "id", where)
-        if image_id in seen:
-            raise DatasetError(f"{where}: image id {image_id!r} appears more than once. Give every image its own id.")
-        seen.add(image_id)
+        image_id: ImageId | None = None
+        try:
+            if not isinstance(row, dict):
+                raise DatasetError(
+                    f"{where} must be an object with id, file_name, width and height, found {row!r:.80}."
+                )
+            image_id = _image_id(row.get("id"), "id", where)
+            if image_id in seen:
+                raise DatasetError(
+                    f"{where}: image id {image_id!r} appears more than once. Give every image its own id."
+                )
+            seen.add(image_id)
+            file_name = check_file_name(row.get("file_name"), where)
+            width, height = (_side(row, field, f"{where} (id {image_id!r})") for field in ("width", "height"))
+        except DatasetError as fault:
+            left_out.add(fault, f"images[{position}]", image_id)
+            continue
         images.ids.append(image_id)
-        images.file_names.append(check_file_name(row.get("file_name"), where))
-        for field, column in (("width", images.widths), ("height", images.heights)):
-            value = row.get(field)
-            if type(value) is not int or not 1 <= value <= MAX_SIDE:
-                raise DatasetError(f"{where} (id {image_id!r}): {field!r} must be a positive integer, found {value!r}.")
-            column.append(value)
+        images.file_names.append(file_name)
+        images.widths.append(width)
+        images.heights.append(height)
     return images
 
 
@@ -104,80 +123,165 @@ def check_categories(rows: object, source: str) -> Categories:
 
 def parse_annotations(
     rows: object,
-    positions: Mapping[ImageId, int],
+    images: ImageRows,
     categories: Categories,
     source: str,
+    left_out: LeftOut,
     *,
-    predicted: bool = False,
+    truth: str = "",
 ) -> tuple[SegmentTableBuilder, list[str]]:
     """Check an `annotations` list and gather its segments image by image.
 
     Args:
         rows: the decoded list; its rows are dropped as they are read, to keep the peak of memory low.
-        positions: image id -> position of the image.
-        predicted: read predictions: only id and category of a segment count (whatever else is there is passed over),
-            and rows of images that are not in `positions` are passed over.
+        images: what the rows belong to.
+        left_out: takes the images whose rows do not hold together, and rows without an image; rows of images that it
+            has already are passed over.
+        truth: when reading predictions, the file that lists images and categories. Only id and category of a segment
+            count then (whatever else is there is passed over), and rows of other images are passed over.
 
     Returns:
         The table under construction (`first` is -1 for images without a row), and PNG names by image position.
 
     Raises:
-        DatasetError: anything does not hold together.
+        DatasetError: this is no list, or what `left_out` raises.
     """
     rows = _list(rows, "annotations", source)
+    positions = {image_id: position for position, image_id in enumerate(images.ids)}
+    numbers = {int(i): i for i in images.ids if isinstance(i, str) and _is_number(i)}
     order = {category.id: position for position, category in enumerate(categories)}
-    table = SegmentTableBuilder(len(positions))
-    names = [""] * len(positions)
+    table = SegmentTableBuilder(len(images.ids))
+    names = [""] * len(images.ids)
     for position in range(len(rows)):
         row, rows[position] = rows[position], None
         where = f"{source}: annotations[{position}]"
-        if not isinstance(row, dict):
-            raise DatasetError(
-                f"{where} must be an object with image_id, file_name and segments_info, found {row!r:.80}."
-            )
-        segments = row.get("segments_info")
-        if not isinstance(segments, list):
-            raise DatasetError(
-                f"{where}: 'segments_info' must be a list, found {segments!r:.80}. If this is an instances file, give "
-                "the panoptic JSON."
-            )
-        image_id = _image_id(row.get("image_id"), "image_id", where)
-        image = positions.get(image_id)
-        if image is None:
-            if predicted:
+        image_id: ImageId | None = None
+        image: int | None = None
+        segments_before = len(table.ids)
+        try:
+            if not isinstance(row, dict):
+                raise DatasetError(
+                    f"{where} must be an object with image_id, file_name and segments_info, found {row!r:.80}."
+                )
+            image_id = _image_id(row.get("image_id"), "image_id", where)
+            if image_id in left_out.ids:
                 continue
-            raise DatasetError(f"{where}: image {image_id!r} is not in 'images'. List it there or drop the annotation.")
-        where = f"{source}: image {image_id}"
-        if table.first[image] >= 0:
-            raise DatasetError(f"{where} has more than one annotation. Keep one.")
-        names[image] = check_file_name(row.get("file_name"), f"{where}: annotation")
-        table.first[image] = len(table.ids)
-        for segment in segments:
-            _add_segment(table, segment, order, where, predicted)
-        ids = table.ids[table.first[image] :]
-        table.count[image] = len(ids)
-        if len(set(ids)) < len(ids):
-            twice = sorted({i for i in ids if ids.count(i) > 1})
-            raise DatasetError(f"{where}: segment ids {twice} appear more than once. Give every segment its own id.")
+            image = positions.get(image_id)
+            _check_segments_info(row, where)
+            if image is None:
+                _check_spelling(image_id, positions, numbers, truth or "'images'", where)
+                if truth:
+                    continue
+                raise DatasetError(
+                    f"{where}: image {image_id!r} is not in 'images'. List it there or drop the annotation."
+                )
+            where = f"{source}: image {image_id}"
+            if table.first[image] >= 0:
+                raise DatasetError(f"{where} has more than one annotation. Keep one.")
+            names[image] = check_file_name(row.get("file_name"), f"{where}: annotation")
+            _add_segments(table, image, row["segments_info"], order, where, truth)
+        except DatasetError as fault:
+            table.cut(segments_before)
+            left_out.add(fault, f"annotations[{position}]" if image is None else images.file_names[image], image_id)
     return table, names
 
 
-def check_areas(table: SegmentTableBuilder, images: ImageRows, source: str) -> None:
-    """Raise DatasetError when a segment claims more pixels than its image has."""
+def check_complete(table: SegmentTableBuilder, images: ImageRows, source: str, left_out: LeftOut) -> None:
+    """Hand images without an annotation to `left_out`.
+
+    Raises:
+        DatasetError: what `left_out` raises.
+    """
+    missing = [int(image) for image in np.flatnonzero(table.first < 0) if images.ids[image] not in left_out.ids]
+    # All in one sentence, where the first fault ends the reading.
+    for some in [missing] if left_out.raises and missing else [[image] for image in missing]:
+        named = name_images(some, images)
+        fault = DatasetError(f"{source}: no annotation for {named}. Add one, or drop it from 'images'.")
+        left_out.add(fault, images.file_names[some[0]], images.ids[some[0]])
+
+
+def name_images(positions: Sequence[int], images: ImageRows) -> str:
+    """The first few of some images, by id and file name."""
+    shown = ", ".join(f"image {images.ids[i]} ({images.file_names[i]})" for i in positions[:5])
+    return f"{shown} and {len(positions) - 5} more" if len(positions) > 5 else shown
+
+
+def check_areas(table: SegmentTableBuilder, images: ImageRows, source: str, left_out: LeftOut) -> None:
+    """Hand images with a segment that claims more pixels than the image has to `left_out`.
+
+    Raises:
+        DatasetError: what `left_out` raises.
+    """
     for image, first in enumerate(table.first.tolist()):
         limit = images.widths[image] * images.heights[image]
         areas = table.areas[first : first + int(table.count[image])]
         if areas and max(areas) > limit:
             segment = table.ids[first + areas.index(max(areas))]
-            raise DatasetError(
+            fault = DatasetError(
                 f"{source}: image {images.ids[image]}: segment {segment} has area {max(areas)}, but the image is "
                 f"{images.widths[image]} x {images.heights[image]}. Write its number of pixels, or leave 'area' out."
             )
+            left_out.add(fault, images.file_names[image], images.ids[image])
 
 
-def _add_segment(
-    table: SegmentTableBuilder, row: object, order: Mapping[int, int], where: str, predicted: bool
+def names_by_id(rows: object) -> dict[int, str]:
+    """Category names by id, as far as a list that nobody vouches for says them."""
+    return {
+        row["id"]: row["name"]
+        for row in (rows if isinstance(rows, list) else ())
+        if isinstance(row, dict) and type(row.get("id")) is int and isinstance(row.get("name"), str)
+    }
+
+
+def _check_segments_info(row: dict[str, object], where: str) -> None:
+    segments = row.get("segments_info")
+    if not isinstance(segments, list):
+        raise DatasetError(
+            f"{where}: 'segments_info' must be a list, found {segments!r:.80}. If this is an instances file, give "
+            "the panoptic JSON."
+        )
+
+
+def _check_spelling(
+    image_id: ImageId, positions: Mapping[ImageId, int], numbers: Mapping[int, str], images: str, where: str
 ) -> None:
+    """Raise `DatasetError` when an id that is not in `positions` is there as a number instead of a text, or vice versa.
+
+    Args:
+        numbers: the texts in `positions` that spell a number.
+        images: what error messages call the place that lists the images.
+    """
+    same: ImageId | None
+    if isinstance(image_id, int):
+        same = numbers.get(image_id)
+    else:
+        same = int(image_id) if _is_number(image_id) and int(image_id) in positions else None
+    if same is not None:
+        kinds = ("the number", "the text") if isinstance(image_id, int) else ("the text", "the number")
+        raise DatasetError(
+            f"{where}: image_id is {kinds[0]} {image_id!r}, but {images} has {kinds[1]} {same!r} as the image's id. "
+            "Write the ids of images in one way everywhere."
+        )
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20  # longer ones are no ids, and slow to convert
+
+
+def _add_segments(
+    table: SegmentTableBuilder, image: int, rows: list[object], order: Mapping[int, int], where: str, truth: str
+) -> None:
+    table.first[image] = len(table.ids)
+    for row in rows:
+        _add_segment(table, row, order, where, truth)
+    ids = table.ids[table.first[image] :]
+    table.count[image] = len(ids)
+    if len(set(ids)) < len(ids):
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        raise DatasetError(f"{where}: segment ids {twice} appear more than once. Give every segment its own id.")
+
+
+def _add_segment(table: SegmentTableBuilder, row: object, order: Mapping[int, int], where: str, truth: str) -> None:
     if not isinstance(row, dict):
         raise DatasetError(f"{where}: a segment must be an object with id and category_id, found {row!r:.80}.")
     segment_id, category_id = row.get("id"), row.get("category_id")
@@ -185,13 +289,15 @@ def _add_segment(
         raise DatasetError(f"{where}: a segment 'id' must be an integer in 1..{MAX_ID}, found {segment_id!r:.80}.")
     category = order.get(category_id) if type(category_id) is int else None
     if category is None:
-        raise DatasetError(
-            f"{where}: segment {segment_id} has category_id {category_id!r:.80}, which 'categories' does not list. "
-            "Add the category or correct the id."
+        lists = (
+            f"{truth} does not list. Predict with its categories"
+            if truth
+            else ("'categories' does not list. Add the category or correct the id")
         )
+        raise DatasetError(f"{where}: segment {segment_id} has category_id {category_id!r:.80}, which {lists}.")
     table.ids.append(segment_id)
     table.categories.append(category)
-    if predicted:
+    if truth:
         table.crowds.append(0)
         table.areas.append(-1)
         table.boxes.extend((0, 0, 0, 0))
@@ -212,6 +318,13 @@ def _add_segment(
     table.crowds.append(is_crowd)
     table.areas.append(area)
     table.boxes.extend(box)
+
+
+def _side(row: dict[str, object], field: str, where: str) -> int:
+    value = row.get(field)
+    if type(value) is not int or not 1 <= value <= MAX_SIDE:
+        raise DatasetError(f"{where}: {field!r} must be a positive integer, found {value!r}.")
+    return value
 
 
 def _is_coordinate(value: object) -> bool:

@@ -8,8 +8,8 @@ shared.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -53,6 +53,10 @@ class SegmentTable:
         """Where an image's segments are."""
         return slice(int(self.first[image]), int(self.first[image] + self.count[image]))
 
+    def only(self, images: Sequence[int]) -> SegmentTable:
+        """The table of these images; the other images' segments stay in it, but belong to none."""
+        return replace(self, first=self.first[images], count=self.count[images])
+
 
 class SegmentTableBuilder:
     """Grows a `SegmentTable` row by row without a Python object per value."""
@@ -62,6 +66,12 @@ class SegmentTableBuilder:
         self.count = np.zeros(images, np.int64)
         self.ids, self.categories, self.crowds = array("i"), array("i"), array("b")
         self.areas, self.boxes = array("q"), array("f")
+
+    def cut(self, segments: int) -> None:
+        """Keep so many segments and forget those after them, the last of which may be half written."""
+        for column in (self.ids, self.categories, self.crowds, self.areas):
+            del column[segments:]
+        del self.boxes[4 * segments :]
 
     def build(self) -> SegmentTable:
         """The finished table."""

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,22 +12,10 @@ from rich.progress import track
 from torch.utils.data import DataLoader, Dataset
 
 from panoptic_blend.coco.annotations import PanopticAnnotations, check_painted_areas, read_segments
+from panoptic_blend.coco.left_out import BadSample, OnBadSample
 from panoptic_blend.data.dataset import check_image_size
 from panoptic_blend.data.images import check_image
 from panoptic_blend.errors import DatasetError
-
-
-@dataclass(frozen=True)
-class BadSample:
-    """A sample that cannot be used.
-
-    Attributes:
-        file_name: of the image, as in the annotations.
-        reason: the sentence that says what to mend.
-    """
-
-    file_name: str
-    reason: str
 
 
 class _Checks(Dataset[str]):
@@ -59,7 +45,7 @@ def check_samples(
     annotations: PanopticAnnotations,
     images: Path,
     segments: Path,
-    on_bad_sample: Literal["raise", "skip"] = "raise",
+    on_bad_sample: OnBadSample = "raise",
     workers: int = 0,
     console: Console | None = None,
 ) -> tuple[npt.NDArray[np.int64], Sequence[BadSample]]:

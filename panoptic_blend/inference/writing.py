@@ -144,18 +144,18 @@ def check_same_categories(model: Categories, annotations: Categories, source: Pa
 
 
 def check_same_meaning(model: Categories, listed: PanopticAnnotations) -> None:
-    """Raise `DatasetError` when a category id of an image list is another category in the model.
+    """Raise `DatasetError` when an image list calls a category's id or name otherwise than the model.
 
     COCO's image lists name only some of the categories, and not which are stuff; both are fine.
     """
     if not listed.has_categories:
         return
-    for category in listed.categories:
-        if model.has_id(category.id) and model.by_id(category.id).name != category.name:
-            raise DatasetError(
-                f"{listed.path}: category {category.id} is {category.name!r} here and "
-                f"{model.by_id(category.id).name!r} in the model. Use a model of this data set."
-            )
+    names = {category.id: category.name for category in listed.categories}
+    contradictions = model.contradictions(names, "the file", "the model")
+    if contradictions:
+        raise DatasetError(
+            f"{listed.path}: its categories are not the model's: {contradictions}. Use a model of this data set."
+        )
 
 
 def submission_split(annotations: Path) -> str:

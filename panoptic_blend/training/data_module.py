@@ -42,8 +42,8 @@ def load_data(
         DatasetError: annotations or samples that do not hold together, or sets that name other categories.
     """
     root = Path(settings.root)
-    training = PanopticAnnotations.load(root / settings.train_annotations)
-    validation = PanopticAnnotations.load(root / settings.val_annotations)
+    training = PanopticAnnotations.load(root / settings.train_annotations, settings.on_bad_sample)
+    validation = PanopticAnnotations.load(root / settings.val_annotations, settings.on_bad_sample)
     differences = training.categories.differences(validation.categories, "the first", "the second")
     if differences:
         raise DatasetError(
@@ -74,8 +74,10 @@ def _good_samples(
     annotations: PanopticAnnotations, images: Path, segments: Path, settings: DataConfig, console: Console
 ) -> Sequence[int]:
     good, bad = check_samples(annotations, images, segments, settings.on_bad_sample, settings.workers, console)
+    bad = [*annotations.left_out, *bad]
     if bad:
-        console.print(f"{annotations.path}: {len(bad)} of {len(annotations)} samples left out:", markup=False)
+        whole = len(annotations) + len(annotations.left_out)
+        console.print(f"{annotations.path}: {len(bad)} of {whole} samples left out:", markup=False)
         for sample in bad:
             console.print(f"  {sample.file_name}: {sample.reason}", highlight=False, markup=False, soft_wrap=True)
     if not len(good):

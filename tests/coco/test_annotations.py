@@ -1,6 +1,7 @@
 import copy
 import json
 import pickle
+import re
 
 import numpy as np
 import pytest
@@ -82,55 +83,103 @@ def segment(data):
     return data["annotations"][1]["segments_info"][0]
 
 
+def put(target, field, value):
+    target[field] = value
+
+
+FAULTS_OF_THE_FILE = [
+    (lambda d: put(d["categories"][0], "id", 7), r"category ids \[7\] appear more than once"),
+    (lambda d: d["categories"][1].pop("isthing"), "category 90 .'sky'. has no 'isthing'"),
+    (lambda d: d.pop("categories"), "'categories' must be a list"),
+    (lambda d: d.pop("images"), "'images' must be a list"),
+    (lambda d: put(d, "annotations", {}), "'annotations' must be a list"),
+]
+FAULTS_OF_ONE_IMAGE = [  # with the images that remain
+    (lambda d: put(d["images"][1], "id", 11), "image id 11 appears more than once", []),
+    (lambda d: put(d["annotations"][0], "image_id", 11), "image 11 has more than one annotation", []),
+    (lambda d: d["annotations"].append(d["annotations"][1]), "image 11 has more than one annotation", [12]),
+    (lambda d: put(segment(d), "id", 5), r"image 11: segment ids \[5\] appear more than once", [12]),
+    (lambda d: put(segment(d), "category_id", 4), "image 11: segment 1 has category_id 4, which 'categories'", [12]),
+    (lambda d: put(segment(d), "category_id", True), "category_id True", [12]),
+    (lambda d: put(d["annotations"][0], "image_id", 99), "image 99 is not in 'images'", [11]),
+    (
+        lambda d: d["annotations"].append({"image_id": 99, "file_name": "x.png", "segments_info": []}),
+        r"annotations\[2\]: image 99 is not in 'images'",
+        [11, 12],
+    ),
+    (
+        lambda d: put(d["annotations"][0], "image_id", "12"),
+        "image_id is the text '12', but 'images' has the number 12 as the image's id",
+        [11],
+    ),
+    (
+        lambda d: put(d["images"][1], "id", "0012"),
+        "image_id is the number 12, but 'images' has the text '0012' as the image's id",
+        [11],
+    ),
+    (lambda d: d["annotations"].pop(0), r"no annotation for image 12 \(folder/ü b.jpg\)", [11]),
+    (lambda d: d["annotations"].clear(), r"no annotation for image 11 \(a.jpg\)", []),
+    (lambda d: d["annotations"][0].pop("segments_info"), "instances file", [11]),
+    (lambda d: put(d["images"], 0, 3), r"images\[0\] must be an object", [12]),
+    (lambda d: put(d["annotations"], 0, None), r"annotations\[0\] must be an object", [11]),
+    (lambda d: put(d["annotations"][1]["segments_info"], 0, []), "image 11: a segment must be an object", [12]),
+    (lambda d: put(d["images"][0], "id", 1.0), "'id' must be an integer or a text, found 1.0", [12]),
+    (lambda d: put(d["images"][0], "id", True), "'id' must be an integer or a text, found True", [12]),
+    (lambda d: put(d["images"][0], "width", 0), "'width' must be a positive integer, found 0", [12]),
+    (lambda d: put(d["images"][0], "height", 4.0), "'height' must be a positive integer, found 4.0", [12]),
+    (lambda d: put(d["annotations"][0], "image_id", None), "'image_id' must be", [11]),
+    (lambda d: put(segment(d), "iscrowd", 2), "segment 1: 'iscrowd' must be 0 or 1", [12]),
+    (lambda d: put(segment(d), "iscrowd", None), "segment 1: 'iscrowd' must be 0 or 1", [12]),
+    (lambda d: put(segment(d), "area", None), "segment 1: 'area' must be", [12]),
+    (lambda d: put(segment(d), "area", 2.5), "segment 1: 'area' must be", [12]),
+    (lambda d: put(segment(d), "area", -1), "segment 1: 'area' must be", [12]),
+    (lambda d: put(segment(d), "area", 25), "segment 1 has area 25, but the image is 6 x 4", [12]),
+    (lambda d: put(segment(d), "bbox", [0, 0, 1]), "segment 1: 'bbox' must be", [12]),
+    (lambda d: put(segment(d), "bbox", [0, 0, float("nan"), 1]), "segment 1: 'bbox' must be", [12]),
+    (lambda d: put(d["images"][0], "file_name", "../a.jpg"), "leaves its folder", [12]),
+    (
+        lambda d: put(d["annotations"][1], "file_name", "/a.png"),
+        "image 11: annotation: file_name '/a.png' leaves",
+        [12],
+    ),
+    *(
+        (lambda d, i=i: put(segment(d), "id", i), r"a segment 'id' must be an integer in 1\.\.16777215", [12])
+        for i in (0, -1, 256**3, True, 1.0, None, "1")
+    ),
+]
+
+
 def test_each_fault_has_its_own_sentence(tmp_path):
     """One fault at a time in an otherwise good file."""
-
-    def put(target, field, value):
-        target[field] = value
-
-    faults = [
-        (lambda d: put(d["images"][1], "id", 11), "image id 11 appears more than once"),
-        (lambda d: put(d["annotations"][0], "image_id", 11), "image 11 has more than one annotation"),
-        (lambda d: put(segment(d), "id", 5), r"image 11: segment ids \[5\] appear more than once"),
-        (lambda d: put(d["categories"][0], "id", 7), r"category ids \[7\] appear more than once"),
-        (lambda d: put(segment(d), "category_id", 4), "image 11: segment 1 has category_id 4, which 'categories'"),
-        (lambda d: put(segment(d), "category_id", True), "category_id True"),
-        (lambda d: put(d["annotations"][0], "image_id", 99), "image 99 is not in 'images'"),
-        (lambda d: d["annotations"].pop(0), r"no annotation for image 12 \(folder/ü b.jpg\)"),
-        (lambda d: d["categories"][1].pop("isthing"), "category 90 .'sky'. has no 'isthing'"),
-        (lambda d: d.pop("categories"), "'categories' must be a list"),
-        (lambda d: d.pop("images"), "'images' must be a list"),
-        (lambda d: put(d, "annotations", {}), "'annotations' must be a list"),
-        (lambda d: d["annotations"][0].pop("segments_info"), "instances file"),
-        (lambda d: put(d["images"], 0, 3), r"images\[0\] must be an object"),
-        (lambda d: put(d["annotations"], 0, None), r"annotations\[0\] must be an object"),
-        (lambda d: put(d["annotations"][1]["segments_info"], 0, []), "image 11: a segment must be an object"),
-        (lambda d: put(d["images"][0], "id", 1.0), "'id' must be an integer or a text, found 1.0"),
-        (lambda d: put(d["images"][0], "id", True), "'id' must be an integer or a text, found True"),
-        (lambda d: put(d["images"][0], "width", 0), "'width' must be a positive integer, found 0"),
-        (lambda d: put(d["images"][0], "height", 4.0), "'height' must be a positive integer, found 4.0"),
-        (lambda d: put(d["annotations"][0], "image_id", None), "'image_id' must be"),
-        (lambda d: put(segment(d), "iscrowd", 2), "segment 1: 'iscrowd' must be 0 or 1"),
-        (lambda d: put(segment(d), "iscrowd", None), "segment 1: 'iscrowd' must be 0 or 1"),
-        (lambda d: put(segment(d), "area", None), "segment 1: 'area' must be"),
-        (lambda d: put(segment(d), "area", 2.5), "segment 1: 'area' must be"),
-        (lambda d: put(segment(d), "area", -1), "segment 1: 'area' must be"),
-        (lambda d: put(segment(d), "area", 25), "segment 1 has area 25, but the image is 6 x 4"),
-        (lambda d: put(segment(d), "bbox", [0, 0, 1]), "segment 1: 'bbox' must be"),
-        (lambda d: put(segment(d), "bbox", [0, 0, float("nan"), 1]), "segment 1: 'bbox' must be"),
-        (lambda d: put(d["images"][0], "file_name", "../a.jpg"), "leaves its folder"),
-        (lambda d: put(d["annotations"][1], "file_name", "/a.png"), "image 11: annotation: file_name '/a.png' leaves"),
-        *(
-            (lambda d, i=i: put(segment(d), "id", i), r"a segment 'id' must be an integer in 1\.\.16777215")
-            for i in (0, -1, 256**3, True, 1.0, None, "1")
-        ),
-    ]
+    faults = FAULTS_OF_THE_FILE + [fault[:2] for fault in FAULTS_OF_ONE_IMAGE]
     for number, (spoil, message) in enumerate(faults):
         data = small_json()
         spoil(data)
         path = write_json(tmp_path / f"{number}.json", data)
         with pytest.raises(DatasetError, match=f"{number}\\.json: .*{message}"):
             PanopticAnnotations.load(path)
+
+
+def test_a_fault_of_one_image_leaves_out_that_image_and_no_other(tmp_path):
+    path = tmp_path / "a.json"
+    whole = {record.image_id: record for record in PanopticAnnotations.load(write_json(path, small_json()))}
+    for spoil, message, remaining in FAULTS_OF_ONE_IMAGE:
+        data = small_json()
+        spoil(data)
+        annotations = PanopticAnnotations.load(write_json(path, data), "skip")
+        assert list(annotations) == [whole[image_id] for image_id in remaining], message
+        assert re.search(f"a\\.json: .*{message}", annotations.left_out[0].reason)
+        names = [sample.file_name for sample in annotations.left_out]
+        assert len(names) == len(set(names))
+        assert not {whole[image_id].file_name for image_id in remaining} & set(names)
+
+
+def test_a_fault_of_the_whole_file_cannot_be_left_out(tmp_path):
+    for spoil, message in FAULTS_OF_THE_FILE:
+        data = small_json()
+        spoil(data)
+        with pytest.raises(DatasetError, match=message):
+            PanopticAnnotations.load(write_json(tmp_path / "a.json", data), "skip")
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", "3", "null", '"x"', "[" * 100_000, '{"a": ' + "9" * 5000 + "}"])
@@ -197,6 +246,15 @@ def test_malformed_json_is_never_anything_but_a_dataset_error(tmp_path, changes)
         records, message = None, str(refused)
     # What is accepted can be used: every record is there, and predictions of it can be written as text.
     assert len(records) == len(data["images"]) if records is not None else str(file) in message
+    try:
+        annotations = PanopticAnnotations.load(file, "skip")
+    except DatasetError:
+        assert records is None  # a fault of the whole file
+    else:
+        # Left out for a reason, or all there and the same. NaN aside, records can be compared by their text.
+        assert bool(annotations.left_out) == (records is None)
+        assert repr(list(annotations)) == repr(records) or records is None
+        assert all(str(file) in sample.reason for sample in annotations.left_out)
 
 
 def fault_in_png(tmp_path, id_map):
@@ -226,6 +284,19 @@ def test_pixels_without_a_segment(tmp_path):
     )
 
 
+def test_swapped_channels_are_recognised(tmp_path):
+    swapped = small_id_map()
+    for segment_id in (1, 70000, 5):  # 70000 = 112 + 256 * 17 + 65536
+        red, green, blue = segment_id & 255, segment_id >> 8 & 255, segment_id >> 16
+        swapped[small_id_map() == segment_id] = blue + 256 * green + 65536 * red
+    assert fault_in_png(tmp_path, swapped) == (
+        "panoptic.json: image 11: the colour channels of panoptic/a.png look swapped: with red and blue exchanged, its "
+        "ids are those of segments_info. Write id = R + 256 G + 65536 B in the order R, G, B; OpenCV writes B, G, R."
+    )
+    swapped[0, 0] = 9  # one id more, that neither order explains
+    assert "segment 1 (category 'car') has no pixels" in fault_in_png(tmp_path, swapped)
+
+
 def test_a_png_of_another_size(tmp_path):
     assert fault_in_png(tmp_path, small_id_map().T) == (
         "panoptic.json: image 11 is 6 x 4, but panoptic/a.png is 4 x 6. Save the id map at the size the JSON gives."
@@ -244,9 +315,9 @@ def test_a_segment_of_area_zero(tmp_path):
 def test_a_png_that_is_missing_or_of_another_mode(tmp_path):
     path = write_small(tmp_path)
     annotations = PanopticAnnotations.load(path)
-    Image.new("P", (6, 4)).save(tmp_path / "panoptic" / "a.png")
+    Image.new("L", (6, 4)).save(tmp_path / "panoptic" / "a.png")
     (tmp_path / "panoptic" / "folder" / "ü b.png").unlink()
-    for record, message in zip(annotations, (r"a\.png: is \d-bit palette", r"ü b\.png: no such file"), strict=True):
+    for record, message in zip(annotations, (r"a\.png: is 8-bit grayscale", r"ü b\.png: no such file"), strict=True):
         with pytest.raises(DatasetError, match=message):
             read_segments(record, tmp_path / "panoptic", annotations.categories, path)
 

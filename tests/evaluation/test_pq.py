@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.coco.annotations import SegmentRecord
 from panoptic_blend.coco.predictions import PredictionWriter
-from panoptic_blend.coco.segments_png import write_id_map
+from panoptic_blend.coco.segments_png import ids_to_rgb, write_id_map
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
 from panoptic_blend.structures import Segment
@@ -238,6 +239,63 @@ def test_missing_predictions_are_named(tmp_path):
     predictions_json.write_text(json.dumps(data))
     with pytest.raises(DatasetError, match=r"no prediction for image 1 \(1\.jpg\), .* and 2 more of .*truth\.json"):
         panoptic_quality(truth_json, predictions_json)
+
+
+def spoil(path, change):
+    data = json.loads(path.read_text())
+    change(data)
+    path.write_text(json.dumps(data))
+
+
+@pytest.mark.parametrize("engine", ["builtin", "panopticapi"])
+def test_predictions_whose_categories_contradict_the_truth_are_refused(tmp_path, engine):
+    truth_json, predictions_json, _ = write_random_set(tmp_path, 2, seed=2)
+
+    def renumber(data):
+        for category in data["categories"]:
+            category["id"] = {1: 9, 9: 1}.get(category["id"], category["id"])
+
+    spoil(predictions_json, renumber)
+    with pytest.raises(DatasetError) as refused:
+        panoptic_quality(truth_json, predictions_json, engine=engine)
+    assert str(refused.value) == (
+        f"{predictions_json}: its categories are not those of the truth, {truth_json}: category 1 is 'c9' in the "
+        "predictions, 'c1' in the truth; category 9 is 'c1' in the predictions, 'c9' in the truth. Give the segments "
+        "the category ids of the truth; if only names are spelt differently, correct them or leave 'categories' out."
+    )
+
+
+def test_image_ids_as_text_here_and_numbers_there_are_named(tmp_path):
+    truth_json, predictions_json, _ = write_random_set(tmp_path, 3, seed=2)
+
+    def as_text(data):
+        for row in data["annotations"]:
+            row["image_id"] = f"{row['image_id']:06}"
+
+    spoil(predictions_json, as_text)
+    message = r"annotations\[0\]: image_id is the text '000001', but \S+truth\.json has the number 1 as the image's id"
+    with pytest.raises(DatasetError, match=rf"predictions\.json: {message}\. Write the ids of images in one way"):
+        panoptic_quality(truth_json, predictions_json)
+
+
+def test_a_predicted_category_that_the_truth_lacks_is_named_with_both_files(tmp_path):
+    truth_json, predictions_json, _ = write_random_set(tmp_path, 3, seed=2)
+    spoil(predictions_json, lambda data: data["annotations"][2]["segments_info"][0].update(category_id=1000))
+    message = r"predictions\.json: image 3: segment \d+ has category_id 1000, which \S+truth\.json does not list"
+    with pytest.raises(DatasetError, match=message):
+        panoptic_quality(truth_json, predictions_json)
+
+
+def test_panopticapi_says_what_it_cannot_read(tmp_path):
+    pytest.importorskip("panopticapi.evaluation")
+    truth_json, predictions_json, cases = write_random_set(tmp_path, 1, seed=2)
+    values, indices = np.unique(cases[0][2], return_inverse=True)
+    palette = Image.fromarray(indices.reshape(cases[0][2].shape).astype(np.uint8), "P")
+    palette.putpalette(ids_to_rgb(values[None]).tobytes())
+    palette.save(tmp_path / "out" / "predictions" / "1.png")
+    assert panoptic_quality(truth_json, predictions_json).all.n > 0
+    with pytest.raises(DatasetError, match="no id maps with a palette"):
+        panoptic_quality(truth_json, predictions_json, engine="panopticapi")
 
 
 def test_a_missing_png_stops_all_processes_with_its_name(tmp_path):

@@ -57,7 +57,7 @@ def test_an_image_list_may_name_some_categories_but_none_wrongly(tmp_path: Path)
     model = Categories([CAR, ROAD])
     for name in ("some", "none"):
         check_same_meaning(model, PanopticAnnotations.load(tmp_path / f"{name}.json"))
-    with pytest.raises(DatasetError, match="'rail' here and 'road' in the model"):
+    with pytest.raises(DatasetError, match="2 is 'rail' in the file, 'road' in the model"):
         check_same_meaning(model, PanopticAnnotations.load(tmp_path / "wrong.json"))
 
 

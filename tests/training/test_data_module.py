@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +41,23 @@ def test_bad_samples_are_left_out_and_reported(spoilt: Path) -> None:
     text = console.export_text()
     assert "1 of 6 samples left out" in text
     assert "train_000002.jpg" in text
+
+
+def test_samples_whose_rows_do_not_hold_together_are_left_out_and_reported(spoilt: Path) -> None:
+    path = spoilt / "annotations" / "panoptic_train.json"
+    content = json.loads(path.read_text())
+    content["annotations"][0]["segments_info"][0]["area"] = 1.5
+    del content["annotations"][4]
+    path.write_text(json.dumps(content))
+    with open(os.devnull, "w") as nowhere:
+        console = Console(record=True, width=300, file=nowhere)
+        training, _ = load_data(settings(spoilt, on_bad_sample="skip"), 0, console)
+    names = [training.annotations[int(index)].file_name for index in training.indices]
+    assert names == [f"train_{number:06}.jpg" for number in (1, 3, 5)]
+    text = console.export_text()
+    assert "3 of 6 samples left out" in text
+    for number, reason in ((0, "'area' must be its number of pixels"), (4, "no annotation for image"), (2, "")):
+        assert re.search(rf"  train_{number:06}\.jpg: .*{reason}", text)
 
 
 def test_without_a_check_nothing_is_opened(spoilt: Path) -> None:
