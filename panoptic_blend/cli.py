@@ -28,7 +28,7 @@ from panoptic_blend.commands.parsing import command
 from panoptic_blend.errors import ConfigError, PanopticBlendError, TrainingStopped
 from panoptic_blend.spelling import did_you_mean
 
-FAILURE, USAGE_ERROR, INTERRUPTED, TERMINATED = 1, 2, 130, 143
+FAILURE, USAGE_ERROR, INTERRUPTED = 1, 2, 130
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -39,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Returns:
         The exit code: 0; 1 for something that went wrong and is said on stderr; 2 for an unknown or wrong option or
-        setting; 130 after Ctrl-C, 143 after `kill`.
+        setting; 130 after Ctrl-C, 143 after `kill`, 129 when the terminal closed.
     """
     logging.basicConfig(format="%(message)s")
     logging.getLogger("panoptic_blend").setLevel(logging.INFO)
@@ -69,19 +69,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _kill_cleans_up() -> Iterator[None]:
-    """Let `kill` end a command as Ctrl-C does: nothing half-written stays behind. Training listens in its own way."""
+    """Let `kill`, or a terminal that closes, end a command as Ctrl-C does: nothing half-written stays behind.
+
+    Training listens in its own way.
+    """
 
     def leave(number: int, frame: FrameType | None) -> None:
-        raise SystemExit(TERMINATED)
+        raise SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield  # Python allows no handlers here
         return
-    before = signal.signal(signal.SIGTERM, leave)
+    before = {}
+    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+            before[number] = signal.signal(number, leave)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _run(arguments: list[str]) -> int:

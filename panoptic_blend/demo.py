@@ -12,9 +12,9 @@ from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
 from panoptic_blend.inference.evaluate import evaluate
+from panoptic_blend.inference.overlays import OVERLAY_FOLDER
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.visualize import contact_sheet
-from panoptic_blend.inference.writing import OVERLAY_FOLDER
 from panoptic_blend.synthetic.shapes import generate_shapes
 from panoptic_blend.training.run import train
 

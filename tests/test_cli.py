@@ -18,9 +18,7 @@ import pytest
 from PIL import Image
 
 import panoptic_blend as pb
-from panoptic_blend.categories import Categories, Category
 from panoptic_blend.cli import main
-from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.config_files import read_config, write_config
 from tests.training.tiny_run import tiny_config
 
@@ -162,7 +160,7 @@ def test_predict_keeps_folders_and_names_and_says_what_it_left_out(
         assert main([*arguments, "--overlays", "--batch", "2"]) == 1
         said = capsys.readouterr()
         assert "Predicted 2 of 3 images" in said.out
-        assert "1 of 3 images were left out" in said.err
+        assert "1 of 3 images failed" in said.err
         assert "broken.jpg" in said.err
     data = json.loads((output / "predictions.json").read_text())
     assert {image["file_name"] for image in data["images"]} == {"gray.png", "Straße 1/a b.jpg"}
@@ -291,17 +289,72 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     assert capsys.readouterr().err == "interrupted\n"
 
 
-def test_kill_leaves_nothing_half_done(monkeypatch: pytest.MonkeyPatch, tmp_path: Path):
-    def be_killed(arguments: list[str]) -> None:
-        with PredictionWriter(tmp_path / "out", Categories([Category(1, "car", True, (0, 0, 142))])):
-            os.kill(os.getpid(), signal.SIGTERM)
-            time.sleep(10)
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_a_signal_leaves_what_was_predicted_and_the_same_command_goes_on(
+    number: signal.Signals,
+    code: int,
+    run: Path,
+    shapes_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):
+    predicted: list[int] = []
+    predict = pb.Predictor.predict_batch
 
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setitem(main.__globals__["_COMMANDS"], "predict", be_killed)
-    assert main(["predict"]) == 143
-    assert list((tmp_path / "out").iterdir()) == []
-    assert signal.getsignal(signal.SIGTERM) == before
+    def be_stopped(self: pb.Predictor, images: list[object]) -> object:
+        predicted.append(len(images))
+        if len(predicted) == 3:
+            assert any(time.sleep(0.1) or list((tmp_path / "out").glob("predictions/*.png")) for _ in range(100))
+            os.kill(os.getpid(), number)
+            time.sleep(10)
+        return predict(self, images)
+
+    monkeypatch.setattr(pb.Predictor, "predict_batch", be_stopped)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler), signal.getsignal(number)
+    arguments = ["--checkpoint", str(run), "--input", str(shapes_root / "val"), "--output", str(tmp_path / "out")]
+    try:
+        assert main(["predict", *arguments]) == code
+        assert number == signal.SIGINT or signal.getsignal(number) == before[1]
+    finally:
+        signal.signal(signal.SIGINT, before[0])
+    assert "The same command goes on" in capsys.readouterr().out
+    done = len(json.loads((tmp_path / "out" / "predictions.json").read_text())["images"])
+    assert done in (1, 2)
+    assert main(["predict", *arguments]) == 0
+    assert f"Predicted 3 of 3 images into {tmp_path / 'out'}, {done} of them" in capsys.readouterr().out.replace(
+        "\n", ""
+    )
+    assert len(predicted) == 3 + 3 - done
+
+
+def test_nohup_is_heeded(monkeypatch: pytest.MonkeyPatch):
+    seen: list[object] = []
+    monkeypatch.setitem(
+        main.__globals__["_COMMANDS"], "predict", lambda _: seen.append(signal.getsignal(signal.SIGHUP))
+    )
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        assert main(["predict"]) == 0
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert seen == [signal.SIG_IGN]
+
+
+def test_results_of_another_model_are_replaced_on_demand_only(
+    run: Path, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    truth = str(shapes_root / "annotations" / "panoptic_val.json")
+    where = ["--images", str(shapes_root / "val"), "--annotations", truth, "--output", str(tmp_path)]
+    command = ["evaluate", "--checkpoint", str(run), *where]
+    assert main(command) == 0
+    metrics = (tmp_path / "metrics.json").read_bytes()
+    assert main([*command, "--model.merge.min_stuff_area", "99999"]) == 1
+    assert "made with model.merge.min_stuff_area 0 (now 99999)." in (said := capsys.readouterr().err)
+    assert "--overwrite" in said
+    assert (tmp_path / "metrics.json").read_bytes() == metrics
+    assert main([*command, "--model.merge.min_stuff_area", "99999", "--overwrite"]) == 0
+    assert (tmp_path / "metrics.json").read_bytes() != metrics
 
 
 def test_folders_may_look_like_markup(

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
-import tempfile
 import zipfile
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -17,7 +15,8 @@ from scipy import ndimage
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.coco.counting import contiguous_labels
-from panoptic_blend.coco.segments_png import write_id_map
+from panoptic_blend.coco.progress import Kept, Progress
+from panoptic_blend.coco.segments_png import read_id_map, write_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.names import check_file_name, comparison_key, segments_name
@@ -27,57 +26,88 @@ FOLDER = "predictions"
 
 
 class PredictionWriter:
-    """Collects predictions image by image: `output/predictions.json` and `output/predictions/*.png`.
+    """Writes predictions image by image: `output/predictions/*.png`, and `output/predictions.json` of them all.
 
-    PNGs wait in a hidden folder beside their place and move there when the `with` block ends well, just before the
-    JSON. An interrupted run leaves an older result as it was. A PNG is named after its image (`a/b.jpg` ->
-    `a/b.png`); when that name is taken already (`a.jpg` and `a.png`), it keeps the whole name (`a.png.png`). The JSON
-    says which is whose.
+    Every image is kept as it comes: its PNG, and a row of `output/progress.jsonl`. The JSON is written when the `with`
+    block ends, after an error or Ctrl-C as well, and lists the images that were predicted by then. A later writer that
+    is `made_with` the same goes on from there.
+
+    A PNG is named after its image (`a/b.jpg` -> `a/b.png`); when that name is taken already (`a.jpg` and `a.png`), it
+    keeps the whole name (`a.png.png`). The JSON says which is whose.
 
         with PredictionWriter(Path("out"), categories) as writer:
             writer.write(record, prediction.id_map, prediction.segments)
+
+    Args:
+        output: the folder.
+        categories: of the segments.
+        made_with: what predictions depend on, as JSON can hold it: an earlier result that was made with the same is
+            gone on with. None replaces an earlier result.
+        overwrite: replace an earlier result whatever it was made with.
     """
 
-    def __init__(self, output: Path, categories: Categories):
+    def __init__(
+        self,
+        output: Path,
+        categories: Categories,
+        made_with: Mapping[str, object] | None = None,
+        overwrite: bool = False,
+    ):
         self.output = output
         self.categories = categories
-        self._staging: Path | None = None
-        self._images: list[str] = []
-        self._annotations: list[str] = []
-        self._ids: set[int | str] = set()
-        self._names: dict[str, str] = {}
+        self.made_with = {"categories": categories.to_json(), **(made_with or {})}
+        self.overwrite = overwrite or made_with is None
+        self._progress: Progress | None = None
+        self._names: set[str] = set()
 
     def __enter__(self) -> PredictionWriter:
-        self.output.mkdir(parents=True, exist_ok=True)
-        self._staging = Path(tempfile.mkdtemp(prefix=".predictions-", dir=self.output))
+        """Open the folder.
+
+        Raises:
+            DatasetError: it holds predictions that were made with something else, or nobody knows with what.
+        """
+        self._progress = Progress(self.output, self.output / FOLDER, self.made_with, self.overwrite)
+        self._names = {comparison_key(kept.png) for kept in self._progress.kept.values()}
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        assert self._staging is not None
         try:
-            if kind is None:
-                self._publish(self._staging)
+            if kind is None or self.progress.kept:
+                self._write_json()
         finally:
-            shutil.rmtree(self._staging, ignore_errors=True)
-            self._staging = None
+            self.progress.close()
 
-    def write(self, record: ImageRecord, id_map: IdMap, segments: list[Segment]) -> None:
+    @property
+    def progress(self) -> Progress:
+        """What is kept; there is none before the `with` block."""
+        assert self._progress is not None, "use PredictionWriter in a with block"
+        return self._progress
+
+    def write(
+        self,
+        record: ImageRecord,
+        id_map: IdMap,
+        segments: list[Segment],
+        image_file: list[int] | None = None,
+        extra: object = None,
+    ) -> Kept:
         """Add one image.
 
         Args:
             record: names the image; its size must be the id map's. Its own segments are not read.
             id_map: [H, W], 0 = void.
             segments: one for every other id in the map.
+            image_file: tells versions of the image's file apart.
+            extra: more to keep for a later run, as JSON can hold it.
 
         Raises:
             DatasetError: an unsafe file name, an image written twice, a wrong size, ids that do not match the map,
                 or an unknown category.
         """
-        assert self._staging is not None, "use PredictionWriter in a with block"
         where = f"{self.output}: image {record.image_id}"
-        if record.image_id in self._ids:
+        if record.image_id in self.progress.kept:
             raise DatasetError(f"{where} ({record.file_name}) is predicted twice. Give every image its own id.")
         if id_map.shape != (record.height, record.width):
             raise DatasetError(
@@ -86,14 +116,29 @@ class PredictionWriter:
             )
         rows = self._segments_info(id_map, segments, where)
         name = self._free_name(record.file_name, where)
-        write_id_map(self._staging / name, id_map)
-        self._ids.add(record.image_id)
-        self._names[comparison_key(name)] = name
+        write_id_map(self.output / FOLDER / name, id_map)
+        self._names.add(comparison_key(name))
         image = {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
         annotation = {"image_id": record.image_id, "file_name": name, "segments_info": rows}
-        # As text: a tenth of the memory of the same rows as Python objects.
-        self._images.append(json.dumps(image))
-        self._annotations.append(json.dumps(annotation))
+        return self.progress.add(image, annotation, image_file, extra)
+
+    def read(self, kept: Kept) -> tuple[IdMap, list[Segment]]:
+        """The id map and the segments of an image that was kept.
+
+        Raises:
+            DatasetError: the PNG cannot be read.
+        """
+        segments = [
+            Segment(
+                id=row["id"],
+                category_id=row["category_id"],
+                is_thing=self.categories.by_id(row["category_id"]).is_thing,
+                score=row["score"],
+                area=row["area"],
+            )
+            for row in self.progress.read(kept)["annotation"]["segments_info"]
+        ]
+        return read_id_map(self.output / FOLDER / kept.png), segments
 
     def _segments_info(self, id_map: IdMap, segments: list[Segment], where: str) -> list[dict[str, object]]:
         ids, labels = contiguous_labels(id_map)
@@ -134,20 +179,19 @@ class PredictionWriter:
                 return name
         raise DatasetError(f"{where}: another image is named {file_name!r} too. Give every image its own file name.")
 
-    def _publish(self, staging: Path) -> None:
-        folder = self.output / FOLDER
-        folder.mkdir(exist_ok=True)
-        for name in self._names.values():
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(staging / name, target)
+    def _write_json(self) -> None:
+        (self.output / FOLDER).mkdir(exist_ok=True)
         with (
             atomic_path(self.output / f"{FOLDER}.json") as temporary,
             open(temporary, "w", encoding="utf-8") as file,
         ):
-            file.write('{"images": [' + ",\n".join(self._images) + '],\n"annotations": [')
-            file.write(",\n".join(self._annotations) + '],\n"categories": ')
+            file.write('{"images": [' + ",\n".join(self._rows("image")) + '],\n"annotations": [')
+            file.write(",\n".join(self._rows("annotation")) + '],\n"categories": ')
             file.write(json.dumps(self.categories.to_json()) + "}\n")
+
+    def _rows(self, kind: str) -> Iterator[str]:
+        # As text: a tenth of the memory of the same rows as Python objects.
+        return (json.dumps(self.progress.read(kept)[kind]) for kept in self.progress.kept.values())
 
 
 def submission_name(split: str, name: str) -> str:

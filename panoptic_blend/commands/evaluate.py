@@ -7,6 +7,7 @@ from pathlib import Path
 from panoptic_blend.commands.parsing import (
     add_batch,
     add_checkpoint,
+    add_overwrite,
     add_segments,
     add_speed,
     command,
@@ -35,6 +36,7 @@ def run(arguments: list[str]) -> None:
         required=True,
         help="gets predictions.json, predictions/*.png and metrics.json",
     )
+    add_overwrite(parser)
     parser.add_argument(
         "--overlays",
         metavar="N",
@@ -69,5 +71,6 @@ def run(arguments: list[str]) -> None:
         options.segments,
         options.overlays,
         options.batch,
+        options.overwrite,
     )
     console.print(f"Predictions and metrics are in {options.output}", soft_wrap=True, highlight=False, markup=False)

@@ -65,6 +65,15 @@ def add_batch(parser: Parser) -> None:
     )
 
 
+def add_overwrite(parser: Parser) -> None:
+    """`--overwrite`, of every command that goes on with what its output folder holds."""
+    parser.add_argument(
+        "--overwrite",
+        action="store_true",
+        help="start over; without, predictions that the folder holds of the same images, model and settings are kept",
+    )
+
+
 def add_segments(parser: Parser, option: str, owner: str) -> None:
     """Where the PNGs beside a COCO panoptic JSON are."""
     parser.add_argument(

@@ -7,12 +7,12 @@ from pathlib import Path
 from panoptic_blend.commands.parsing import (
     add_batch,
     add_checkpoint,
+    add_overwrite,
     add_speed,
     command,
     parse_with_prediction_settings,
     require_folder,
 )
-from panoptic_blend.errors import DatasetError
 from panoptic_blend.startup import start_torch
 
 
@@ -42,6 +42,7 @@ examples:
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="gets predictions.json and predictions/*.png"
     )
+    add_overwrite(parser)
     parser.add_argument("--overlays", action="store_true", help="also draw every prediction over its image")
     parser.add_argument(
         "--annotations",
@@ -91,11 +92,12 @@ examples:
         check_same_meaning(model.categories, annotations)
     predictor = Predictor(model, options.device, options.precision, options.compile)
     console = Console(markup=False)
-    result = write_predictions(predictor, source, options.output, console, options.overlays, options.batch)
-    console.print(f"Predicted {result.written} of {len(source)} images into {options.output}", highlight=False)
-    if result.unreadable:
-        shown = "".join(f"\n  {reason}" for reason in result.unreadable)
-        raise DatasetError(f"{len(result.unreadable)} of {len(source)} images were left out:{shown}")
+    result = write_predictions(
+        predictor, source, options.output, console, options.overlays, options.batch, options.overwrite
+    )
+    earlier = f", {result.earlier} of them in an earlier run" if result.earlier else ""
+    console.print(f"Predicted {result.written} of {len(source)} images into {options.output}{earlier}", highlight=False)
+    result.check()
     if options.coco_submission:
         split = submission_split(options.annotations)
         path = write_submission(options.output, split, options.coco_submission)

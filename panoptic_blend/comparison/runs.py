@@ -14,6 +14,7 @@ from panoptic_blend.checkpoints.native import LAST, load_model
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import plain_settings
+from panoptic_blend.errors import DatasetError
 from panoptic_blend.inference.evaluate import evaluate
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.training.callbacks import STATE
@@ -46,14 +47,18 @@ def finish(config: Config, console: Console) -> dict[str, Any]:
         train(config, run if (run / STATE).is_file() else None, console)
         data = config.data
         root = Path(data.root)
-        evaluate(
-            load_predictor(config),
-            PanopticAnnotations.load(root / data.val_annotations),
-            root / data.val_images,
-            metrics.parent,
-            Console(quiet=True),
-            root / data.val_segments if data.val_segments else None,
-        )
+        try:
+            evaluate(
+                load_predictor(config),
+                PanopticAnnotations.load(root / data.val_annotations),
+                root / data.val_images,
+                metrics.parent,
+                Console(quiet=True),
+                root / data.val_segments if data.val_segments else None,
+            )
+        except DatasetError:
+            metrics.unlink(missing_ok=True)  # of some images only
+            raise
     return json.loads(metrics.read_text(encoding="utf-8"))
 
 

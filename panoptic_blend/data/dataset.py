@@ -13,6 +13,7 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
+from panoptic_blend.coco.json_rows import ImageId
 from panoptic_blend.data.images import read_image
 from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.errors import DatasetError
@@ -72,6 +73,15 @@ class EvaluationSample:
     image: Tensor
     record: ImageRecord
     id_map: IdMap | None
+
+
+@dataclass(frozen=True)
+class ImageLocation:
+    """Which image it is, and its file."""
+
+    image_id: ImageId
+    file_name: str
+    path: Path
 
 
 def collate(samples: Sequence[TrainingSample]) -> Batch:
@@ -170,6 +180,11 @@ class EvaluationDataset(Dataset[EvaluationSample]):
         if self.segments is not None:
             id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
         return EvaluationSample(image, record, id_map)
+
+    def locate(self, index: int) -> ImageLocation:
+        """Id, name and file of an image."""
+        record = self.annotations[int(self.indices[index])]
+        return ImageLocation(record.image_id, record.file_name, self.images / record.file_name)
 
     def check_files(self) -> None:
         """See that every image and id map is there, without opening any.

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -12,17 +13,17 @@ from rich.console import Console
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
-from panoptic_blend.coco.predictions import PredictionWriter
-from panoptic_blend.data.dataset import EvaluationDataset, EvaluationSample
+from panoptic_blend.data.dataset import EvaluationDataset
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
-from panoptic_blend.inference.pipeline import write_behind
+from panoptic_blend.inference.keeping import Result, keep_predictions
+from panoptic_blend.inference.overlays import overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.visualize import draw_overlay, side_by_side
-from panoptic_blend.inference.writing import OVERLAY_FOLDER, OverlayFolder, check_same_categories, predict_samples
+from panoptic_blend.inference.writing import check_same_categories
 from panoptic_blend.pasting import paste_mask
 from panoptic_blend.structures import Instances, Segment
 
@@ -36,10 +37,12 @@ def evaluate(
     segments: Path | None = None,
     overlays: int = 0,
     batch: int = 1,
+    overwrite: bool = False,
 ) -> Path:
     """Predict every annotated image, write what was predicted, and score it, all at the same time.
 
-    Only a few predictions are in memory at any time.
+    Only a few predictions are in memory at any time. Called again after an interruption, this goes on with the images
+    that are missing; the metrics are those of a run without one.
 
     Args:
         annotations: the truth; its categories must be the model's.
@@ -49,13 +52,15 @@ def evaluate(
         segments: folder of the true id-map PNGs; by default beside the annotations.
         overlays: draw the first so many images, prediction and truth side by side.
         batch: neighbours of one input size that are predicted together at most.
+        overwrite: start over, whatever is in `output`.
 
     Returns:
         Path of metrics.json.
 
     Raises:
-        DatasetError: other categories than the model's, annotations without segments, or a sample that is missing
-            or bad.
+        DatasetError: other categories than the model's, annotations without segments, files that are missing, an
+            `output` with predictions of other images or made with another model or other settings; or, when all
+            others are predicted and scored, samples that failed.
     """
     categories = predictor.model.categories
     if not annotations.has_segments:
@@ -64,43 +69,53 @@ def evaluate(
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
     source.check_files()  # the last as well, before predicting the first
     quality, mask_ap, mean_iou = PanopticQuality(categories), MaskAP(categories), MeanIoU(categories)
-    overlay_folder = OverlayFolder(output / OVERLAY_FOLDER)
-    writer = PredictionWriter(output, categories)
+    metrics = output / "metrics.json"
+    if overwrite:
+        metrics.unlink(missing_ok=True)
+    counted = 0
 
-    def write_and_count(numbered: tuple[int, tuple[EvaluationSample, Prediction]]) -> None:
-        number, (sample, prediction) = numbered
-        record, truth = sample.record, sample.id_map
+    def count(result: Result) -> None:
+        nonlocal counted
+        record, truth = result.sample.record, result.sample.id_map
         assert truth is not None
-        instances = prediction.panoptic.instances
-        writer.write(record, prediction.id_map, prediction.segments)
-        quality.update(truth, record.segments, prediction.id_map, prediction.segments, record.file_name)
-        mean_iou.update(truth, record.segments, prediction.id_map, prediction.segments)
-        mask_ap.update(
-            truth,
-            record.segments,
-            record.image_id,
-            instances.scores.cpu().numpy(),
-            instances.labels.cpu().numpy(),
-            encode_masks(instances),
-        )
-        if number < overlays:
-            overlay_folder.write(record.file_name, compare(sample, prediction))
+        quality.update(truth, record.segments, result.id_map, result.segments, record.file_name)
+        mean_iou.update(truth, record.segments, result.id_map, result.segments)
+        mask_ap.update(truth, record.segments, record.image_id, **result.extra)
+        counted += 1
+        overlay = overlay_path(output, result.kept.png)
+        if result.index < overlays and (result.is_new or not overlay.is_file()):
+            write_overlay(overlay, lambda: compare(result, categories))
 
-    with writer, closing(predict_samples(predictor, source, console, batch=batch)) as predicted:
-        write_behind(enumerate(predicted), write_and_count, max(2, batch))
+    outcome = keep_predictions(
+        predictor,
+        source,
+        output,
+        console,
+        "evaluate",
+        count,
+        again=lambda kept: True,
+        describe=describe_detections,
+        batch=batch,
+        overwrite=overwrite,
+    )
     results = quality.compute(), mask_ap.compute(), mean_iou.compute()
-    write_metrics(output / "metrics.json", *results)
+    if counted < len(source):
+        note = f"{len(source) - counted} of {len(source)} images failed and are not counted"
+        results = replace(results[0], notes=(*results[0].notes, note)), *results[1:]
+    write_metrics(metrics, *results)
     print_tables(console, *results)
-    return output / "metrics.json"
+    outcome.check()
+    return metrics
 
 
-def compare(sample: EvaluationSample, prediction: Prediction) -> Image.Image:
+def compare(result: Result, categories: Categories) -> Image.Image:
     """Image, prediction and truth side by side."""
-    assert sample.id_map is not None
-    segments = true_segments(sample.record, prediction.categories)
-    truth = draw_overlay(prediction.image, sample.id_map, segments, prediction.categories, scores=False)
-    plain = Image.fromarray(prediction.image)
-    return side_by_side([("image", plain), ("prediction", prediction.overlay()), ("truth", truth)])
+    record, truth = result.sample.record, result.sample.id_map
+    assert truth is not None
+    pixels = result.sample.image.permute(1, 2, 0).numpy()
+    predicted = draw_overlay(pixels, result.id_map, result.segments, categories)
+    annotated = draw_overlay(pixels, truth, true_segments(record, categories), categories, scores=False)
+    return side_by_side([("image", Image.fromarray(pixels)), ("prediction", predicted), ("truth", annotated)])
 
 
 def true_segments(record: ImageRecord, categories: Categories) -> list[Segment]:
@@ -112,7 +127,17 @@ def true_segments(record: ImageRecord, categories: Categories) -> list[Segment]:
     ]
 
 
-def encode_masks(instances: Instances) -> list[dict[str, object]]:
+def describe_detections(prediction: Prediction) -> dict[str, Any]:
+    """What `MaskAP.update` needs of a prediction, as JSON can hold it."""
+    instances = prediction.panoptic.instances
+    return {
+        "scores": instances.scores.tolist(),
+        "labels": instances.labels.tolist(),
+        "rles": [{**mask, "counts": mask["counts"].decode("ascii")} for mask in encode_masks(instances)],
+    }
+
+
+def encode_masks(instances: Instances) -> list[dict[str, Any]]:
     """COCO run-length encodings of the instances' masks, one full-size mask in memory at a time."""
     mask = np.zeros(instances.size, np.uint8, order="F")
     encoded = []

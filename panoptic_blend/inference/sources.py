@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from panoptic_blend.coco.annotations import ImageRecord
-from panoptic_blend.data.dataset import EvaluationSample
+from panoptic_blend.data.dataset import EvaluationSample, ImageLocation
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.names import check_file_name
@@ -36,6 +36,9 @@ class Samples(Protocol):
     def __getitem__(self, index: int) -> EvaluationSample:
         """Read one; `DatasetError` when that fails."""
 
+    def locate(self, index: int) -> ImageLocation:
+        """Id, name and file of one, which is not opened."""
+
 
 class ImageFiles:
     """Images without annotations, numbered from 1 and read when asked for."""
@@ -54,6 +57,10 @@ class ImageFiles:
             raise DatasetError(f"{file.path}: results cannot be written under such a name. Rename it.") from error
         image = read_image(file.path)
         return EvaluationSample(image, ImageRecord(index + 1, file.name, image.shape[2], image.shape[1], "", []), None)
+
+    def locate(self, index: int) -> ImageLocation:
+        """Id, name and file of an image."""
+        return ImageLocation(index + 1, self.files[index].name, self.files[index].path)
 
 
 def find_images(inputs: Sequence[str], leave_out: Sequence[Path]) -> list[ImageFile]:

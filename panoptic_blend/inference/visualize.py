@@ -21,6 +21,8 @@ Color = tuple[int, int, int]
 
 SMALLEST_EDGE = 480
 """Images with a shorter edge below this are enlarged by a whole factor, so that names stay legible."""
+LONGEST_EDGE = 65500
+"""They are not enlarged beyond what a JPEG file can hold (libjpeg's JPEG_MAX_DIMENSION)."""
 OPACITY = {True: 0.6, False: 0.45}
 """How much of the image a segment's colour covers, by whether it is a thing."""
 INSTANCE_SHIFTS = ((0.0, 0.0), (0.06, 0.17), (-0.06, -0.12), (0.08, -0.05), (-0.08, 0.09), (0.03, -0.17), (-0.03, 0.2))
@@ -60,7 +62,7 @@ def draw_overlay(
     Returns:
         RGB, of the image's size times a whole factor (1 unless the image is small).
     """
-    factor = min(4, math.ceil(SMALLEST_EDGE / min(id_map.shape)))
+    factor = max(1, min(4, math.ceil(SMALLEST_EDGE / min(id_map.shape)), LONGEST_EDGE // max(id_map.shape)))
     canvas = Image.fromarray(image).resize((image.shape[1] * factor, image.shape[0] * factor), Image.Resampling.BICUBIC)
     ids, positions = np.unique(id_map, return_inverse=True)
     known = {segment.id: segment for segment in segments}

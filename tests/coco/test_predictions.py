@@ -35,7 +35,8 @@ def files(folder):
 
 def test_json_and_pngs_are_read_back_as_annotations(tmp_path):
     data = write(tmp_path, "a.jpg", "folder one/ü 猫.jpg")
-    assert files(tmp_path) == ["predictions.json", "predictions/a.png", "predictions/folder one/ü 猫.png"]
+    expected = ["predictions.json", "predictions/a.png", "predictions/folder one/ü 猫.png", "progress.jsonl"]
+    assert files(tmp_path) == expected
     assert data["images"][1] == {"id": 2, "file_name": "folder one/ü 猫.jpg", "width": 6, "height": 4}
     assert data["annotations"][0]["segments_info"][1] == {
         "id": 1,
@@ -86,17 +87,22 @@ def test_nothing_is_written_outside_the_output_folder(name, tmp_path):
     output = tmp_path / "deep" / "er" / "out"
     with PredictionWriter(output, categories()) as writer, pytest.raises(DatasetError, match="leaves its folder"):
         writer.write(record(1, name), small_id_map(), SEGMENTS)
-    assert files(tmp_path) == ["deep/er/out/predictions.json"]
+    assert files(tmp_path) == ["deep/er/out/predictions.json", "deep/er/out/progress.jsonl"]
 
 
-def test_an_interrupted_run_leaves_the_older_result_as_it_was(tmp_path):
-    write(tmp_path, "a.jpg", "b.jpg")
-    before = {name: (tmp_path / name).read_bytes() for name in files(tmp_path)}
-    writer = PredictionWriter(tmp_path, categories())
-    with pytest.raises(KeyboardInterrupt), writer:  # noqa: PT012
-        writer.write(record(1, "a.jpg"), np.full((4, 6), 9, np.int32), [Segment(9, 3, True, 1.0, 24)])
+def test_an_interrupted_run_leaves_what_was_written_so_far(tmp_path):
+    with pytest.raises(KeyboardInterrupt), PredictionWriter(tmp_path, categories()) as writer:  # noqa: PT012
+        writer.write(record(1, "a.jpg"), small_id_map(), SEGMENTS)
+        assert files(tmp_path) == ["predictions/a.png", "progress.jsonl"]
         raise KeyboardInterrupt
-    assert {name: (tmp_path / name).read_bytes() for name in files(tmp_path)} == before
+    (kept,) = PanopticAnnotations.load(tmp_path / "predictions.json")
+    assert kept.file_name == "a.jpg"
+
+
+def test_a_result_of_which_nothing_is_known_is_replaced(tmp_path):
+    write(tmp_path, "a.jpg", "b.jpg")
+    assert [image["file_name"] for image in write(tmp_path, "c.jpg")["images"]] == ["c.jpg"]
+    assert files(tmp_path / "predictions") == ["c.png"]
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from pycocotools import mask as coco_mask
 
 from panoptic_blend.categories import Categories, Category
@@ -13,7 +12,6 @@ from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.inference.evaluate import encode_masks
 from panoptic_blend.inference.writing import (
-    OverlayFolder,
     check_same_categories,
     check_same_meaning,
     submission_split,
@@ -67,15 +65,3 @@ def test_an_image_list_may_name_some_categories_but_none_wrongly(tmp_path: Path)
 )
 def test_the_split_is_read_from_the_file_name(name: str, split: str):
     assert submission_split(Path("annotations") / name) == split
-
-
-def test_overlays_of_different_images_never_share_a_file(tmp_path: Path):
-    folder = OverlayFolder(tmp_path)
-    written = [folder.write(name, Image.new("RGB", (2, 2))) for name in ("a/b.jpg", "a/b.png", "a/B.tif", "b.jpg")]
-    assert [path.relative_to(tmp_path).as_posix() for path in written] == [
-        "a/b.jpg",
-        "a/b.png.jpg",
-        "a/B.tif.jpg",
-        "b.jpg",
-    ]
-    assert all(Image.open(path).format == "JPEG" for path in written)

@@ -64,8 +64,11 @@ def test_scores_are_written_on_demand_only():
     assert not differs[250:].any()  # stuff has no score
 
 
-@pytest.mark.parametrize(("shape", "factor"), [((160, 224), 3), ((1, 1), 4), ((720, 1280), 1), ((3, 900), 4)])
-def test_small_pictures_grow_by_a_whole_factor(shape: tuple[int, int], factor: int):
+@pytest.mark.parametrize(
+    ("shape", "factor"),
+    [((160, 224), 3), ((1, 1), 4), ((720, 1280), 1), ((3, 900), 4), ((2, 17000), 3), ((1, 40000), 1)],
+)
+def test_small_pictures_grow_by_a_whole_factor_within_what_jpeg_can_hold(shape: tuple[int, int], factor: int):
     image, id_map = np.zeros((*shape, 3), np.uint8), np.full(shape, 1, np.int32)
     picture = draw_overlay(image, id_map, [CAR], CATEGORIES)
     assert picture.size == (shape[1] * factor, shape[0] * factor)

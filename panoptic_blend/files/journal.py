@@ -1,0 +1,74 @@
+"""A journal: what was done so far, a line of JSON each, that outlives a process which is killed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+
+class Journal:
+    """Appends rows to a file of JSON lines, and reads them back by their position.
+
+    What a crash or a power failure tore is cut off when the file is opened: the first line that is not whole, and all
+    that follows it.
+
+    Args:
+        path: the file; it is made when it is missing.
+    """
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._file = open(path, "a+b")  # noqa: SIM115  # closed by `close`
+        end = 0
+        for position, line, _ in self._lines():
+            end = position + len(line)
+        self._file.truncate(end)
+
+    def __enter__(self) -> Journal:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __iter__(self) -> Iterator[tuple[int, Any]]:
+        """Every row with its position."""
+        return ((position, row) for position, _, row in self._lines())
+
+    def append(self, row: object) -> int:
+        """Add a row, which is with the operating system when this returns; its position."""
+        position = self._file.seek(0, os.SEEK_END)
+        self._file.write(json.dumps(row).encode() + b"\n")
+        self._file.flush()
+        return position
+
+    def read(self, position: int) -> Any:
+        """The row at a position; any thread may ask."""
+        with open(self.path, "rb") as file:
+            file.seek(position)
+            return json.loads(file.readline())
+
+    def clear(self) -> None:
+        """Forget every row."""
+        self._file.truncate(0)
+
+    def close(self) -> None:
+        self._file.close()
+
+    def _lines(self) -> Iterator[tuple[int, bytes, Any]]:
+        position = 0
+        with open(self.path, "rb") as file:
+            for line in file:
+                try:
+                    row = json.loads(line)
+                except ValueError:
+                    return
+                if not line.endswith(b"\n"):
+                    return
+                yield position, line, row
+                position += len(line)
