@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import os
 import re
 import sysconfig
 from collections.abc import Iterator, Sequence
@@ -12,14 +13,18 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
-from jsonargparse import ArgumentError, ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from panoptic_blend.config import PREDICTION_SECTIONS, PREDICTION_SETTINGS, Config, PredictionSettings
+from panoptic_blend.config.checks import require
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.spelling import check_options, did_you_mean
 
 Settings = TypeVar("Settings")
+
+_REFUSED = (ArgumentError, OverflowError)
+"""What jsonargparse raises on wrong values; the second on whole numbers that no float can hold."""
 
 _SHARE = Path("share", "panoptic_blend", "configs")
 _ROOT = Path(__file__).resolve().parents[1]
@@ -43,15 +48,21 @@ def read_config(files: Sequence[Path | str] | Path | str = (), overrides: Sequen
         ConfigError: a file that cannot be read, or a setting that is unknown, of the wrong type or out of bounds.
     """
     parser = _parser()
-    arguments = []
+    arguments: list[str] = []
+    written_in: dict[str, Path] = {}
     for file in map(find_config, [files] if isinstance(files, (str, Path)) else files):
-        _check_file(parser, file)
+        written_in |= dict.fromkeys(_check_file(parser, file), file)
         arguments += ["--config", str(file)]
     try:
-        parsed = parser.instantiate(parser.parse_args([*arguments, *overrides]))
-    except ArgumentError as error:
+        parsed = _build(parser, parser.parse_args([*arguments, *overrides]))
+    except _REFUSED as error:
         check_options(overrides, [f"--{name}" for name in setting_names()])
         raise ConfigError(_plain(str(error))) from error
+    except ConfigError as error:  # out of bounds, by itself or beside the settings of other files
+        setting = str(error).split(" ", 1)[0]
+        if setting not in written_in or f"--{setting}" in (word.split("=", 1)[0] for word in overrides):
+            raise
+        raise ConfigError(f"{written_in[setting]}: {error}") from error
     return Config(model=parsed.model, data=parsed.data, optimizer=parsed.optimizer, trainer=parsed.trainer)
 
 
@@ -83,8 +94,8 @@ def parse_settings(kind: type[Settings], values: object, section: str) -> Settin
     parser.add_class_arguments(kind, section)
     _check_names({section: values}, _names(parser), section)
     try:
-        return parser.instantiate(parser.parse_object({section: values}))[section]
-    except ArgumentError as error:
+        return _build(parser, parser.parse_object({section: values}))[section]
+    except _REFUSED as error:
         raise ConfigError(_plain(str(error))) from error
 
 
@@ -103,8 +114,8 @@ def change_settings(settings: PredictionSettings, overrides: Sequence[str]) -> N
     parser.set_defaults({name: getattr(settings, field) for name, field in PREDICTION_SETTINGS.items()})
     try:
         parsed = parser.parse_args(list(overrides))
-        parser.instantiate(parsed)  # checks bounds
-    except ArgumentError as error:
+        _build(parser, parsed)  # checks bounds
+    except _REFUSED as error:
         raise ConfigError(_plain(str(error))) from error
     for name, field in PREDICTION_SETTINGS.items():
         setattr(settings, field, parsed[name])
@@ -156,7 +167,7 @@ def find_config(name: Path | str) -> Path:
     Raises:
         ConfigError: there is none of this name; the message has the nearest that comes with the package, or them all.
     """
-    path = Path(name)
+    path = Path(os.path.expanduser(name))
     if path.exists():
         return path
     relative = Path(*path.parts[1:]) if path.parts[:1] == ("configs",) else path
@@ -208,16 +219,39 @@ def _names(parser: ArgumentParser) -> list[str]:
     return [name for name in names if name != "config"]
 
 
-def _check_file(parser: ArgumentParser, file: Path) -> None:
-    """Raise `ConfigError`, naming the file, unless it holds settings alone, with values of their types."""
+def _check_file(parser: ArgumentParser, file: Path) -> list[str]:
+    """The settings a file holds; `ConfigError`, naming the file, unless they are known and of their types."""
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: holds no settings. Write them as 'trainer: {{max_steps: 1000}}'.")
-    _check_names(content, setting_names(), str(file))
+    _check_names(content, _names(parser), str(file))
     try:
-        parser.parse_path(file)
-    except ArgumentError as error:
+        _check_values(parser, parser.parse_path(file))
+    except _REFUSED as error:
         raise ConfigError(f"{file}: {_plain(str(error))}") from error
+    except ConfigError as error:
+        raise ConfigError(f"{file}: {error}") from error
+    return list(_dotted_names(content))
+
+
+def _build(parser: ArgumentParser, values: Namespace) -> Namespace:
+    """The parser's dataclasses with these values, within their bounds."""
+    _check_values(parser, values)
+    return parser.instantiate(values)
+
+
+def _check_values(parser: ArgumentParser, values: Namespace) -> None:
+    """Raise `ConfigError` for what jsonargparse lets through: null, 3.0 for the choice 3, numbers without end."""
+    defaults = parser.get_defaults()
+    for name in _names(parser):
+        value, default = values[name], defaults[name]
+        if default is not None:
+            if value is None:
+                raise ConfigError(f"{name} has no value. Write one, or leave it out to have the default, {default!r}.")
+            require(type(value) is type(default), name, value, type(default).__name__)
+        for number in value if isinstance(value, tuple) else [value]:
+            if isinstance(number, (int, float)):
+                require(abs(number) < 2**63, name, value, "finite and below 2^63")
 
 
 def _check_names(content: dict[str, Any], known: Sequence[str], source: str) -> None:
@@ -242,8 +276,10 @@ def _plain(message: str) -> str:
     setting = re.search(r'Parser key "([^"]+)"', message)
     expected = re.search(r"Subtypes: \[(.*)\]|Expected an? (.*?)\. Got", message)
     given = re.search(r"(?:Got value|Given value): (.*)", message)
+    if setting and "Unable to load config" in message:
+        return f"{setting[1]} is a group of settings; give them one by one, such as --trainer.max_steps 100."
     if not (setting and expected and given):
-        return message
+        return " ".join(message.split())
     kind = re.sub(r"<class '(\w+)'>", r"\1", expected[1] or expected[2]).replace("NoneType", "null")
     kind = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", r"one of \1", kind)
     return f"{setting[1]} is {given[1]!r}; it must be {kind}."

@@ -1,8 +1,15 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import math
+import os
 import re
+from collections.abc import Iterator
+from operator import attrgetter
 from pathlib import Path
+from types import UnionType
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
@@ -77,6 +84,17 @@ def test_later_files_win_and_overrides_win_over_files(tmp_path: Path):
         ("trainer: 5", "trainer is a group of settings"),
         ("trainer: [1", "is not valid YAML"),
         ("trainer: {max_steps: 3}\ntrainer: {batch_size: 4}", "'trainer' is there twice"),
+        (
+            "model: {masks: {head: null}}",
+            "model.masks.head has no value. Write one, or leave it out to have the default",
+        ),
+        ("optimizer: {schedule: }", "optimizer.schedule has no value. Write one, or leave it out to have the default"),
+        ("trainer: {max_steps: ~}", "trainer.max_steps has no value"),
+        ("trainer:", "trainer is a group of settings"),
+        ("model: {fpn: }", "model.fpn is a group of settings"),
+        ("model: {fpn: {coarsest_level: 7.0}}", "model.fpn.coarsest_level is 7.0; it must be int."),
+        ("optimizer: {lr: .inf}", "optimizer.lr is inf; it must be finite"),
+        ("trainer: {output: ''}", "trainer.output is ''; it must be a folder."),
         ("just text", "holds no settings"),
         ("", "holds no settings"),
     ],
@@ -95,12 +113,15 @@ def test_a_bad_file_is_named_with_the_setting_and_the_remedy(tmp_path: Path, tex
     [
         (["--trainer.max_steps", "-1"], "trainer.max_steps is -1; it must be positive."),
         (["--model.backbone.name", "resnet99"], "model.backbone.name is 'resnet99'"),
-        (["--trainer.seed", str(2**63)], "trainer.seed is 9223372036854775808; it must be 0 or more and below 2^63."),
+        (["--trainer.seed", str(2**63)], "trainer.seed is 9223372036854775808; it must be finite and below 2^63."),
         (["--optimizer.lr", "fast"], "optimizer.lr is 'fast'; it must be float."),
         (["--data.crop", "[0, 10]"], "data.crop is (0, 10); it must be a positive (height, width)."),
         (["--data.shortest_edge", "[0]"], "data.shortest_edge is (0,); it must be a list of positive sizes."),
         (["--optimizer.rl", "1"], "Did you mean --optimizer.lr?"),
         (["--trainer.max_steps"], "expected one argument"),
+        (["--optimizer.schedule", "null"], "optimizer.schedule is 'None'; it must be one of 'step', 'cosine', 'poly'."),
+        (["--optimizer.lr", ".inf"], "optimizer.lr is inf; it must be finite and below 2^63."),
+        (["--model.fpn", "null"], "model.fpn is a group of settings; give them one by one"),
         (["stray"], "stray"),
         (
             ["--model.semantic.enabled=false", "--model.bases.kind=fpn"],
@@ -113,6 +134,16 @@ def test_a_bad_override_is_named(overrides: list[str], answer: str):
     with pytest.raises(ConfigError, match=r".*") as caught:
         read_config([], overrides)
     assert answer in str(caught.value)
+
+
+def test_bounds_name_the_file_that_has_the_setting_last(tmp_path: Path):
+    (tmp_path / "one.yaml").write_text("trainer: {batch_size: 3, max_steps: 0}")
+    (tmp_path / "two.yaml").write_text("trainer: {max_steps: 5, accumulate: 2}")
+    files = [tmp_path / "one.yaml", tmp_path / "two.yaml"]
+    with pytest.raises(ConfigError, match=r"one\.yaml: trainer\.batch_size is 3; it must be a multiple"):
+        read_config(files)
+    with pytest.raises(ConfigError, match=r"^trainer\.batch_size is 5; it must be a multiple"):
+        read_config(files, ["--trainer.batch_size=5"])
 
 
 @pytest.mark.parametrize(
@@ -158,6 +189,53 @@ def test_numbers_below_their_bound_are_refused(name: str):
 def test_bad_plain_settings_are_refused(values: object):
     with pytest.raises(ConfigError, match=r"^model"):
         parse_settings(ModelConfig, values, "model")
+
+
+def _sections(kind: type, name: str = "") -> Iterator[tuple[str, type]]:
+    """The dataclasses that hold settings, with their dotted names."""
+    hints = get_type_hints(kind)
+    yield from [(name, kind)] if not all(map(dataclasses.is_dataclass, hints.values())) else []
+    for field, hint in hints.items():
+        if dataclasses.is_dataclass(hint):
+            yield from _sections(hint, f"{name}.{field}".lstrip("."))
+
+
+def _fits(value: object, hint: Any) -> bool:
+    """Whether a value has a type, without subclasses: True is no int."""
+    origin, inner = get_origin(hint), get_args(hint)
+    if origin is Literal:
+        return any(value == choice and type(value) is type(choice) for choice in inner)
+    if origin is tuple and isinstance(value, tuple):
+        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
+        return len(value) == len(kinds) and all(map(_fits, value, kinds))
+    if origin in (Union, UnionType):
+        return any(_fits(value, each) for each in inner)
+    return type(value) is hint and (hint is not float or math.isfinite(value))
+
+
+ODD = (None, "", "text", "3", True, -1, 0, 2.0, 1.5, 10**30, math.nan, math.inf, [], [None], [1, None], [True] * 2,
+       [1.0, math.nan], [math.inf] * 3, [5] * 9)  # fmt: skip
+
+
+@pytest.mark.parametrize(("section", "kind"), list(_sections(Config)))
+def test_every_setting_has_a_value_of_its_type_or_is_named(section: str, kind: type):
+    hints = get_type_hints(kind)
+    for field, value in itertools.product(hints, ODD):
+        if dataclasses.is_dataclass(hints[field]):
+            continue
+        answer, found = "", None
+        try:
+            found = getattr(parse_settings(kind, {field: value}, section), field)
+        except ConfigError as error:
+            answer = str(error)
+        if answer:
+            assert answer.startswith(f"{section}."), (field, value)
+            assert field in answer
+            assert "\n" not in answer
+        else:
+            assert _fits(found, hints[field]), (field, value, found)
+            written = float(value) if value == "3" and type(found) is not str else value
+            assert (list(found) if isinstance(found, tuple) else found) == written
 
 
 def test_setting_names_are_the_leaves_of_the_dataclasses():
@@ -231,3 +309,17 @@ def test_help_of_a_prediction_names_its_settings_alone_and_no_defaults():
         )
     ]  # fmt: skip
     assert "default" not in text
+
+
+def test_home_is_expanded_in_every_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path))
+    paths = [f"data.{split}_{what}" for split in ("train", "val") for what in ("images", "annotations", "segments")]
+    paths += ["data.root", "trainer.output", "model.backbone.weights"]
+    config = read_config([], [f"--{name}=~/a b/{name}" for name in paths])
+    for name in paths:
+        section, _, setting = name.rpartition(".")
+        assert getattr(attrgetter(section)(config), setting) == os.path.join(str(tmp_path), "a b", name)
+    (tmp_path / "mine.yaml").write_text("trainer: {max_steps: 7, output: ~/run}")
+    found = read_config("~/mine.yaml").trainer
+    assert (found.max_steps, found.output) == (7, os.path.join(str(tmp_path), "run"))

@@ -55,7 +55,7 @@ def read_ablation(file: Path | str, base: Path | str | None = None, overrides: S
             "settings it changes, such as 'variants: {one: {model: {bases: {num_bases: 1}}}}'."
         )
     base = base or content.get("base")
-    if not base:
+    if not base or not isinstance(base, (str, Path)):
         raise ConfigError(f"{path}: has no 'base', the configuration its variants change. Write one, or give --base.")
     variants = {}
     for name, changes in content["variants"].items():
@@ -67,7 +67,7 @@ def read_ablation(file: Path | str, base: Path | str | None = None, overrides: S
             raise ConfigError(f"{path}: variant {name!r}: {error}") from error
     if not variants:
         raise ConfigError(f"{path}: has no variants.")
-    return Ablation(path.stem, str(content.get("title", path.stem)), variants)
+    return Ablation(path.stem, str(content.get("title") or path.stem), variants)
 
 
 def _as_overrides(changes: dict[str, Any], prefix: str = "") -> Iterator[str]:
@@ -75,4 +75,4 @@ def _as_overrides(changes: dict[str, Any], prefix: str = "") -> Iterator[str]:
         if isinstance(value, dict):
             yield from _as_overrides(value, f"{prefix}{name}.")
         else:
-            yield f"--{prefix}{name}={value if isinstance(value, str) else json.dumps(value)}"
+            yield f"--{prefix}{name}={value if isinstance(value, str) else json.dumps(value, default=str)}"

@@ -51,7 +51,7 @@ class SAGConfig:
 
     def __post_init__(self) -> None:
         require(self.channels > 0, "model.masks.sag.channels", self.channels, "positive")
-        require(self.num_convs >= 0, "model.masks.sag.num_convs", self.num_convs, "0 or more")
+        require(0 <= self.num_convs <= 100, "model.masks.sag.num_convs", self.num_convs, "0 to 100")
 
 
 @dataclass
@@ -68,7 +68,7 @@ class CondInstConfig:
 
     def __post_init__(self) -> None:
         require(self.channels > 0, "model.masks.condinst.channels", self.channels, "positive")
-        require(self.num_layers >= 1, "model.masks.condinst.num_layers", self.num_layers, "1 or more")
+        require(1 <= self.num_layers <= 100, "model.masks.condinst.num_layers", self.num_layers, "1 to 100")
 
 
 @dataclass

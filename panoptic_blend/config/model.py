@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from panoptic_blend.config.checks import require
@@ -17,8 +19,9 @@ class InputConfig:
         pixel_mean: subtracted from each channel (0..255 scale), in `channel_order`.
         pixel_std: each channel is divided by it, in `channel_order`.
         channel_order: what the backbone was trained on; images always enter as RGB and are flipped if needed.
-        shortest_edge: at prediction, images are resized to this shortest edge in pixels...
-        longest_edge: ...unless the longest would pass this many pixels.
+        shortest_edge: at prediction, images are resized so that their shortest edge has this many pixels, limited so
+            that the longest has at most `longest_edge`.
+        longest_edge: see `shortest_edge`.
     """
 
     pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
@@ -29,6 +32,7 @@ class InputConfig:
 
     def __post_init__(self) -> None:
         require(min(self.pixel_std) > 0, "model.input.pixel_std", self.pixel_std, "positive")
+        require(self.longest_edge > 0, "model.input.longest_edge", self.longest_edge, "positive")
         require(
             0 < self.shortest_edge <= self.longest_edge,
             "model.input.shortest_edge",
@@ -68,6 +72,8 @@ class BackboneConfig:
     deformable_interval: int = 3
 
     def __post_init__(self) -> None:
+        self.weights = os.path.expanduser(self.weights)
+        require(bool(self.weights), "model.backbone.weights", self.weights, "'imagenet', 'none' or a file")
         known = ("resnet18", "resnet34", "resnet50", "resnet101")
         require(
             self.name in known or self.name.startswith("timm:"),
@@ -142,15 +148,17 @@ class FCOSConfig:
     max_detections: int = 100
 
     def __post_init__(self) -> None:
-        require(self.num_convs >= 0, "model.fcos.num_convs", self.num_convs, "0 or more")
-        require(self.num_shared_convs >= 0, "model.fcos.num_shared_convs", self.num_shared_convs, "0 or more")
+        require(0 <= self.num_convs <= 100, "model.fcos.num_convs", self.num_convs, "0 to 100")
+        require(0 <= self.num_shared_convs <= 100, "model.fcos.num_shared_convs", self.num_shared_convs, "0 to 100")
         require(
-            list(self.sizes_of_interest) == sorted(self.sizes_of_interest),
+            all(0 < smaller <= larger for smaller, larger in pairwise(self.sizes_of_interest)),
             "model.fcos.sizes_of_interest",
             self.sizes_of_interest,
-            "in ascending order",
+            "positive and in ascending order",
         )
         require(self.center_radius > 0, "model.fcos.center_radius", self.center_radius, "positive")
+        require(0 <= self.focal_alpha <= 1, "model.fcos.focal_alpha", self.focal_alpha, "in [0, 1]")
+        require(self.focal_gamma >= 0, "model.fcos.focal_gamma", self.focal_gamma, "0 or more")
         require(0 <= self.score_threshold < 1, "model.fcos.score_threshold", self.score_threshold, "in [0, 1)")
         require(self.pre_nms_top_k > 0, "model.fcos.pre_nms_top_k", self.pre_nms_top_k, "positive")
         require(0 <= self.nms_iou <= 1, "model.fcos.nms_iou", self.nms_iou, "in [0, 1]")
@@ -184,7 +192,7 @@ class BasesConfig:
     def __post_init__(self) -> None:
         require(self.num_bases >= 1, "model.bases.num_bases", self.num_bases, "1 or more")
         require(self.channels > 0, "model.bases.channels", self.channels, "positive")
-        require(self.num_convs >= 0, "model.bases.num_convs", self.num_convs, "0 or more")
+        require(0 <= self.num_convs <= 100, "model.bases.num_convs", self.num_convs, "0 to 100")
         require(
             self.auxiliary_loss_weight >= 0,
             "model.bases.auxiliary_loss_weight",

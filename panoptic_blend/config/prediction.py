@@ -22,8 +22,9 @@ class PredictionSettings:
     Each is the setting of that name in one of the model's sections: `min_score` is `model.merge.min_score`.
 
     Args:
-        shortest_edge: images are resized to this shortest edge in pixels.
-        longest_edge: images are made smaller than that where their longest edge would be above this many pixels.
+        shortest_edge: images are resized so that their shortest edge has this many pixels, limited so that the longest
+            has at most `longest_edge`.
+        longest_edge: see `shortest_edge`.
         score_threshold: detections below are dropped before suppression.
         threshold_with_centerness: compare class score x centerness with the threshold, not the class score alone.
         pre_nms_top_k: candidates per level that enter suppression.

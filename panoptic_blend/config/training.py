@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from typing import Literal
 
 from panoptic_blend.config.checks import require
 from panoptic_blend.config.model import ModelConfig
+
+_DATA_PATHS = (
+    "root",
+    "train_images",
+    "train_annotations",
+    "train_segments",
+    "val_images",
+    "val_annotations",
+    "val_segments",
+)
 
 
 @dataclass
@@ -22,8 +33,9 @@ class DataConfig:
         val_images: folder of validation images.
         val_annotations: COCO panoptic JSON of the validation images.
         val_segments: as train_segments.
-        shortest_edge: training images get a shortest edge drawn from this list, in pixels...
-        longest_edge: ...unless the longest would pass this.
+        shortest_edge: training images are resized to a shortest edge drawn from this list, in pixels, limited so that
+            the longest has at most `longest_edge`.
+        longest_edge: see `shortest_edge`.
         jitter: large-scale jitter: multiply the size by a factor drawn from this range, then crop to `crop`.
         crop: (height, width) of a training crop in pixels, needed with `jitter`; null takes whole images.
         flip: probability of a horizontal flip.
@@ -50,6 +62,8 @@ class DataConfig:
     on_bad_sample: Literal["raise", "skip"] = "raise"
 
     def __post_init__(self) -> None:
+        for name in _DATA_PATHS:
+            setattr(self, name, os.path.expanduser(getattr(self, name)))
         require(
             len(self.shortest_edge) > 0 and min(self.shortest_edge) > 0,
             "data.shortest_edge",
@@ -59,7 +73,7 @@ class DataConfig:
         require(self.longest_edge > 0, "data.longest_edge", self.longest_edge, "positive")
         require(0 <= self.flip <= 1, "data.flip", self.flip, "in [0, 1]")
         require(0 <= self.color <= 1, "data.color", self.color, "in [0, 1]")
-        require(self.workers >= 0, "data.workers", self.workers, "0 or more")
+        require(0 <= self.workers <= 1024, "data.workers", self.workers, "0 to 1024")
         require(self.crop is None or min(self.crop) > 0, "data.crop", self.crop, "a positive (height, width)")
         if self.jitter is not None:
             require(self.crop is not None, "data.crop", self.crop, "a (height, width) when data.jitter is set")
@@ -144,6 +158,8 @@ class TrainerConfig:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        self.output = os.path.expanduser(self.output)
+        require(bool(self.output), "trainer.output", self.output, "a folder")
         require(self.max_steps > 0, "trainer.max_steps", self.max_steps, "positive")
         require(self.accumulate > 0, "trainer.accumulate", self.accumulate, "positive")
         require(self.devices > 0, "trainer.devices", self.devices, "positive")
