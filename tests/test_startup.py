@@ -77,3 +77,18 @@ import sys
 print("torchvision" in sys.modules, gc.get_freeze_count() > 100_000, gc.isenabled())
 """
     assert run(program).split() == [str(stays), str(stays), "True"]
+
+
+@pytest.mark.parametrize("command", ["train", "demo", "compare"])
+@pytest.mark.parametrize(("own", "expected"), [("", "PASSIVE"), ("ACTIVE", "ACTIVE")])
+def test_threads_of_a_training_command_sleep_while_they_wait(command: str, own: str, expected: str) -> None:
+    program = f"""
+import os, sys
+os.environ.pop("OMP_WAIT_POLICY", None)
+if {own!r}:
+    os.environ["OMP_WAIT_POLICY"] = {own!r}
+from panoptic_blend.cli import main
+main([{command!r}, "--config", "none.yaml"] if {command!r} != "compare" else ["compare", "none.yaml"])
+print("torch" in sys.modules, os.environ["OMP_WAIT_POLICY"])
+"""
+    assert run(program).split() == ["False", expected]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from panoptic_blend.commands.parsing import command, join_settings, one_or_more, parse_with_settings
+from panoptic_blend.startup import share_cores
 
 
 def run(arguments: list[str]) -> None:
@@ -39,6 +40,7 @@ The same command again goes on where it was stopped; finished variants are not r
     )
     # A setting's value, written apart from it, must not be taken for a file.
     options, overrides = parse_with_settings(parser, join_settings(arguments))
+    share_cores()
     if options.steps is not None:
         overrides.append(f"--trainer.max_steps={options.steps}")
     from panoptic_blend.comparison.ablation import read_ablation

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from panoptic_blend.commands.parsing import command, one_or_more, parse_with_settings
+from panoptic_blend.startup import share_cores
 
 DEMO_CONFIG = "shapes/demo.yaml"
 
@@ -31,6 +32,7 @@ def run(arguments: list[str]) -> None:
     )
     parser.add_argument("--val-images", metavar="N", type=one_or_more, default=60, help="held-out images (default: 60)")
     options, overrides = parse_with_settings(parser, arguments)
+    share_cores()
     from rich.console import Console
 
     from panoptic_blend.config_files import read_config

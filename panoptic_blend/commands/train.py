@@ -6,6 +6,7 @@ from pathlib import Path
 
 from panoptic_blend.commands.parsing import command, parse_with_settings
 from panoptic_blend.errors import CheckpointError
+from panoptic_blend.startup import share_cores
 
 
 def run(arguments: list[str]) -> None:
@@ -45,6 +46,7 @@ examples:
         help="stop at images that do not fit their annotations, or leave them out; short for --data.on_bad_sample",
     )
     options, overrides = parse_with_settings(parser, arguments)
+    share_cores()
     if options.on_bad_sample:
         overrides += ["--data.on_bad_sample", options.on_bad_sample]
     if options.resume is not None and options.init_from is not None:
