@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import io
 import logging
 import os
 import signal
 import sys
 import threading
+import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from types import FrameType
@@ -41,11 +43,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit code: 0; 1 for something that went wrong and is said on stderr; 2 for an unknown or wrong option or
         setting; 130 after Ctrl-C, 143 after `kill`, 129 when the terminal closed.
     """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    _replace_what_a_console_lacks()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("panoptic_blend").setLevel(logging.INFO)
     try:
         with _kill_cleans_up():
-            return _run(list(sys.argv[1:] if arguments is None else arguments))
+            return _run(words)
     except TrainingStopped as stopped:
         _complain(str(stopped))
         return stopped.exit_code
@@ -59,12 +63,38 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The reader (head, less) has left; nothing may be flushed to it when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
-    except OSError as error:
-        if error.filename is None and error.errno != errno.ENOSPC:
-            raise  # about no file that the person could mend
-        # Of a file that is moved, the second name is the one the person gave.
-        _complain(f"{error.filename2 or error.filename or 'writing results'}: {error.strerror}.")
+    except Exception as error:  # the outermost edge: nothing above this could still tell what happened
+        _complain(_system_error(error) or _report(error, words))
         return FAILURE
+
+
+def _replace_what_a_console_lacks() -> None:
+    """Let a letter that the console's encoding lacks (ASCII, cp1252) come out as `?` instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
+
+
+def _system_error(error: Exception) -> str | None:
+    """What the operating system said about a file, or about a disk that is full; else nothing."""
+    if not isinstance(error, OSError) or (error.filename is None and error.errno != errno.ENOSPC):
+        return None
+    # Of a file that is moved, the second name is the one the person gave.
+    return f"{error.filename2 or error.filename or 'writing results'}: {error.strerror}."
+
+
+def _report(error: Exception, arguments: Sequence[str]) -> str:
+    """One line about an error that nobody foresaw; the details are written to a file."""
+    from panoptic_blend.crash_report import write_crash_report
+
+    short = " ".join(f"{type(error).__name__}: {error}".split())
+    short = short if len(short) <= 200 else f"{short[:200]}..."
+    try:
+        place = f"are in {write_crash_report(error, arguments)}"
+    except OSError as refused:
+        traceback.print_exception(error)
+        place = f"are above, since they could not be written to a file ({refused.strerror})"
+    return f"Unexpected {short} - a fault of this program. Details {place}: please send them to its maintainers."
 
 
 @contextmanager

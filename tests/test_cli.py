@@ -9,8 +9,10 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import zipfile
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +21,9 @@ from PIL import Image
 
 import panoptic_blend as pb
 from panoptic_blend.cli import main
+from panoptic_blend.commands.parsing import Parser, parse
 from panoptic_blend.config_files import read_config, write_config
+from panoptic_blend.errors import ConfigError
 from tests.training.tiny_run import tiny_config
 
 
@@ -413,3 +417,85 @@ def test_a_file_that_cannot_be_moved_is_told_by_its_final_name(
     monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", fail)
     assert main(["score"]) == 1
     assert capsys.readouterr().err == "out/predictions.json: Is a directory.\n"
+
+
+def test_an_error_that_nobody_foresaw_is_one_line_and_its_details_a_file(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    def fail(arguments: list[str]) -> None:
+        raise RuntimeError("the first line\nand the second")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", fail)
+    assert main(["score", "--output", "a b"]) == 1
+    said = capsys.readouterr().err
+    (details,) = tmp_path.iterdir()
+    assert said.startswith("Unexpected RuntimeError: the first line and the second - a fault of this program.")
+    assert str(details) in said
+    assert said.count("\n") == 1
+    text = details.read_text()
+    assert "panoptic-blend score --output 'a b'\n" in text
+    assert f"torch {version('torch')}" in text
+    assert 'raise RuntimeError("the first line' in text
+
+
+def test_an_error_of_the_system_about_no_file_is_no_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    def fail(arguments: list[str]) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))  # nor can a file be written
+    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", fail)
+    assert main(["score"]) == 1
+    said = capsys.readouterr().err
+    assert "raise OSError(errno.EMFILE" in said
+    assert "Unexpected OSError: [Errno 24] Too many open files" in said.splitlines()[-1]
+
+
+@pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
+def test_a_console_that_lacks_a_letter_prints_the_rest(encoding: str, tmp_path: Path):
+    categories = [{"id": 1, "name": "道路 ± Straße", "isthing": 0}, {"id": 2, "name": "caf\udce9", "isthing": 1}]
+    image = {"id": 1, "file_name": "a.jpg", "width": 4, "height": 4}
+    row = {
+        "image_id": 1,
+        "file_name": "a.png",
+        "segments_info": [{"id": 7, "category_id": 1, "area": 16, "iscrowd": 0}],
+    }
+    content = {"images": [image], "annotations": [row], "categories": categories}
+    (tmp_path / "道.json").write_text(json.dumps(content))
+    (tmp_path / "道").mkdir()
+    Image.new("RGB", (4, 4), (7, 0, 0)).save(tmp_path / "道" / "a.png")
+    command = [sys.executable, "-m", "panoptic_blend", "score", "--ground-truth", str(tmp_path / "道.json")]
+    environment = {**os.environ, "PYTHONIOENCODING": encoding}
+    done = subprocess.run([*command, "--predictions", command[-1]], env=environment, capture_output=True)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert b"100.0" in done.stdout
+    assert "?? ± Straße".encode(encoding, "replace") in done.stdout
+    done = subprocess.run([*command, "--predictions", "道.json"], env=environment, capture_output=True)
+    assert done.returncode == 1
+    assert b"??.json" in done.stderr or b"?.json" in done.stderr
+
+
+def test_options_come_from_the_parser_and_not_from_its_text():
+    parser = Parser("toy", "Not an option: --nothing")
+    parser.add_argument("--top-5", "-t", action="store_true", help="unlike --other")
+    assert parse(parser, ["--top-5"]).top_5
+    for word in ("--nothing", "--other", "--top-"):
+        with pytest.raises(ConfigError, match=f"^{word} is not known here"):
+            parse(parser, [word])
+
+
+def test_home_is_expanded_in_options(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    for name in ("HOME", "USERPROFILE"):
+        monkeypatch.setenv(name, str(tmp_path))
+    assert main(["score", "--ground-truth=~/none.json", "--predictions", "x"]) == 1
+    assert main(["convert-checkpoint", "--from", "adelaidet", "~/none.pth", "--output=~/out"]) == 1
+    assert main(["predict", "--checkpoint=~/none", "--input", "~/none*.jpg", "--output=~/out"]) == 1
+    assert main(["compare", "~/none.yaml"]) == 2
+    told = capsys.readouterr().err.splitlines()
+    assert len(told) == 4
+    assert all(str(tmp_path) in line or "~/none.yaml: no such file" in line for line in told)
+    assert not Path("~").exists()

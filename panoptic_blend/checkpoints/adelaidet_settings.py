@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -162,7 +163,7 @@ def _read_chain(path: Path, children: tuple[Path, ...]) -> Settings:
     base = own.pop("_BASE_", None)
     if base is None:
         return own
-    return {**_read_chain(path.parent / str(base), (*children, path)), **own}
+    return {**_read_chain(path.parent / os.path.expanduser(str(base)), (*children, path)), **own}
 
 
 def _parse(text: str, source: str) -> dict[str, Any]:

@@ -22,14 +22,8 @@ examples:
   panoptic-blend benchmark --checkpoint runs/mine --precision bf16 --compile --output speed.json
 """,
     )
-    source = parser.add_mutually_exclusive_group()
-    source.add_argument(
-        "--config",
-        metavar="FILE",
-        default=DEFAULT_CONFIG,
-        help=f"a model with random weights (default: {DEFAULT_CONFIG})",
-    )
-    source.add_argument("--checkpoint", metavar="PATH", type=Path, help="a model: a run's folder or .safetensors file")
+    parser.add_argument("--config", metavar="FILE", help=f"a model with random weights (default: {DEFAULT_CONFIG})")
+    parser.add_argument("--checkpoint", metavar="PATH", type=Path, help="a model: a run's folder or .safetensors file")
     parser.add_argument("--device", default="auto", help="'auto' takes a GPU when there is one (default: auto)")
     add_speed(parser, precision="auto")
     parser.add_argument("--size", metavar="HxW", default="800x1216", help="of the image in pixels (default: 800x1216)")
@@ -52,6 +46,8 @@ examples:
     options, overrides = parse_with_settings(parser, arguments)
     from panoptic_blend.config_files import check_prediction_settings
 
+    if options.config and options.checkpoint:
+        parser.error("--config and --checkpoint both name a model: give one of them")
     if not re.fullmatch(r"[1-9]\d*x[1-9]\d*", options.size):
         parser.error(f"--size {options.size}: give height x width in pixels, for instance 800x1216")
     height, width = map(int, options.size.split("x"))
@@ -67,7 +63,7 @@ examples:
 
     run_benchmark(
         Settings(
-            options.checkpoint or options.config,
+            options.checkpoint or options.config or DEFAULT_CONFIG,
             overrides,
             (height, width),
             options.batch,

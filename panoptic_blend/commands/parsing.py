@@ -3,16 +3,38 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.spelling import check_options
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that raises our errors instead of leaving the process."""
+    """argparse that knows its options, expands `~` in paths, and raises our errors instead of leaving the process.
+
+    A shell expands `--output ~/run` itself, but not `--output=~/run`.
+    """
+
+    def __init__(self, name: str, description: str, usage: str | None = None, epilog: str | None = None):
+        self.option_names: list[str] = []
+        super().__init__(
+            prog=f"panoptic-blend {name}".strip(),
+            description=description,
+            usage=usage,
+            epilog=epilog,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+        self.register("type", Path, lambda text: Path(os.path.expanduser(text)))
+
+    def add_argument(self, *name_or_flags: str, **settings: Any) -> argparse.Action:
+        """As argparse's, and takes note of the option's names."""
+        action = super().add_argument(*name_or_flags, **settings)
+        self.option_names += action.option_strings
+        return action
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{message}. Try {self.prog} --help")
@@ -20,14 +42,7 @@ class Parser(argparse.ArgumentParser):
 
 def command(name: str, description: str, usage: str | None = None, epilog: str | None = None) -> Parser:
     """The parser of one command; `name` is "" for the program itself."""
-    return Parser(
-        prog=f"panoptic-blend {name}".strip(),
-        description=description,
-        usage=usage,
-        epilog=epilog,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-        allow_abbrev=False,
-    )
+    return Parser(name, description, usage, epilog)
 
 
 def add_checkpoint(parser: Parser) -> None:
@@ -83,7 +98,7 @@ def add_segments(parser: Parser, option: str, owner: str) -> None:
 
 def parse(parser: Parser, arguments: list[str]) -> argparse.Namespace:
     """All arguments must be the parser's; a misspelt one is answered with the nearest."""
-    check_options(arguments, _option_names(parser))
+    check_options(arguments, parser.option_names)
     return parser.parse_args(arguments)
 
 
@@ -91,7 +106,7 @@ def parse_with_settings(parser: Parser, arguments: list[str]) -> tuple[argparse.
     """The parser's own options, and dotted settings with their values."""
     from panoptic_blend.config_files import setting_names, settings_help
 
-    check_options(arguments, [*_option_names(parser), *(f"--{name}" for name in setting_names())])
+    check_options(arguments, [*parser.option_names, *(f"--{name}" for name in setting_names())])
     if {"--help", "-h"} & set(arguments):
         parser.epilog = f"{parser.epilog or ''}\nsettings, in a configuration file or here:\n\n{settings_help()}"
     return parser.parse_known_args(arguments)
@@ -101,7 +116,7 @@ def parse_with_prediction_settings(parser: Parser, arguments: list[str]) -> tupl
     """The parser's own options, and dotted settings that a prediction can change, with their values."""
     from panoptic_blend.config_files import check_prediction_settings, prediction_settings_help, setting_names
 
-    check_options(arguments, [*_option_names(parser), *(f"--{name}" for name in setting_names())])
+    check_options(arguments, [*parser.option_names, *(f"--{name}" for name in setting_names())])
     if {"--help", "-h"} & set(arguments):
         title = "settings of the model that a prediction can change (default: the checkpoint's):"
         parser.epilog = f"{parser.epilog or ''}\n{title}\n\n{prediction_settings_help()}"
@@ -126,10 +141,6 @@ def one_or_more(text: str) -> int:
     if not re.fullmatch(r"0*[1-9]\d*", text):
         raise argparse.ArgumentTypeError(f"{text!r} is no number of 1 or more")
     return int(text)
-
-
-def _option_names(parser: Parser) -> list[str]:
-    return re.findall(r"--[a-z][a-z-]+", parser.format_help())
 
 
 def require_folder(path: Path) -> None:

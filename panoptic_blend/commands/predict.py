@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from panoptic_blend.commands.parsing import (
@@ -35,6 +36,7 @@ examples:
     parser.add_argument(
         "--input",
         metavar="IMAGE",
+        type=os.path.expanduser,
         nargs="+",
         required=True,
         help="images, folders (with all below them), or patterns in quotes",
