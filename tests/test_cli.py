@@ -326,9 +326,7 @@ def test_a_signal_leaves_what_was_predicted_and_the_same_command_goes_on(
     done = len(json.loads((tmp_path / "out" / "predictions.json").read_text())["images"])
     assert done in (1, 2)
     assert main(["predict", *arguments]) == 0
-    assert f"Predicted 3 of 3 images into {tmp_path / 'out'}, {done} of them" in capsys.readouterr().out.replace(
-        "\n", ""
-    )
+    assert f"Predicted 3 of 3 images into {tmp_path / 'out'}, {done} of them" in capsys.readouterr().out
     assert len(predicted) == 3 + 3 - done
 
 

@@ -93,14 +93,14 @@ examples:
     if options.annotations:
         check_same_meaning(model.categories, annotations)
     predictor = Predictor(model, options.device, options.precision, options.compile)
-    console = Console(markup=False)
+    console = Console(markup=False, highlight=False, soft_wrap=True)
     result = write_predictions(
         predictor, source, options.output, console, options.overlays, options.batch, options.overwrite
     )
     earlier = f", {result.earlier} of them in an earlier run" if result.earlier else ""
-    console.print(f"Predicted {result.written} of {len(source)} images into {options.output}{earlier}", highlight=False)
+    console.print(f"Predicted {result.written} of {len(source)} images into {options.output}{earlier}")
     result.check()
     if options.coco_submission:
         split = submission_split(options.annotations)
         path = write_submission(options.output, split, options.coco_submission)
-        console.print(f"To be handed in: {path}", soft_wrap=True, highlight=False)
+        console.print(f"Submission file: {path}")
