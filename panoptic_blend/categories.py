@@ -93,9 +93,9 @@ class Categories(Sequence[Category]):
         ids = [c.id for c in self] + [c.id for c in other if not self.has_id(c.id)]
         return _first_few(
             [
-                f"category {i} is {self._describe(i)} in {here}, {other._describe(i)} in {there}"
+                f"category {i} is {self.describe(i)} in {here}, {other.describe(i)} in {there}"
                 for i in sorted(ids)
-                if self._describe(i) != other._describe(i)
+                if self.describe(i) != other.describe(i)
             ]
         )
 
@@ -115,7 +115,8 @@ class Categories(Sequence[Category]):
                 found.append(f"{name!r} is category {i} in {here}, {ids[name][0]} in {there}")
         return _first_few(found)
 
-    def _describe(self, category_id: int) -> str:
+    def describe(self, category_id: int) -> str:
+        """A category's name, and whether it is thing or stuff; "absent" when there is none of this id."""
         if category_id not in self._by_id:
             return "absent"
         category = self._by_id[category_id]

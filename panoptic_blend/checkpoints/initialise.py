@@ -10,14 +10,16 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.checkpoints import adelaidet, detectron2, torchvision
+from panoptic_blend.checkpoints.class_rows import has_class_rows, match_categories, rearrange_class_rows
 from panoptic_blend.checkpoints.files import read_weights
 from panoptic_blend.checkpoints.naming import COUNTER, Rules, match_tensors
-from panoptic_blend.checkpoints.native import find_model
+from panoptic_blend.checkpoints.native import find_model, read_categories
 from panoptic_blend.config import InputConfig
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 _BACKBONE = "network.backbone."
+_OURS: Rules = [("(.*)", r"\1")]
 
 _CAFFE = InputConfig(pixel_mean=(103.53, 116.28, 123.675), pixel_std=(1.0, 1.0, 1.0), channel_order="BGR")
 _TORCHVISION = InputConfig()
@@ -46,7 +48,7 @@ def _sources(finest_level: int) -> list[_Source]:
     d2_resnet = detectron2.resnet_rules("backbone.bottom_up.")
     panoptic_fpn = [*d2_resnet, *detectron2.fpn_rules(finest_level), *detectron2.semantic_rules("sem_seg_head.")]
     return [
-        _Source("panoptic_blend", "network.", [("(.*)", r"\1")]),
+        _Source("panoptic_blend", "network.", _OURS),
         _Source("AdelaiDet", "proposal_generator.fcos_head.", adelaidet.parameter_rules(finest_level), _CAFFE, True),
         _Source("detectron2", "backbone.bottom_up.", panoptic_fpn, _CAFFE, True),
         _Source("detectron2 backbone", "stem.conv1.", detectron2.resnet_rules("")),
@@ -66,6 +68,7 @@ class Initialisation:
         resized: our name -> sentence, for tensors whose shape differs: heads for other classes, normally.
         missing: names of our tensors the file has nothing for.
         surplus: the file's names that nothing of ours takes.
+        new_categories: of ours that the file's model does not predict: what belongs to them keeps its values.
         notes: what else a person should know.
     """
 
@@ -74,15 +77,20 @@ class Initialisation:
     resized: dict[str, str]
     missing: list[str]
     surplus: list[str]
+    new_categories: list[str]
     notes: list[str]
 
     def lines(self) -> list[str]:
         """The whole as lines to print; tensors of one part are counted, not listed."""
         lines = [f"{self.source} weights: {len(self.loaded)} tensors loaded."]
         for name, sentence in self.resized.items():
-            lines.append(f"  starts anew, of another size: {name} ({sentence})")
+            lines.append(f"  re-initialised, of another size: {name} ({sentence})")
         if self.missing:
-            lines.append(f"  starts anew, not in the file: {_by_part(self.missing)}")
+            lines.append(f"  re-initialised, not in the file: {_by_part(self.missing)}")
+        if self.new_categories:
+            shown = ", ".join(self.new_categories[:10])
+            more = f" and {len(self.new_categories) - 10} more" if len(self.new_categories) > 10 else ""
+            lines.append(f"  re-initialised, for categories that the file's model does not predict: {shown}{more}")
         if self.surplus:
             lines.append(f"  not used: {_by_part(self.surplus)}")
         return lines + [f"  note: {note}" for note in self.notes]
@@ -90,6 +98,9 @@ class Initialisation:
 
 def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     """Load what fits from any weights file: tensors of the same meaning and shape; all others keep their values.
+
+    Our own files name their categories. What belongs to a category of the same name, thing or stuff as here, is loaded
+    wherever the two lists have it. In other files categories are taken to be listed as in the model.
 
     Args:
         model: its categories and sizes may differ from the file's.
@@ -104,6 +115,9 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     tensors = read_weights(path)
     source = _recognise(tensors, _sources(model.config.fpn.finest_level), path)
     own = model.state_dict()
+    listed = read_categories(path) if source.rules == _OURS else None
+    if listed is not None:
+        tensors = rearrange_class_rows(own, tensors, model.config, model.categories, listed)
     matched = match_tensors(own, adelaidet.stack_scales(tensors), source.rules)
     loaded = _complete_norms(matched.fitting, own)
     if not loaded:
@@ -111,8 +125,15 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     missing = [name for name in own if name not in {*loaded, *matched.misshaped} and not name.endswith(COUNTER)]
     _check_backbone(model, [*missing, *matched.misshaped], path)
     model.load_state_dict({**own, **loaded})
+    notes = _differences(model, source)
+    new_categories: list[str] = []
+    if listed is not None:
+        known = {mine.id for mine, _ in match_categories(model.categories, listed)}
+        new_categories = [model.categories.describe(c.id) for c in model.categories if c.id not in known]
+    elif any(has_class_rows(name, model.config) for name in loaded):
+        notes.append("the file does not name its categories; they are taken to be the data set's, in the same order.")
     return Initialisation(
-        source.name, sorted(loaded), matched.misshaped, missing, matched.surplus, _differences(model, source)
+        source.name, sorted(loaded), matched.misshaped, missing, matched.surplus, new_categories, notes
     )
 
 

@@ -91,14 +91,34 @@ def find_model(path: Path) -> Path:
     return path
 
 
+def read_categories(path: Path) -> Categories | None:
+    """What a `.safetensors` file of ours says its model predicts; None for any other file.
+
+    Raises:
+        CheckpointError: the file is not complete, or what it says cannot be read.
+    """
+    if path.suffix != ".safetensors":
+        return None
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata = file.metadata() or {}
+    except (SafetensorError, OSError) as error:
+        raise _incomplete(path, error) from error
+    return _describe(metadata, path)[1] if "panoptic_blend_format" in metadata else None
+
+
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except (SafetensorError, OSError) as error:
-        raise CheckpointError(
-            f"{path}: not a complete safetensors file ({error}). Copy it again; it may be truncated or of another kind."
-        ) from error
+        raise _incomplete(path, error) from error
+
+
+def _incomplete(path: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{path}: not a complete safetensors file ({error}). Copy it again; it may be truncated or of another kind."
+    )
 
 
 def _describe(metadata: dict[str, str], path: Path) -> tuple[ModelConfig, Categories]:

@@ -38,7 +38,8 @@ examples:
         metavar="WEIGHTS",
         type=Path,
         help="start from a model trained before, for these or other categories: a run or .safetensors file of this "
-        "program, .pth or .pkl of AdelaiDet or detectron2, torchvision's ResNet or FCOS; what does not fit starts anew",
+        "program, .pth or .pkl of AdelaiDet or detectron2, torchvision's ResNet or FCOS; what does not fit is "
+        "re-initialised",
     )
     parser.add_argument(
         "--on-bad-sample",

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
+from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
 from panoptic_blend.coco.json_rows import ImageId
 from panoptic_blend.data.images import read_image
@@ -103,6 +104,7 @@ class TrainingDataset(Dataset[TrainingSample]):
         transform: the augmentation.
         seed: of the augmentation.
         indices: which images of the annotations to use; all when None.
+        categories: the annotations' own, in the order of the labels wanted; as the annotations list them when None.
     """
 
     def __init__(
@@ -113,7 +115,9 @@ class TrainingDataset(Dataset[TrainingSample]):
         transform: TrainingTransform,
         seed: int,
         indices: Sequence[int] | None = None,
+        categories: Categories | None = None,
     ):
+        self.categories = categories or annotations.categories
         self.annotations = annotations
         self.images = images
         self.segments = segments
@@ -133,12 +137,10 @@ class TrainingDataset(Dataset[TrainingSample]):
         index, draw = key
         record = self.annotations[int(self.indices[index])]
         image = _read_image_of(record, self.images)
-        id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
+        id_map = read_segments(record, self.segments, self.categories, self.annotations.path)
         indices, ordered = index_segments(id_map, record.segments)
         image, indices = self.transform(image, indices, np.random.default_rng([self.seed, draw]))
-        return TrainingSample(
-            image, targets_from_indices(indices, ordered, self.annotations.categories), record.file_name
-        )
+        return TrainingSample(image, targets_from_indices(indices, ordered, self.categories), record.file_name)
 
 
 class EvaluationDataset(Dataset[EvaluationSample]):

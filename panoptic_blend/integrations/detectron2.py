@@ -222,10 +222,16 @@ def _build(cfg: CfgNode, ids: ContiguousIds) -> Model:
             "MODEL.PANOPTIC_BLEND.CHECKPOINT brings network and weights; leave CONFIG, SETTINGS and INIT_FROM empty."
         )
     model = load_model(node.CHECKPOINT)
+    differences = model.categories.differences(ids.categories, "the checkpoint", "the data set")
+    if differences:
+        raise ConfigError(
+            f"{node.CHECKPOINT}: its categories are not those of the data set in DATASETS: {differences}. Register the "
+            "data set the checkpoint was trained for, or start from its weights with INIT_FROM instead of CHECKPOINT."
+        )
     theirs, ours = ([c.id for c in (*each.things, *each.stuff)] for each in (ids.categories, model.categories))
     if theirs != ours:
         raise ConfigError(
-            f"{node.CHECKPOINT}: predicts category ids {ours}, but the data set in DATASETS has {theirs}. Register the "
-            "data set the checkpoint was trained for, with its categories in the same order."
+            f"{node.CHECKPOINT}: predicts category ids in the order {ours}, but the data set in DATASETS has {theirs}. "
+            "Register it with its categories in the checkpoint's order."
         )
     return model

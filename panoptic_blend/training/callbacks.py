@@ -71,7 +71,12 @@ class RunKeeper(pl.Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """What resuming needs beside Lightning's own state."""
-        return {"images_seen": self.images_seen, "validated_step": self.validated_step, "best_pq": self.best_pq}
+        return {
+            "images_seen": self.images_seen,
+            "validated_step": self.validated_step,
+            "best_pq": self.best_pq,
+            "categories": self.data.training.categories.to_json(),
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take up where another run of this callback stopped."""

@@ -11,6 +11,7 @@ import lightning.pytorch as pl
 from rich.console import Console
 from torch.utils.data import DataLoader, Dataset
 
+from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import DataConfig
 from panoptic_blend.data.dataset import (
@@ -28,7 +29,7 @@ from panoptic_blend.errors import DatasetError
 
 
 def load_data(
-    settings: DataConfig, seed: int, console: Console, check: bool = True
+    settings: DataConfig, seed: int, console: Console, check: bool = True, categories: Categories | None = None
 ) -> tuple[TrainingDataset, EvaluationDataset]:
     """Training and validation sets.
 
@@ -37,6 +38,7 @@ def load_data(
         seed: of the augmentation.
         console: where the check is shown.
         check: look at every sample first, and stop at a bad one or leave bad ones out as the settings say.
+        categories: of the run that goes on; labels follow their order, whatever the order in the files.
 
     Raises:
         DatasetError: annotations or samples that do not hold together, or sets that name other categories.
@@ -48,6 +50,12 @@ def load_data(
     if differences:
         raise DatasetError(
             f"{training.path} and {validation.path} list different categories: {differences}. Give both the same."
+        )
+    differences = categories.differences(training.categories, "the run", "the file") if categories else ""
+    if differences:
+        raise DatasetError(
+            f"{training.path}: its categories are not those the run began with: {differences}. Go on with the data it "
+            "began with, or start a new run from its weights: --config FILE --init-from RUN."
         )
     folders = []
     for found, images, segments in (
@@ -65,7 +73,7 @@ def load_data(
         for found, places in zip((training, validation), folders, strict=True)
     ]
     return (
-        TrainingDataset(training, *folders[0], transform, seed, good[0]),
+        TrainingDataset(training, *folders[0], transform, seed, good[0], categories),
         EvaluationDataset(validation, *folders[1], good[1]),
     )
 

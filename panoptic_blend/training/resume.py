@@ -5,14 +5,16 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
+from panoptic_blend.categories import Categories
 from panoptic_blend.checkpoints.files import refused_call
-from panoptic_blend.checkpoints.native import BEST, LAST
+from panoptic_blend.checkpoints.native import BEST, LAST, read_categories
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import plain_settings
-from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
+from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError, DatasetError
 from panoptic_blend.training.callbacks import STATE, STATE_KEY
 
 
@@ -25,12 +27,14 @@ class ResumePoint:
         step: optimiser steps taken.
         images_seen: training images consumed by all processes together.
         validated_step: step of the last validation, 0 before the first.
+        categories: in the order of the model's labels; None when nothing says them.
     """
 
     path: Path
     step: int
     images_seen: int
     validated_step: int
+    categories: Categories | None
 
 
 def find_state(resume: Path) -> Path:
@@ -60,15 +64,23 @@ def find_resume_point(resume: Path) -> ResumePoint:
         # Memory-mapped: only the few numbers below are read, the weights are left to Lightning.
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         ours = state["callbacks"][STATE_KEY]
-        return ResumePoint(path, state["global_step"], ours["images_seen"], ours["validated_step"])
+        categories = _read_categories(ours, path)
+        return ResumePoint(path, state["global_step"], ours["images_seen"], ours["validated_step"], categories)
     except pickle.UnpicklingError as error:  # whose own text advises to load it unsafely
         asked = refused_call(error)
         reason = f"refused, because loading it would call {asked}" if asked else "torch.save did not write it"
         raise CheckpointError(f"{wrong} ({reason}). Name the {STATE} of a run.") from error
     except (KeyError, TypeError) as error:
         raise CheckpointError(f"{wrong}: it lacks {error}. Name the {STATE} of a run.") from error
-    except (OSError, *MALFORMED) as error:
+    except (OSError, DatasetError, *MALFORMED) as error:
         raise CheckpointError(f"{wrong} ({error}). Name the {STATE} of a run.") from error
+
+
+def _read_categories(ours: dict[str, Any], path: Path) -> Categories | None:
+    if "categories" in ours:
+        return Categories.from_json(ours["categories"], path.name)
+    beside = path.parent / LAST  # states of earlier versions do not hold them
+    return read_categories(beside) if beside.is_file() else None
 
 
 def refuse_existing_run(run: Path) -> None:

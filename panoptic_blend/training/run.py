@@ -93,12 +93,12 @@ def _train(
     torch.manual_seed(config.trainer.seed)
     # A sample that went bad since the run began is still told when it is read.
     check = point is None or config.data.on_bad_sample == "skip"
-    training, validation = load_data(config.data, config.trainer.seed, console, check)
+    begun_with = point.categories if point else None
+    training, validation = load_data(config.data, config.trainer.seed, console, check, begun_with)
     settings = config.trainer
     processes = settings.devices * settings.num_nodes
-    categories = training.annotations.categories
     # Weights that are loaded below, or with the run's state, need not be downloaded first.
-    model = build_model(config.model, categories, pretrained=weights is None and point is None)
+    model = build_model(config.model, training.categories, pretrained=weights is None and point is None)
     if weights is not None:
         for line in initialise(model, weights).lines():
             console.print(line, highlight=False, markup=False)

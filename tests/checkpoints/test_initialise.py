@@ -1,4 +1,4 @@
-"""Starting from other projects' weights: what fits computes the same, the rest starts anew and is listed."""
+"""Starting from other projects' weights: what fits computes the same, the rest is re-initialised and listed."""
 
 from __future__ import annotations
 
@@ -169,24 +169,67 @@ def test_panoptic_fpn_pickle_fills_backbone_pyramid_and_semantic_branch(tmp_path
         np.testing.assert_array_equal(tensors[name].numpy(), value)
 
 
-def test_own_model_for_other_categories_restarts_its_class_layers_only(tmp_path: Path) -> None:
-    trained = build_model(tiny_model_config(), _categories(3, 2))
+LAYERS = ("head.class_logits", "stuff_predictor", "auxiliary.2")
+KINDS = ("weight", "bias")
+
+
+def _row_of_each(tensors: dict[str, Tensor], categories: Categories) -> dict[str, Tensor]:
+    """What the class layers of the tiny model have for each category, by hand."""
+    rows = {"background": torch.cat([tensors[f"network.auxiliary.2.{kind}"][0].flatten() for kind in KINDS])}
+    rows["a thing"] = torch.cat([tensors[f"network.stuff_predictor.{kind}"][0].flatten() for kind in KINDS])
+    for category in categories:
+        if category.is_thing:
+            label = categories.thing_label(category.id)
+            places = [("head.class_logits", label), ("auxiliary.2", 1 + label)]
+        else:
+            places = [("stuff_predictor", categories.semantic_label(category.id))]
+        parts = [tensors[f"network.{layer}.{kind}"][row].flatten() for layer, row in places for kind in KINDS]
+        rows[category.name] = torch.cat(parts)
+    return rows
+
+
+KINDS = ("weight", "bias")
+CLASS_LAYERS = {
+    f"network.{n}.{kind}" for n in ("head.class_logits", "stuff_predictor", "auxiliary.2") for kind in KINDS
+}
+
+
+def test_own_model_for_other_categories_keeps_what_it_learned_of_those_it_knows(tmp_path: Path) -> None:
+    known = [("car", True), ("sky", False), ("dog", True), ("road", False), ("cat", True)]
+    wanted = [("cat", True), ("road", False), ("bus", True), ("car", True), ("sea", False), ("dog", False)]
+    before, after = (
+        Categories([Category(first + i, name, thing, (i, 0, 0)) for i, (name, thing) in enumerate(names)])
+        for first, names in ((0, known), (20, wanted))
+    )
+    trained = build_model(tiny_model_config(), before)
+    for parameter in trained.parameters():  # biases start alike
+        torch.nn.init.normal_(parameter)
     save_model(trained, tmp_path / "model.safetensors")
-    model = build_model(tiny_model_config(), _categories(5, 4))
-    before = {name: value.clone() for name, value in model.state_dict().items()}
+    model = build_model(tiny_model_config(), after)
+    fresh = _row_of_each({name: value.clone() for name, value in model.state_dict().items()}, after)
     report = initialise(model, tmp_path / "model.safetensors")
 
-    anew = {
-        f"network.{layer}.{kind}"
-        for layer in ("head.class_logits", "stuff_predictor", "auxiliary.2")
-        for kind in ("weight", "bias")
-    }
-    assert report.resized.keys() == anew
+    assert report.resized == {}
     assert report.missing == report.surplus == []
-    assert "starts anew, of another size: network.head.class_logits.bias" in "\n".join(report.lines())
-    expected = {**trained.state_dict(), **{name: before[name] for name in anew}}
-    for name, value in model.state_dict().items():
-        assert torch.equal(value, expected[name]), name
+    assert report.new_categories == ["'bus' (thing)", "'sea' (stuff)", "'dog' (stuff)"]
+    assert "re-initialised, for categories that the file's model does not predict: 'bus' (thing)" in "\n".join(
+        report.lines()
+    )
+    learned = _row_of_each(trained.state_dict(), before)
+    for name, row in _row_of_each(model.state_dict(), after).items():
+        carried = name in ("background", "a thing", "cat", "road", "car")
+        assert torch.equal(row, (learned if carried else fresh)[name]), name
+    for name in model.state_dict().keys() - {f"network.{layer}.{kind}" for layer in LAYERS for kind in KINDS}:
+        assert torch.equal(model.state_dict()[name], trained.state_dict()[name]), name
+
+
+def test_a_file_without_categories_is_taken_in_the_data_sets_order_and_says_so(tmp_path: Path) -> None:
+    trained = build_model(tiny_model_config(), _categories(3, 2))
+    torch.save(trained.state_dict(), tmp_path / "weights.pth")
+    model = build_model(tiny_model_config(), _categories(3, 2))
+    report = initialise(model, tmp_path / "weights.pth")
+    assert torch.equal(model.network.head.class_logits.weight, trained.network.head.class_logits.weight)
+    assert "does not name its categories" in "\n".join(report.lines())
 
 
 def test_adelaidet_recording_starts_a_shared_bases_model(shared: Path, tmp_path: Path) -> None:
@@ -200,7 +243,9 @@ def test_adelaidet_recording_starts_a_shared_bases_model(shared: Path, tmp_path:
     )
     model = build_model(config, _categories(5, 3), pretrained=False)
     report = initialise(model, tmp_path / "model_final.pth")
-    assert report.notes == []
+    assert report.notes == [
+        "the file does not name its categories; they are taken to be the data set's, in the same order."
+    ]
     assert report.resized.keys() == {"network.stuff_predictor.weight"} | {
         name for name in model.state_dict() if name.startswith("network.auxiliary.") and name in report.resized
     }

@@ -24,6 +24,7 @@ from panoptic_blend.data.images import read_image
 from panoptic_blend.data.targets import derive_targets
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.pq import panoptic_quality
+from panoptic_blend.modeling.build import build_model as build_model_of_ours
 from tests.coco.panoptic_files import small_id_map, write_small
 from tests.tiny import tiny_model_config
 
@@ -467,7 +468,17 @@ def test_a_model_leaves_and_enters_detectron2_as_our_checkpoint(run, tiny_yaml, 
         build_model(cfg)
     cfg.MODEL.PANOPTIC_BLEND.CONFIG = ""
     cfg.DATASETS.TRAIN = ("coco_2017_train_panoptic",)
-    with pytest.raises(ConfigError, match=r"model\.safetensors: predicts category ids \[1, 2, 3, 4, 5, 11"):
+    with pytest.raises(ConfigError, match=r"model\.safetensors: its categories are not those .*'person' \(thing\) in"):
+        build_model(cfg)
+
+
+def test_a_checkpoint_does_not_enter_for_categories_in_another_order(tiny_yaml, shapes_root, tmp_path):
+    register_shapes(shapes_root)
+    cfg = configure(options(tiny_yaml, tmp_path))
+    categories = PanopticAnnotations.load(shapes_root / "annotations" / "panoptic_train.json").categories
+    save_model(build_model_of_ours(tiny_model_config(), Categories(categories[::-1])), tmp_path / "model.safetensors")
+    cfg.MODEL.PANOPTIC_BLEND.CONFIG, cfg.MODEL.PANOPTIC_BLEND.CHECKPOINT = "", str(tmp_path / "model.safetensors")
+    with pytest.raises(ConfigError, match="predicts category ids in the order"):
         build_model(cfg)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import operator
 import os
 import shutil
@@ -9,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.cli import main
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import read_config, write_config
-from panoptic_blend.errors import CheckpointError, ConfigError, TrainingStopped
+from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError, TrainingStopped
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.progress import StepLog
@@ -340,6 +342,54 @@ def test_other_passes_a_step_see_the_same_images_in_the_same_steps(
         train(config, resume=run, console=QUIET)
     assert seen == expected
     assert saved_state(run)["ours"]["images_seen"] == 4 * 4  # type: ignore[index]
+
+
+def change_categories(root: Path, change: Callable[[list[dict[str, object]]], object]) -> Path:
+    for split in ("train", "val"):
+        path = root / "annotations" / f"panoptic_{split}.json"
+        content = json.loads(path.read_text())
+        change(content["categories"])
+        path.write_text(json.dumps(content))
+    return root
+
+
+@pytest.fixture(scope="module")
+def begun_and_finished(shapes_root: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A run of three steps, and what becomes of it in six."""
+    folder = tmp_path_factory.mktemp("resumed")
+    begun = train(tiny_config(shapes_root, folder / "begun", max_steps=3), console=QUIET)
+    finished = shutil.copytree(begun, folder / "finished")
+    train(tiny_config(shapes_root, finished, max_steps=6), resume=finished, console=QUIET)
+    return begun, finished
+
+
+@pytest.mark.parametrize("from_earlier_version", [False, True])
+def test_categories_listed_in_another_order_change_nothing(
+    begun_and_finished: tuple[Path, Path], shapes_root: Path, tmp_path: Path, from_earlier_version: bool
+) -> None:
+    begun, finished = begun_and_finished
+    run = shutil.copytree(begun, tmp_path / "run")
+    if from_earlier_version:
+        state = torch.load(run / "last.ckpt", weights_only=True)
+        del state["callbacks"]["Milestones"]["categories"]
+        torch.save(state, run / "last.ckpt")
+    root = change_categories(shutil.copytree(shapes_root, tmp_path / "data"), list.reverse)
+    train(tiny_config(root, run, max_steps=6), resume=run, console=QUIET)
+    assert_same(saved_state(run), saved_state(finished))
+
+
+def test_another_category_on_resuming_is_named_with_the_remedy(
+    uninterrupted: Path, shapes_root: Path, tmp_path: Path
+) -> None:
+    root = shutil.copytree(shapes_root, tmp_path / "data")
+    change_categories(root, lambda rows: rows.append({"id": 99, "name": "new", "isthing": 1}))
+    with pytest.raises(DatasetError) as refused:
+        train(tiny_config(root, uninterrupted, max_steps=8), resume=uninterrupted, console=QUIET)
+    assert str(refused.value) == (
+        f"{root}/annotations/panoptic_train.json: its categories are not those the run began with: category 99 is "
+        "absent in the run, 'new' (thing) in the file. Go on with the data it began with, or start a new run from its "
+        "weights: --config FILE --init-from RUN."
+    )
 
 
 def test_a_changed_network_is_refused(uninterrupted: Path, shapes_root: Path) -> None:
