@@ -14,8 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from panoptic_blend.coco.annotations import PanopticAnnotations, check_painted_areas, read_segments
 from panoptic_blend.coco.left_out import BadSample, OnBadSample
 from panoptic_blend.data.dataset import check_image_size
-from panoptic_blend.data.images import check_image
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.images import check_image
 
 
 class _Checks(Dataset[str]):

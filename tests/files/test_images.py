@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image, features
 
-from panoptic_blend.data.images import check_image, read_image
+from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.images import check_image
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 10, 3)).astype(np.uint8)
 GRAY = RGB[..., 0]

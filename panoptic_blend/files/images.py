@@ -1,0 +1,132 @@
+"""Reads any image file as RGB, without torch."""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, UnidentifiedImageError
+
+from panoptic_blend.errors import DatasetError
+
+Pixels = npt.NDArray[np.uint8]
+
+# What Pillow's many decoders raise on files that are cut off, damaged or no images at all.
+_DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError, struct.error, zlib.error)
+_UNREADABLE = (*_DAMAGED, Image.DecompressionBombError)
+_SIXTEEN_BITS_AS_I = ("PNG", "PPM")
+"""Formats whose 16-bit gray Pillow may open in its mode for 32 bits."""
+_EXIF_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""How to make an image of each EXIF orientation upright."""
+
+
+def read_rgb(path: Path | str) -> Pixels:
+    """Decode an image file, turned upright by its EXIF orientation.
+
+    Grayscale is repeated into three channels; 16-bit samples keep their upper byte; CMYK is converted. Transparency is
+    dropped: the colours stored beneath it are kept, as detectron2 and OpenCV do.
+
+    Args:
+        path: a file of any format and mode that Pillow reads.
+
+    Returns:
+        uint8 [H, W, 3].
+
+    Raises:
+        DatasetError: the file is missing, no image, damaged, or so large that decoding it might exhaust memory.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            return _to_upright_rgb(image)
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+
+
+def image_to_rgb(image: Image.Image) -> Pixels:
+    """An image opened with Pillow as `read_rgb` would return it.
+
+    Raises:
+        DatasetError: its pixels cannot be decoded.
+    """
+    try:
+        return _to_upright_rgb(image)
+    except _UNREADABLE as error:
+        raise _unreadable(Path(getattr(image, "filename", "") or "image"), error) from error
+
+
+def check_image(path: Path | str) -> tuple[int, int]:
+    """Make sure that an image file can be decoded to its end, at less cost than `read_rgb`.
+
+    Returns:
+        (height, width) as `read_rgb` would return them.
+
+    Raises:
+        DatasetError: as `read_rgb`.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            width, height = image.size
+            image.draft("RGB", (width // 8 + 1, height // 8 + 1))  # JPEG: reads every byte, but draws a thumbnail
+            image.load()
+            turned = _orientation(image) >= 5
+    except _UNREADABLE as error:
+        raise _unreadable(path, error) from error
+    return (width, height) if turned else (height, width)
+
+
+def _orientation(image: Image.Image) -> int:
+    """EXIF orientation 1..8; 1, upright, when there is none or the EXIF block is damaged.
+
+    To be asked of decoded images: Pillow turns some formats (TIFF) upright as it decodes, and says so only afterwards.
+    """
+    try:
+        return int(image.getexif().get(_EXIF_ORIENTATION, 1))
+    except _DAMAGED:
+        return 1
+
+
+def _to_upright_rgb(image: Image.Image) -> Pixels:
+    image.load()
+    turn = _TURNS.get(_orientation(image))
+    rgb = _to_rgb(image)
+    upright = rgb if turn is None else rgb.transpose(turn)
+    return np.array(upright)
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
+    if image.mode == "F" or (image.mode == "I" and image.format not in _SIXTEEN_BITS_AS_I):
+        raise ValueError("signed samples and those of 32 bits have no agreed range; convert it to 8 or 16 bits")
+    if image.mode.startswith("I"):  # 16-bit gray, which convert("RGB") would clip at 255
+        samples = np.clip(np.array(image).astype(np.int64), 0, 65535) >> 8
+        return Image.fromarray(samples.astype(np.uint8)).convert("RGB")
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA").convert("RGB")  # Pillow's way for palettes with transparency
+    return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _unreadable(path: Path, error: Exception) -> DatasetError:
+    if isinstance(error, FileNotFoundError):
+        return DatasetError(f"{path}: no such image. Check the images folder and the file_name in the annotations.")
+    if isinstance(error, IsADirectoryError):
+        return DatasetError(f"{path}: is a folder; an image file was expected.")
+    if isinstance(error, PermissionError):
+        return DatasetError(f"{path}: may not be read. Change its permissions.")
+    if isinstance(error, UnidentifiedImageError):
+        return DatasetError(f"{path}: is not an image in a format that Pillow reads. Replace or remove it.")
+    if isinstance(error, Image.DecompressionBombError):
+        return DatasetError(f"{path}: too large to decode safely ({error}). Scale it down first.")
+    return DatasetError(f"{path}: cannot be decoded ({error}). Replace or remove it.")
