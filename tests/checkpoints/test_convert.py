@@ -185,7 +185,7 @@ def test_train_init_from_lists_what_is_re_initialised(
     save_model(before, tmp_path / "before.safetensors")
     arguments = ["train", "--config", str(tmp_path / "tiny.yaml"), "--init-from"]
     assert main([*arguments, str(tmp_path / "before.safetensors")]) == 0
-    said = capsys.readouterr().out
+    said = " ".join(capsys.readouterr().out.split())
     assert "panoptic_blend weights:" in said
     assert re.search(r"re-initialised, for categories that the file's model does not predict: '\w+' \(thing\), ", said)
     after = load_model(tmp_path / "run").state_dict()
