@@ -45,7 +45,8 @@ def assign(
     """Match locations to ground-truth boxes.
 
     A location is positive for a box when it lies inside the box and within `center_radius` strides of its centre, and
-    the largest of its four distances falls in its level's size range. Among several, the smallest box wins.
+    the largest of its four distances falls in its level's size range. Among several, the smallest box wins. Boxes are
+    taken some at a time: memory does not grow with their number.
 
     Args:
         locations: L cells.
@@ -57,12 +58,27 @@ def assign(
         matched: [L] int64, index of the box or -1.
         distances: [L, 4] left, top, right, bottom to the matched box in strides; undefined where unmatched.
     """
-    x, y = locations.centers[:, None].unbind(-1)
+    smallest = torch.full_like(locations.strides, torch.inf)
+    matched = torch.full_like(locations.level, BACKGROUND)
     if len(boxes) == 0:
-        return torch.full_like(locations.level, BACKGROUND), locations.centers.new_zeros((len(x), 4))
-    x1, y1, x2, y2 = boxes.float().unbind(-1)
-    distances = torch.stack([x - x1, y - y1, x2 - x, y2 - y], dim=-1)  # [L, N, 4]
+        return matched, locations.centers.new_zeros((len(matched), 4))
+    boxes = boxes.float()
+    bounds = boxes.new_tensor([-1, *sizes_of_interest, torch.inf])
+    at_once = max(1, _PAIRS_AT_ONCE // len(matched))
+    for first in range(0, len(boxes), at_once):
+        area, index = _claims(locations, boxes[first : first + at_once], bounds, center_radius).min(dim=1)
+        better = area < smallest  # of equal boxes the first keeps the location
+        smallest = torch.where(better, area, smallest)
+        matched = torch.where(better, index + first, matched)
+    own = boxes[matched]
+    distances = torch.cat([locations.centers - own[:, :2], own[:, 2:] - locations.centers], dim=1)
+    return matched, distances / locations.strides[:, None]
 
+
+def _claims(locations: Locations, boxes: Tensor, bounds: Tensor, center_radius: float) -> Tensor:
+    """[L, N] area of box n where it claims location l, infinite elsewhere; level k takes bounds[k] to bounds[k + 1]."""
+    x, y = locations.centers[:, None].unbind(-1)
+    x1, y1, x2, y2 = boxes.unbind(-1)
     reach = locations.strides[:, None] * center_radius
     center_x, center_y = (x1 + x2) / 2, (y1 + y2) / 2
     central = (
@@ -71,14 +87,13 @@ def assign(
         & (y > torch.maximum(center_y - reach, y1))
         & (y < torch.minimum(center_y + reach, y2))
     )
-    bounds = boxes.new_tensor([-1, *sizes_of_interest, torch.inf], dtype=torch.float32)
-    longest = distances.amax(dim=-1)
+    longest = torch.maximum(torch.maximum(x - x1, x2 - x), torch.maximum(y - y1, y2 - y))
     in_range = (longest >= bounds[locations.level, None]) & (longest <= bounds[locations.level + 1, None])
+    return ((x2 - x1) * (y2 - y1)).expand(len(x), -1).masked_fill(~(central & in_range), torch.inf)
 
-    area = ((x2 - x1) * (y2 - y1)).expand(len(x), -1).masked_fill(~(central & in_range), torch.inf)
-    smallest, matched = area.min(dim=1)
-    chosen = distances[torch.arange(len(matched), device=matched.device), matched] / locations.strides[:, None]
-    return matched.masked_fill(smallest == torch.inf, BACKGROUND), chosen
+
+_PAIRS_AT_ONCE = 1 << 20
+"""Of locations and boxes: the intermediate results stay a few MiB each."""
 
 
 def centerness(distances: Tensor) -> Tensor:

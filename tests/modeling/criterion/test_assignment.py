@@ -7,6 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from panoptic_blend.modeling.criterion import assignment
 from panoptic_blend.modeling.criterion.assignment import assign, centerness
 from panoptic_blend.modeling.network.locations import Locations, locate
 
@@ -40,12 +41,20 @@ def assign_one_by_one(locations: Locations, boxes: list[list[float]], radius: fl
 coordinate = st.integers(0, 64)
 
 
+corner = st.tuples(coordinate, coordinate, st.integers(1, 60), st.integers(1, 60))
+
+
 @settings(deadline=None)
-@given(st.lists(st.tuples(coordinate, coordinate, st.integers(1, 60), st.integers(1, 60)), max_size=6))
-def test_assignment_equals_walking_through_all_boxes(corners: list[tuple[int, int, int, int]]) -> None:
+@given(st.lists(corner, max_size=6), st.lists(st.integers(0, 5), max_size=4), st.sampled_from([1, 200, 1 << 20]))
+def test_assignment_equals_walking_through_all_boxes(
+    corners: list[tuple[int, int, int, int]], again: list[int], pairs_at_once: int
+) -> None:
     boxes = [[float(x), float(y), float(x + w), float(y + h)] for x, y, w, h in corners]
+    boxes += [boxes[index] for index in again if index < len(boxes)]  # equal boxes, of which the first counts
     locations = pyramid()
-    matched, distances = assign(locations, torch.tensor(boxes).reshape(-1, 4), SIZES, 1.5)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(assignment, "_PAIRS_AT_ONCE", pairs_at_once)
+        matched, distances = assign(locations, torch.tensor(boxes).reshape(-1, 4), SIZES, 1.5)
     assert matched.tolist() == assign_one_by_one(locations, boxes, 1.5)
     for cell in (matched >= 0).nonzero().flatten().tolist():
         x, y = locations.centers[cell].tolist()
