@@ -35,21 +35,22 @@ def make_targets(size: tuple[int, int], instances: int, seed: int) -> Targets:
         boxes.append([x - half[0], y - half[1], x + half[0], y + half[1]])
     semantic[masks.any(0)] = 0
     labels = torch.randint(0, 80, (instances,), generator=generator)
-    return Targets(torch.tensor(boxes, dtype=torch.float32), labels, masks, semantic)
+    return Targets.from_masks(torch.tensor(boxes, dtype=torch.float32), labels, masks, semantic)
 
 
 def reference_sample(image: Tensor, targets: Targets) -> dict[str, object]:
     """The same sample in the form AdelaiDet trains on."""
     structures = import_peer("detectron2.structures")
+    masks = targets.masks
     found = structures.Instances(
         tuple(image.shape[1:]),
         gt_boxes=structures.Boxes(targets.boxes),
         gt_classes=targets.labels,
-        gt_bitmasks=structures.BitMasks(targets.masks),
-        gt_masks=structures.BitMasks(targets.masks),
+        gt_bitmasks=structures.BitMasks(masks),
+        gt_masks=structures.BitMasks(masks),
     )
     things = torch.zeros_like(targets.semantic)
-    for mask, label in zip(targets.masks, targets.labels, strict=True):
+    for mask, label in zip(masks, targets.labels, strict=True):
         things[mask] = label + 1
     return {"image": image.flip(0), "instances": found, "sem_seg": targets.semantic, "basis_sem": things}
 

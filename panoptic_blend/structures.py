@@ -16,35 +16,53 @@ IdMap = npt.NDArray[np.int32]
 """Segment id per pixel, [H, W]; 0 is void."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Targets:
     """Ground truth of one image, derived from its (augmented) id map.
 
     Attributes:
         boxes: [N, 4] float, absolute XYXY pixels, tight around the masks (x2 and y2 exclusive).
         labels: [N] int64, contiguous thing labels.
-        masks: [N, H, W] bool.
+        instance_map: [D, H, W] uint8 or int32; n + 1 where instance n is, 0 where none is. The segments of a panoptic
+            map do not overlap: there D is 1. Instances that do overlap lie on different layers.
         semantic: [H, W] int64; 0 = a thing, 1..S = stuff, 255 = ignore.
     """
 
     boxes: Tensor
     labels: Tensor
-    masks: Tensor
+    instance_map: Tensor
     semantic: Tensor
+
+    @staticmethod
+    def from_masks(boxes: Tensor, labels: Tensor, masks: Tensor, semantic: Tensor) -> Targets:
+        """Targets from one mask an instance, [N, H, W] bool, which may overlap."""
+        from panoptic_blend.instance_map import layer_masks
+
+        return Targets(boxes=boxes, labels=labels, instance_map=layer_masks(masks), semantic=semantic)
+
+    @property
+    def masks(self) -> Tensor:
+        """[N, H, W] bool, rasterised at every call: N full images of memory, so ask only when needed."""
+        from panoptic_blend.instance_map import rasterise
+
+        return rasterise(self.instance_map, len(self.boxes))
 
     def to(self, device: torch.device | str) -> Targets:
         """The same targets on another device."""
         return Targets(
-            self.boxes.to(device, non_blocking=True),
-            self.labels.to(device, non_blocking=True),
-            self.masks.to(device, non_blocking=True),
-            self.semantic.to(device, non_blocking=True),
+            boxes=self.boxes.to(device, non_blocking=True),
+            labels=self.labels.to(device, non_blocking=True),
+            instance_map=self.instance_map.to(device, non_blocking=True),
+            semantic=self.semantic.to(device, non_blocking=True),
         )
 
     def pin_memory(self) -> Targets:
         """The same targets in page-locked memory (called by `DataLoader(pin_memory=True)`)."""
         return Targets(
-            self.boxes.pin_memory(), self.labels.pin_memory(), self.masks.pin_memory(), self.semantic.pin_memory()
+            boxes=self.boxes.pin_memory(),
+            labels=self.labels.pin_memory(),
+            instance_map=self.instance_map.pin_memory(),
+            semantic=self.semantic.pin_memory(),
         )
 
 

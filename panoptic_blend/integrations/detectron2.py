@@ -132,7 +132,7 @@ class PanopticBlend(nn.Module):
         if not isinstance(masks, BitMasks):
             masks = BitMasks.from_polygon_masks(masks, *size)
         labels = {contiguous: label for label, contiguous in enumerate(self.ids.things.values())}
-        return Targets(
+        return Targets.from_masks(
             boxes=instances.gt_boxes.tensor.float(),
             labels=torch.tensor(
                 [labels[contiguous] for contiguous in instances.gt_classes.tolist()], dtype=torch.int64

@@ -225,7 +225,7 @@ def test_losses_and_gradients_equal_the_recording(recording: dict[str, Any]) -> 
     model = from_adelaidet(recording["state_dict"], recording["config"]).train()
     samples = recording["samples"]
     targets = [
-        Targets(
+        Targets.from_masks(
             s["boxes"], s["classes"], s["masks"], s.get("sem_seg", torch.zeros(s["image"].shape[1:], dtype=torch.int64))
         )
         for s in samples

@@ -77,7 +77,7 @@ def _take_one_step(model: PanopticBlend, size: int) -> None:
     masks[1, size // 4 :, size // 4 : size - 8] = True
     boxes = torch.tensor([[8.0, 8.0, size / 2, size / 2], [size / 4, size / 4, size - 8, size]])
     semantic = torch.where(masks.any(0), 0, 1 + torch.arange(size) % 5)
-    targets = Targets(boxes, torch.tensor([0, 1]), masks, semantic)
+    targets = Targets.from_masks(boxes, torch.tensor([0, 1]), masks, semantic)
     image = torch.randint(0, 256, (3, size, size), generator=torch.Generator().manual_seed(0))
 
     model.train()

@@ -41,7 +41,7 @@ def assert_equal(first: Batch, second: Batch) -> None:
     for a, b in zip(first.images, second.images, strict=True):
         assert torch.equal(a, b)
     for a, b in zip(first.targets, second.targets, strict=True):
-        for name in ("boxes", "labels", "masks", "semantic"):
+        for name in ("boxes", "labels", "instance_map", "semantic"):
             assert torch.equal(getattr(a, name), getattr(b, name))
 
 
@@ -80,7 +80,7 @@ def test_batch_moves_as_one(shapes: Path) -> None:
     assert len(batch) == 2
     moved = batch.to("meta")
     assert {image.device.type for image in moved.images} == {"meta"}
-    assert {targets.masks.device.type for targets in moved.targets} == {"meta"}
+    assert {targets.instance_map.device.type for targets in moved.targets} == {"meta"}
     assert moved.file_names == batch.file_names
 
 
@@ -178,4 +178,4 @@ def test_camvid_loads(shared: Path) -> None:
     dataset = training_dataset(shared / "datasets" / "camvid_panoptic")
     for draw, index in enumerate(range(0, len(dataset), 40)):
         sample = dataset[index, draw]
-        assert sample.targets.masks.shape[1:] == sample.image.shape[1:] == sample.targets.semantic.shape
+        assert sample.targets.instance_map.shape[1:] == sample.image.shape[1:] == sample.targets.semantic.shape

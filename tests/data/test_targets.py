@@ -39,7 +39,7 @@ def targets_one_by_one(id_map: IdMap, segments: list[SegmentRecord]) -> Targets:
             boxes.append([x.min(), y.min(), x.max() + 1, y.max() + 1])
             labels.append([3, 1].index(row.category_id))
             masks.append(mask)
-    return Targets(
+    return Targets.from_masks(
         torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
         torch.tensor(labels, dtype=torch.int64),
         torch.stack(masks) if masks else torch.zeros((0, *id_map.shape), dtype=torch.bool),
@@ -71,6 +71,7 @@ def test_more_segments_than_a_byte_counts() -> None:
     rows = [segment(int(i), 1) for i in id_map.ravel()]
     targets = derive_targets(id_map, rows, CATEGORIES)
     assert torch.equal(targets.masks.flatten(1), torch.eye(400, dtype=torch.bool))
+    assert targets.instance_map.shape == (1, 20, 20)  # whatever the number of instances
 
 
 def test_ranks_name_the_segments_in_ascending_order() -> None:

@@ -53,7 +53,8 @@ def scene(height: int, width: int, boxes: list[tuple[int, int, int, int]]) -> tu
         image[:, y1:y2, x1:x2] = torch.tensor([250, 40 + 180 * (index % 2), 30])[:, None, None].to(torch.uint8)
         semantic[y1:y2, x1:x2] = 0
     labels = torch.arange(len(boxes)) % 2
-    return image, Targets(torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4), labels, masks, semantic)
+    boxes_of_masks = torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4)
+    return image, Targets.from_masks(boxes_of_masks, labels, masks, semantic)
 
 
 def training_losses(model: PanopticBlend, *scenes: tuple[Tensor, Targets]) -> dict[str, Tensor]:

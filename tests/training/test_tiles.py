@@ -37,7 +37,7 @@ def test_a_whole_model_has_the_same_losses_and_gradients(norm: Literal["group", 
     mask = torch.zeros(1, *SIZE, dtype=torch.bool)
     mask[0, 60:120, 80:150] = True
     box = torch.tensor([[80.0, 60.0, 150.0, 120.0]])
-    targets = Targets(box, torch.tensor([1]), mask, torch.where(mask[0], 0, 1))
+    targets = Targets.from_masks(box, torch.tensor([1]), mask, torch.where(mask[0], 0, 1))
     losses = []
     for model in (plain, tiled):
         losses.append(model([image], [targets]))

@@ -71,7 +71,7 @@ class Criterion:
             semantic = _pad_stack([target.semantic for target in targets], (height, width), IGNORE)
             losses["loss_sem_seg"] = semantic_loss(output.semantic, semantic)
         if output.auxiliary is not None:
-            painted = [auxiliary_targets(target.masks, target.labels) for target in targets]
+            painted = [auxiliary_targets(target.instance_map, target.labels) for target in targets]
             auxiliary = _pad_stack(painted, output.auxiliary.shape[-2:], 0)
             losses["loss_basis_sem"] = F.cross_entropy(output.auxiliary.float(), auxiliary)
         return {name: loss * self.weights.get(name, 1.0) for name, loss in losses.items()}
@@ -104,7 +104,7 @@ class Criterion:
             box,
         )
         mask_logits = self.mask_head(MaskFeatures.of(output), request)
-        mask_targets = torch.cat([crop_mask_targets(t.masks, t.boxes, self.mask_head.resolution) for t in targets])
+        mask_targets = crop_mask_targets(targets, self.mask_head.resolution)
         logits, distances, centers = (
             _flatten_levels(levels)
             for levels in (output.detector.class_logits, output.detector.distances, output.detector.centerness)

@@ -2,48 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torchvision.ops import roi_align
 
+from panoptic_blend.structures import Targets
+
 AUXILIARY_STRIDE = 8
 
 
-def auxiliary_targets(masks: Tensor, labels: Tensor) -> Tensor:
+def auxiliary_targets(instance_map: Tensor, labels: Tensor) -> Tensor:
     """Thing classes painted in the instances' order and subsampled to stride 8.
 
     Args:
-        masks: [N, H, W] bool, H and W multiples of 8.
+        instance_map: [D, H, W] as in `Targets`.
         labels: [N] contiguous thing labels.
 
     Returns:
-        [H / 8, W / 8] int64; 0 = background, label + 1 elsewhere.
+        [H / 8, W / 8] int64, rounded up; 0 = background, label + 1 elsewhere.
     """
-    coarse = masks[:, ::AUXILIARY_STRIDE, ::AUXILIARY_STRIDE]
-    painted = torch.zeros(coarse.shape[1:], dtype=torch.int64, device=masks.device)
-    for mask, label in zip(coarse, labels, strict=True):
-        painted[mask] = label + 1
-    return painted
+    last_painted = instance_map[:, ::AUXILIARY_STRIDE, ::AUXILIARY_STRIDE].amax(dim=0).long()
+    return torch.cat([labels.new_zeros(1), labels + 1])[last_painted]
 
 
-def crop_mask_targets(masks: Tensor, boxes: Tensor, resolution: int) -> Tensor:
+def crop_mask_targets(targets: Sequence[Targets], resolution: int) -> Tensor:
     """Ground-truth masks inside their boxes, averaged over each cell and thresholded at one half.
 
-    Only the pixels around each box become floats, never whole images.
+    Masks are cut out of the instance map around each box and never drawn as whole images.
 
     Args:
-        masks: [N, H, W] bool.
-        boxes: [N, 4] XYXY pixels.
+        targets: of a batch, with N instances in all.
         resolution: R.
 
     Returns:
         [N, R, R] float, 0 or 1.
     """
-    targets = boxes.new_zeros((len(masks), resolution, resolution))
-    for index, (mask, box) in enumerate(zip(masks, boxes, strict=True)):
-        left, top = (box[:2].floor() - 1).clamp(min=0).long().tolist()
-        right, bottom = (box[2:].ceil() + 2).long().tolist()
-        window = mask[top:bottom, left:right][None, None].to(boxes.dtype)
-        shifted = box - box.new_tensor([left, top, left, top])
-        targets[index] = roi_align(window, [shifted[None]], resolution, sampling_ratio=0, aligned=True)[0, 0]
-    return (targets >= 0.5).to(boxes.dtype)
+    boxes = torch.cat([target.boxes for target in targets])
+    starts = (boxes[:, :2].floor() - 1).clamp(min=0)
+    stops = boxes[:, 2:].ceil() + 2
+    windows = torch.cat([starts, stops], dim=1).long().tolist()  # for all boxes at once, since this waits for a GPU
+    rois = torch.cat([boxes.new_zeros((len(boxes), 1)), boxes - starts.repeat(1, 2)], dim=1)
+    instances = ((target.instance_map, n) for target in targets for n in range(len(target.boxes)))
+    covered = boxes.new_zeros((len(boxes), resolution, resolution))
+    for index, ((instance_map, n), (left, top, right, bottom)) in enumerate(zip(instances, windows, strict=True)):
+        mask = (instance_map[:, top:bottom, left:right] == n + 1).any(dim=0)[None, None].to(boxes.dtype)
+        covered[index] = roi_align(mask, rois[index : index + 1], resolution, sampling_ratio=0, aligned=True)[0, 0]
+    return (covered >= 0.5).to(boxes.dtype)
