@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
 from panoptic_blend.categories import IGNORE
 from panoptic_blend.modeling.criterion.assignment import Assigner, centerness
@@ -24,6 +26,9 @@ from panoptic_blend.modeling.network.locations import Sites, locate
 from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskHead, MaskRequest
 from panoptic_blend.modeling.network.semantic import STRIDE
 from panoptic_blend.structures import Targets
+
+SITES_AT_ONCE = 2048
+"""Whose masks are computed together in training: those of some hundred instances."""
 
 
 class Criterion:
@@ -103,8 +108,6 @@ class Criterion:
             all_labels,
             box,
         )
-        mask_logits = self.mask_head(MaskFeatures.of(output), request)
-        mask_targets = crop_mask_targets(targets, self.mask_head.resolution)
         logits, distances, centers = (
             _flatten_levels(levels)
             for levels in (output.detector.class_logits, output.detector.distances, output.detector.centerness)
@@ -115,8 +118,40 @@ class Criterion:
             ),
             "loss_fcos_loc": box_loss(distances[image, cell], distance_targets, weight, normalizer),
             "loss_fcos_ctr": centerness_loss(centers[image, cell, 0], weight, positives),
-            "loss_mask": mask_loss(mask_logits, mask_targets[box], weight, normalizer),
+            "loss_mask": self._mask_loss(
+                MaskFeatures.of(output),
+                request,
+                crop_mask_targets(targets, self.mask_head.resolution),
+                weight,
+                normalizer,
+            ),
         }
+
+    def _mask_loss(
+        self, features: MaskFeatures, request: MaskRequest, targets: Tensor, weight: Tensor, normalizer: Tensor
+    ) -> Tensor:
+        """`mask_loss` of a request, given the true masks [G, R, R] of its boxes and the weights [N] of its sites.
+
+        Very many sites are taken a part at a time, and what a part computes is not kept but computed again for the
+        gradient: memory for masks of all sites would outgrow the network's.
+        """
+
+        head, box = self.mask_head, request.box_of_site
+        assert head is not None
+        assert box is not None
+
+        def loss_of(part: MaskRequest, box: Tensor, weight: Tensor) -> Tensor:
+            return mask_loss(head(features, part), targets[box], weight, normalizer)
+
+        parts = math.ceil(len(box) / SITES_AT_ONCE)
+        if parts <= 1:
+            return loss_of(request, box, weight)
+        by_box = box.argsort(stable=True)  # so that hardly any box is needed in two parts
+        losses = [
+            checkpoint(loss_of, request[index], box[index], weight[index], use_reentrant=False)
+            for index in by_box.chunk(parts)
+        ]
+        return torch.stack(losses).sum()
 
 
 def _flatten_levels(levels: list[Tensor]) -> Tensor:

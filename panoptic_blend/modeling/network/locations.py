@@ -66,6 +66,10 @@ class Sites:
     def __len__(self) -> int:
         return len(self.image)
 
+    def __getitem__(self, index: Tensor) -> Sites:
+        """The sites at indices [M]."""
+        return Sites(self.image[index], self.level[index], self.row[index], self.column[index])
+
     def centers(self, strides: Sequence[int]) -> Tensor:
         """[N, 2] float, x and y in input pixels, with the levels' strides."""
         stride = torch.tensor(strides, device=self.level.device)[self.level]

@@ -57,6 +57,13 @@ class MaskRequest:
         """Rows of the boxes [G, ...] as rows of the sites [N, ...]."""
         return of_boxes if self.box_of_site is None else of_boxes[self.box_of_site]
 
+    def __getitem__(self, index: Tensor) -> MaskRequest:
+        """What the sites at indices [M] ask for, with the boxes of these alone."""
+        if self.box_of_site is None:
+            return MaskRequest(self.sites[index], self.boxes[index], self.image[index], self.labels[index])
+        own, box_of_site = self.box_of_site[index].unique(return_inverse=True)
+        return MaskRequest(self.sites[index], self.boxes[own], self.image[own], self.labels[own], box_of_site)
+
 
 class MaskHead(nn.Module, ABC):
     """Turns boxes into mask logits.
@@ -73,7 +80,10 @@ class MaskHead(nn.Module, ABC):
 
     @abstractmethod
     def forward(self, features: MaskFeatures, request: MaskRequest) -> Tensor:
-        """Mask logits [N, R, R] inside the box of each site of the request."""
+        """Mask logits [N, R, R] inside the box of each site of the request, each independent of the other sites.
+
+        Many sites are taken some at a time, and again for the gradient: no statistics over a batch, no counting.
+        """
 
 
 def make_top_layer(channels: int, outputs: int) -> nn.Conv2d:
