@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import logging
 from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any, Literal, get_args
@@ -53,7 +54,7 @@ def prepare(
         device: where the copy goes.
         precision: of the network; 'auto' takes bf16 where the device multiplies it faster, else fp32.
         compile: run the network, on CPUs its backbone and pyramid, through torch.compile, once for every input size.
-            Needs a C++ compiler on CPUs.
+            Where torch finds no C++ compiler, which it needs, the network runs uncompiled and a warning says so.
 
     Raises:
         ConfigError: there is no such precision.
@@ -69,6 +70,7 @@ def prepare(
         prepare_tiles(network, dtype)
     network = network.to(dtype).to(memory_format=torch.channels_last)
     result: nn.Module = PreparedNetwork(network, dtype)
+    compile = compile and can_compile(device)
     if compile and device.type == "cpu":
         # Not the branches: compiled group norms and upsampling are slower than torch's own.
         for part in (network.backbone, network.fpn):
@@ -77,6 +79,22 @@ def prepare(
         result = torch.compile(result, dynamic=False)  # type: ignore[assignment]
     prepared.network = result  # type: ignore[assignment]
     return prepared.to(device)
+
+
+def can_compile(device: torch.device) -> bool:
+    """Whether torch can compile here, tried on one addition; a warning says why not.
+
+    Compiling happens at the first image, when it would be too late to find no C++ compiler.
+    """
+    try:
+        torch.compile(lambda values: values + 1, dynamic=False)(torch.zeros(8, device=device))
+    except (RuntimeError, OSError, ImportError) as error:
+        reason = str(error).split("\n", 1)[0]
+        logging.getLogger(__name__).warning(
+            f"torch cannot compile here ({reason}), so the network runs uncompiled. Install a C++ compiler such as g++."
+        )
+        return False
+    return True
 
 
 def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:

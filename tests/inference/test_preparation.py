@@ -1,6 +1,12 @@
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
@@ -128,3 +134,38 @@ def test_a_compiled_model_predicts_the_same() -> None:
     (compiled,) = Predictor(model, "cpu", "fp32", compile=True).model.predict([IMAGE])
     assert (compiled.id_map == expected.id_map).mean() >= 0.999
     torch.testing.assert_close(compiled.instances.scores, expected.instances.scores, rtol=1e-4, atol=1e-5)
+
+
+def test_without_a_compiler_the_model_runs_uncompiled_and_says_so(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    model = make_model(tiny_model_config())
+    (expected,) = Predictor(model, "cpu", "fp32").model.predict([IMAGE])
+
+    def compile_late(function: object, **options: object) -> Callable[..., object]:
+        def fail(*arguments: object) -> object:
+            raise RuntimeError("InvalidCxxCompiler: No working C++ compiler found\nSet TORCHDYNAMO_VERBOSE=1")
+
+        return fail
+
+    monkeypatch.setattr(torch, "compile", compile_late)
+    (uncompiled,) = Predictor(model, "cpu", "fp32", compile=True).model.predict([IMAGE])
+    assert (uncompiled.id_map == expected.id_map).all()
+    (warning,) = caplog.messages
+    assert "(InvalidCxxCompiler: No working C++ compiler found), so the network runs uncompiled" in warning
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("compiler", "answer"), [({}, "True"), ({"PATH": "/nowhere", "CXX": "none"}, "False")])
+def test_a_compiler_is_found_where_there_is_one(compiler: dict[str, str], answer: str, tmp_path: Path) -> None:
+    if answer == "True" and not shutil.which("g++"):
+        pytest.skip("needs a C++ compiler")
+    program = """
+import torch
+from panoptic_blend.inference.preparation import can_compile
+print(can_compile(torch.device("cpu")))
+"""
+    environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), **compiler}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == answer
+    assert ("the network runs uncompiled" in done.stderr) == (answer == "False")
