@@ -19,6 +19,7 @@ from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
+from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.inference.keeping import Result, keep_predictions
 from panoptic_blend.inference.overlays import overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Prediction, Predictor
@@ -61,6 +62,7 @@ def evaluate(
         DatasetError: other categories than the model's, annotations without segments, files that are missing, an
             `output` with predictions of other images or made with another model or other settings; or, when all
             others are predicted and scored, samples that failed.
+        FolderInUseError: another command is writing into `output`.
     """
     categories = predictor.model.categories
     if not annotations.has_segments:
@@ -70,8 +72,6 @@ def evaluate(
     source.check_files()  # the last as well, before predicting the first
     quality, mask_ap, mean_iou = PanopticQuality(categories), MaskAP(categories), MeanIoU(categories)
     metrics = output / "metrics.json"
-    if overwrite:
-        metrics.unlink(missing_ok=True)
     counted = 0
 
     def count(result: Result) -> None:
@@ -86,23 +86,26 @@ def evaluate(
         if result.index < overlays and (result.is_new or not overlay.is_file()):
             write_overlay(overlay, lambda: compare(result, categories))
 
-    outcome = keep_predictions(
-        predictor,
-        source,
-        output,
-        console,
-        "evaluate",
-        count,
-        again=lambda kept: True,
-        describe=describe_detections,
-        batch=batch,
-        overwrite=overwrite,
-    )
-    results = quality.compute(), mask_ap.compute(), mean_iou.compute()
-    if counted < len(source):
-        note = f"{len(source) - counted} of {len(source)} images failed and are not counted"
-        results = replace(results[0], notes=(*results[0].notes, note)), *results[1:]
-    write_metrics(metrics, *results)
+    with lock_folder(output):
+        if overwrite:
+            metrics.unlink(missing_ok=True)
+        outcome = keep_predictions(
+            predictor,
+            source,
+            output,
+            console,
+            "evaluate",
+            count,
+            again=lambda kept: True,
+            describe=describe_detections,
+            batch=batch,
+            overwrite=overwrite,
+        )
+        results = quality.compute(), mask_ap.compute(), mean_iou.compute()
+        if counted < len(source):
+            note = f"{len(source) - counted} of {len(source)} images failed and are not counted"
+            results = replace(results[0], notes=(*results[0].notes, note)), *results[1:]
+        write_metrics(metrics, *results)
     print_tables(console, *results)
     outcome.check()
     return metrics

@@ -11,6 +11,7 @@ from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.predictions import FOLDER
 from panoptic_blend.coco.progress import Kept
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.inference.keeping import Result, WritingResult, keep_predictions
 from panoptic_blend.inference.overlays import OVERLAY_FOLDER, overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Predictor
@@ -45,6 +46,7 @@ def write_predictions(
 
     Raises:
         DatasetError: `output` holds predictions of other images, or made with another model or other settings.
+        FolderInUseError: another command is writing there.
     """
 
     def draw(result: Result) -> None:
@@ -59,9 +61,10 @@ def write_predictions(
     def lacks_overlay(kept: Kept) -> bool:
         return overlays and not overlay_path(output, kept.png).is_file()
 
-    return keep_predictions(
-        predictor, source, output, console, "predict", draw, lacks_overlay, batch=batch, overwrite=overwrite
-    )
+    with lock_folder(output):
+        return keep_predictions(
+            predictor, source, output, console, "predict", draw, lacks_overlay, batch=batch, overwrite=overwrite
+        )
 
 
 def check_same_categories(model: Categories, annotations: Categories, source: Path) -> None:

@@ -21,7 +21,7 @@ from rich.console import Console
 from panoptic_blend.coco import predictions
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.data.dataset import EvaluationSample
-from panoptic_blend.errors import DatasetError
+from panoptic_blend.errors import DatasetError, FolderInUseError
 from panoptic_blend.inference.evaluate import evaluate
 from panoptic_blend.inference.keeping import made_with
 from panoptic_blend.inference.predictor import Prediction, Predictor
@@ -358,3 +358,29 @@ def test_overwriting_leaves_no_overlay_of_the_earlier_result(predictor: Predicto
     write_predictions(predictor, source_of(images), tmp_path / "out", QUIET, overlays=True)
     write_predictions(predictor, source_of(images), tmp_path / "out", QUIET, overwrite=True)
     assert list((tmp_path / "out" / "overlays").iterdir()) == []
+
+
+def test_two_commands_at_once_do_not_write_into_one_folder(
+    predictor: Predictor, images: Path, annotated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    annotations = PanopticAnnotations.load(annotated / "annotations" / "panoptic_val.json")
+    calls: list[Callable[[], object]] = [
+        lambda: write_predictions(predictor, source_of(images), tmp_path / "out", QUIET, overwrite=True),
+        lambda: evaluate(predictor, annotations, annotated / "val", tmp_path / "out", QUIET, overwrite=True),
+    ]
+    refused: list[str] = []
+
+    def call_again(seen: int) -> None:
+        for call in calls if seen == 2 else []:
+            with pytest.raises(FolderInUseError) as caught:
+                call()
+            refused.append(str(caught.value))
+
+    for first in calls:
+        with monkeypatch.context() as patch:
+            Sizes(predictor, patch, call_again)
+            first()
+        assert len(predicted_names(tmp_path / "out")) == 5
+    assert len(refused) == 4
+    assert all("another command is writing here" in each for each in refused)
+    assert not (tmp_path / "out" / ".lock").exists()
