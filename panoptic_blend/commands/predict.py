@@ -69,7 +69,7 @@ examples:
     from panoptic_blend.config_files import change_settings
     from panoptic_blend.data.dataset import EvaluationDataset
     from panoptic_blend.inference.predictor import Predictor
-    from panoptic_blend.inference.sources import ImageFiles, Samples, find_images
+    from panoptic_blend.inference.sources import ImageFiles, Samples, describe_left_out, find_images
     from panoptic_blend.inference.writing import (
         check_same_meaning,
         result_folders,
@@ -77,6 +77,7 @@ examples:
         write_predictions,
     )
 
+    console = Console(markup=False, highlight=False)
     source: Samples
     if options.annotations:
         if len(options.input) != 1:
@@ -87,20 +88,22 @@ examples:
         annotations = PanopticAnnotations.load(options.annotations)
         source = EvaluationDataset(annotations, Path(options.input[0]), segments=None)
     else:
-        source = ImageFiles(find_images(options.input, result_folders(options.output)))
+        found = find_images(options.input, result_folders(options.output))
+        if found.left_out:
+            console.print(f"In the input, {describe_left_out(found.left_out)}", soft_wrap=True)
+        source = ImageFiles(found.files)
     model = load_model(options.checkpoint)
     change_settings(model.settings, settings)
     if options.annotations:
         check_same_meaning(model.categories, annotations)
     predictor = Predictor(model, options.device, options.precision, options.compile)
-    console = Console(markup=False, highlight=False, soft_wrap=True)
     result = write_predictions(
         predictor, source, options.output, console, options.overlays, options.batch, options.overwrite
     )
     earlier = f", {result.earlier} of them in an earlier run" if result.earlier else ""
-    console.print(f"Predicted {result.written} of {len(source)} images into {options.output}{earlier}")
+    console.print(f"Predicted {result.written} of {len(source)} images into {options.output}{earlier}", soft_wrap=True)
     result.check()
     if options.coco_submission:
         split = submission_split(options.annotations)
         path = write_submission(options.output, split, options.coco_submission)
-        console.print(f"Submission file: {path}")
+        console.print(f"Submission file: {path}", soft_wrap=True)

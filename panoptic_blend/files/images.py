@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import struct
 import zlib
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, UnidentifiedImageError
+from PIL.TiffImagePlugin import TiffImageFile
 
 from panoptic_blend.errors import DatasetError
 
@@ -19,6 +21,10 @@ _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError,
 _UNREADABLE = (*_DAMAGED, Image.DecompressionBombError)
 _SIXTEEN_BITS_AS_I = ("PNG", "PPM")
 """Formats whose 16-bit gray Pillow may open in its mode for 32 bits."""
+_NEVER_DRAWN = frozenset(("BUFR", "GRIB", "HDF5", "MPEG", "WMF"))
+"""Formats that Pillow knows by name, but hands on to others to be decoded."""
+_BITS_PER_SAMPLE, _SAMPLE_FORMAT, _SIGNED = 258, 339, 2
+"""Tags of a TIFF, and a value of the second."""
 _EXIF_ORIENTATION = 0x0112
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -32,11 +38,20 @@ _TURNS = {
 """How to make an image of each EXIF orientation upright."""
 
 
+@cache
+def image_extensions() -> frozenset[str]:
+    """Extensions of every format that the installed Pillow decodes, in lower case: '.jpg', '.webp'..."""
+    Image.init()
+    drawn = (Image.OPEN.keys() | {"MPO"}) - _NEVER_DRAWN  # MPO has no entry: it is opened as a JPEG
+    return frozenset(extension for extension, name in Image.registered_extensions().items() if name in drawn)
+
+
 def read_rgb(path: Path | str) -> Pixels:
     """Decode an image file, turned upright by its EXIF orientation.
 
-    Grayscale is repeated into three channels; 16-bit samples keep their upper byte; CMYK is converted. Transparency is
-    dropped: the colours stored beneath it are kept, as detectron2 and OpenCV do.
+    Grayscale is repeated into three channels; of samples with 12 or 16 bits the upper 8 are kept; CMYK is converted. Of
+    several pages or frames the first is read. Transparency is dropped: the colours stored beneath it are kept, as
+    detectron2 and OpenCV do.
 
     Args:
         path: a file of any format and mode that Pillow reads.
@@ -82,6 +97,7 @@ def check_image(path: Path | str) -> tuple[int, int]:
             width, height = image.size
             image.draft("RGB", (width // 8 + 1, height // 8 + 1))  # JPEG: reads every byte, but draws a thumbnail
             image.load()
+            _check_samples(image)
             turned = _orientation(image) >= 5
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
@@ -101,17 +117,32 @@ def _orientation(image: Image.Image) -> int:
 
 def _to_upright_rgb(image: Image.Image) -> Pixels:
     image.load()
+    _check_samples(image)
     turn = _TURNS.get(_orientation(image))
     rgb = _to_rgb(image)
     upright = rgb if turn is None else rgb.transpose(turn)
     return np.array(upright)
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
-    if image.mode == "F" or (image.mode == "I" and image.format not in _SIXTEEN_BITS_AS_I):
+def _check_samples(image: Image.Image) -> None:
+    """Raise `ValueError` for samples that no rule turns into 0..255."""
+    if (
+        image.mode == "F"
+        or (image.mode == "I" and image.format not in _SIXTEEN_BITS_AS_I)
+        or (image.mode.startswith("I;16") and image.format == "FITS")  # signed there, which Pillow does not say
+        or _SIGNED in _tiff_tag(image, _SAMPLE_FORMAT)
+    ):
         raise ValueError("signed samples and those of 32 bits have no agreed range; convert it to 8 or 16 bits")
+
+
+def _tiff_tag(image: Image.Image, tag: int) -> tuple[int, ...]:
+    return image.tag_v2.get(tag, ()) if isinstance(image, TiffImageFile) else ()
+
+
+def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray, which convert("RGB") would clip at 255
-        samples = np.clip(np.array(image).astype(np.int64), 0, 65535) >> 8
+        bits = max(_tiff_tag(image, _BITS_PER_SAMPLE), default=16)  # or 12, which Pillow does not scale
+        samples = np.clip(np.array(image).astype(np.int64), 0, 2**bits - 1) >> (bits - 8)
         return Image.fromarray(samples.astype(np.uint8)).convert("RGB")
     if image.mode in ("P", "PA"):
         return image.convert("RGBA").convert("RGB")  # Pillow's way for palettes with transparency

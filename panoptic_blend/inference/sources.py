@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,10 +14,11 @@ from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.data.dataset import EvaluationSample, ImageLocation
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.images import image_extensions
 from panoptic_blend.files.names import check_file_name
 
-EXTENSIONS = frozenset((".jpg", ".jpeg", ".png", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".jp2"))
-"""What counts as an image inside a folder; a file named by itself may have any extension."""
+_KINDS_SHOWN = 8
+"""Extensions that are named when files are left out."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,19 @@ class ImageFile:
 
     path: Path
     name: str
+
+
+@dataclass(frozen=True)
+class FoundImages:
+    """The images that inputs name, and what else lay there.
+
+    Attributes:
+        files: the images, each once.
+        left_out: files in folders and of patterns whose extension is not one of images.
+    """
+
+    files: list[ImageFile]
+    left_out: list[Path]
 
 
 class Samples(Protocol):
@@ -63,12 +78,13 @@ class ImageFiles:
         return ImageLocation(index + 1, self.files[index].name, self.files[index].path)
 
 
-def find_images(inputs: Sequence[str], leave_out: Sequence[Path]) -> list[ImageFile]:
+def find_images(inputs: Sequence[str], leave_out: Sequence[Path]) -> FoundImages:
     """List the images that inputs name, each once, in the order of the inputs and then of their names.
 
     A folder stands for every image in it and below, named relative to it; a pattern (`*`, `?`, `[...]`, `**`) for the
-    images it matches, named relative to its part without wildcards. When two images would get one name, the later
-    one is put in a folder named after its own.
+    images it matches, named relative to its part without wildcards. There, files are images when their extension is
+    one that Pillow decodes; a file named by itself may have any. What is hidden is passed over. When two images would
+    get one name, the later one is put in a folder named after its own.
 
     Args:
         inputs: files, folders and patterns.
@@ -78,17 +94,42 @@ def find_images(inputs: Sequence[str], leave_out: Sequence[Path]) -> list[ImageF
         DatasetError: an input that does not exist, or that holds no images.
     """
     results = [_absolute(folder) for folder in leave_out]
-    seen: set[str] = set()
+    seen: set[Path] = set()
     named: dict[str, Path] = {}
+    others: dict[Path, None] = {}
     for text in inputs:
         found = [file for file in _expand(text) if not any(map(_absolute(file.path).is_relative_to, results))]
-        if not found:
-            raise DatasetError(f"{text}: no images here. Give an image, a folder with images, or a pattern in quotes.")
+        named_itself = Path(text).exists() and not Path(text).is_dir()
+        if not found or not (named_itself or any(_is_image(file.path) for file in found)):
+            left_out = describe_left_out([file.path for file in found])
+            remedy = "Give an image, a folder with images, or a pattern in quotes."
+            raise DatasetError(f"{text}: no images here{left_out and f' ({left_out})'}. {remedy}")
         for file in found:
-            if str(_absolute(file.path)) not in seen:
-                seen.add(str(_absolute(file.path)))
+            place = _absolute(file.path)
+            if not (named_itself or _is_image(file.path)):
+                others[place] = None
+            elif place not in seen:
+                seen.add(place)
                 named[_free_name(file, named)] = file.path
-    return [ImageFile(path, name) for name, path in named.items()]
+    files = [ImageFile(path, name) for name, path in named.items()]
+    return FoundImages(files, [path for path in others if path not in seen])
+
+
+def describe_left_out(paths: Sequence[Path]) -> str:
+    """Such as "left out 15 files that are no images: .txt 12, .mp4 3"; empty when there are none."""
+    if not paths:
+        return ""
+    kinds = Counter(path.suffix.lower() or "without extension" for path in paths)
+    shown = kinds.most_common(_KINDS_SHOWN)
+    listed = [f"{kind} {count}" for kind, count in shown]
+    if len(kinds) > _KINDS_SHOWN:
+        listed.append(f"others {len(paths) - sum(count for _, count in shown)}")
+    what = "1 file that is no image" if len(paths) == 1 else f"{len(paths)} files that are no images"
+    return f"left out {what}: {', '.join(listed)}"
+
+
+def _is_image(path: Path) -> bool:
+    return path.suffix.lower() in image_extensions()
 
 
 def _absolute(path: Path) -> Path:
@@ -100,19 +141,19 @@ def _expand(text: str) -> Iterator[ImageFile]:
         raise DatasetError("An input has no name. Give an image, a folder with images, or a pattern in quotes.")
     path = Path(text)
     if path.is_dir():
-        yield from _images_in(path)
+        yield from _files_in(path)
     elif path.exists():
         yield ImageFile(path, path.name)
     elif glob.has_magic(text):
         root = Path(*_until_wildcard(path))
         for match in sorted(glob.glob(text, recursive=True)):
-            if Path(match).is_file() and Path(match).suffix.lower() in EXTENSIONS:
+            if Path(match).is_file():
                 yield ImageFile(Path(match), Path(match).relative_to(root).as_posix())
     else:
         raise DatasetError(f"{text}: no such file or folder.")
 
 
-def _images_in(root: Path) -> Iterator[ImageFile]:
+def _files_in(root: Path) -> Iterator[ImageFile]:
     above: dict[str, frozenset[str]] = {}  # the true folders on the way to each, itself included
     for folder, subfolders, names in os.walk(root, onerror=_raise, followlinks=True):
         way, place = above.get(os.path.dirname(folder), frozenset()), os.path.realpath(folder)
@@ -122,7 +163,7 @@ def _images_in(root: Path) -> Iterator[ImageFile]:
         above[folder] = way | {place}
         subfolders[:] = sorted(name for name in subfolders if not name.startswith("."))
         for name in sorted(names):
-            if Path(name).suffix.lower() in EXTENSIONS and not name.startswith("."):
+            if not name.startswith("."):
                 path = Path(folder) / name
                 yield ImageFile(path, path.relative_to(root).as_posix())
 

@@ -99,6 +99,44 @@ def test_sixteen_bit_colour_keeps_its_upper_byte(tmp_path: Path, color_type: int
     assert (read(tmp_path / "deep.png") == expected).all()
 
 
+def tiff(width: int, height: int, bits: int, sample_format: int, samples: bytes) -> bytes:
+    """A gray TIFF of kinds that Pillow cannot write."""
+    tags = {256: width, 257: height, 258: bits, 259: 1, 262: 1, 273: 8, 277: 1, 278: height, 279: len(samples),
+            339: sample_format}  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in tags.items())
+    padded = samples + b"\0" * (len(samples) % 2)
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", 8 + len(padded)) + padded + directory
+
+
+def test_twelve_bit_gray_keeps_its_upper_byte(tmp_path: Path) -> None:
+    deep = np.random.default_rng(5).integers(0, 4096, (6, 10))
+    digits = "".join(f"{sample:03x}" for sample in deep.flat)
+    (tmp_path / "deep.tif").write_bytes(tiff(10, 6, 12, 1, bytes.fromhex(digits)))
+    assert (read(tmp_path / "deep.tif") == (deep >> 4)[..., None]).all()
+
+
+def fits(samples: np.ndarray) -> bytes:
+    """An astronomer's image; its samples are signed."""
+    cards = {"SIMPLE": "T", "BITPIX": 8 * samples.itemsize, "NAXIS": 2, "NAXIS1": samples.shape[1],
+             "NAXIS2": samples.shape[0]}  # fmt: skip
+    header = "".join(f"{name:<8}= {value:>20}".ljust(80) for name, value in cards.items()) + "END"
+    data = samples.astype(samples.dtype.newbyteorder(">")).tobytes()
+    return header.ljust(2880).encode() + data.ljust(2880, b"\0")
+
+
+def test_signed_samples_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "signed8.tif").write_bytes(tiff(2, 2, 8, 2, bytes([251, 0, 5, 127])))
+    (tmp_path / "signed16.tif").write_bytes(tiff(2, 2, 16, 2, np.array([-5, 0, 5, 127], "<i2").tobytes()))
+    (tmp_path / "signed16.fits").write_bytes(fits(np.array([[-5, 0], [5, 127]], np.int16)))
+    for path in sorted(tmp_path.iterdir()):
+        for reader in (read_image, check_image):
+            with pytest.raises(DatasetError, match=rf"{path.name}: cannot be decoded \(signed samples"):
+                reader(path)
+    (tmp_path / "plain.fits").write_bytes(fits(GRAY))
+    assert (read(tmp_path / "plain.fits") == GRAY[::-1, :, None]).all()  # the first row is the lowest
+
+
 # How a camera held in each of the eight ways stores the upright picture.
 STORED = {
     1: RGB,

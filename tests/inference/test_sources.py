@@ -11,11 +11,11 @@ import torch
 from PIL import Image
 
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.inference.sources import ImageFiles, find_images
+from panoptic_blend.inference.sources import ImageFiles, describe_left_out, find_images
 
 
 def _names(*inputs: Path | str, leave_out: Sequence[Path] = ()) -> list[str]:
-    return [file.name for file in find_images([str(each) for each in inputs], leave_out)]
+    return [file.name for file in find_images([str(each) for each in inputs], leave_out).files]
 
 
 @pytest.fixture
@@ -66,7 +66,7 @@ def test_an_input_without_images_is_named(photos: Path, name: str):
 
 
 def test_pictures_are_read_when_asked_for_and_numbered_from_one(photos: Path):
-    source = ImageFiles(find_images([str(photos)], ()))
+    source = ImageFiles(find_images([str(photos)], ()).files)
     assert len(source) == 4
     sample = source[2]
     assert (sample.record.image_id, sample.record.file_name) == (3, "sub dir/ä.jpeg")
@@ -83,7 +83,7 @@ def test_a_name_that_results_cannot_have_is_told_like_an_unreadable_picture(tmp_
         Image.new("RGB", (4, 3)).save(tmp_path / name)
     except OSError:
         pytest.skip("this file system has no such names")
-    source = ImageFiles(find_images([str(tmp_path)], ()))
+    source = ImageFiles(find_images([str(tmp_path)], ()).files)
     with pytest.raises(DatasetError, match="Rename it"):
         source[0]
 
@@ -113,3 +113,33 @@ def test_a_folder_that_cannot_be_looked_into_is_named(photos: Path, monkeypatch:
     monkeypatch.setattr(os, "scandir", refuse)
     with pytest.raises(DatasetError, match=r"photos: cannot be looked into \(Permission denied\)"):
         find_images([str(photos)], ())
+
+
+def test_every_format_that_pillow_decodes_counts_and_everything_else_is_counted(tmp_path: Path):
+    readable = ["a.AVIF", "b.bmp", "c.jfif", "d.JPE", "e.j2k", "f.mpo", "g.pnm", "h.tga", "i.webp", "j.apng", "k.dib"]
+    others = ["m.txt", "n.TXT", "o.mp4", "p.h5", "q.mpg", "README", "s.pdf", "t.heic.bak"]
+    for name in [*readable, *others, ".DS_Store", ".thumbnails/u.png", "out/predictions/v.png"]:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    for inputs in ([str(tmp_path)], [f"{tmp_path}/*"], [str(tmp_path), f"{tmp_path}/*"]):
+        found = find_images(inputs, [tmp_path / "out" / "predictions"])
+        assert [file.name for file in found.files] == readable
+        assert describe_left_out(sorted(found.left_out)) == (
+            "left out 8 files that are no images: .txt 2, without extension 1, .mp4 1, .h5 1, .mpg 1, .pdf 1, .bak 1"
+        )
+    named = find_images([str(tmp_path), str(tmp_path / "o.mp4")], [tmp_path / "out"])
+    assert [file.name for file in named.files] == [*readable, "o.mp4"]
+    assert tmp_path / "o.mp4" not in named.left_out
+
+
+def test_what_is_left_out_stays_one_short_line():
+    assert describe_left_out([]) == ""
+    assert describe_left_out([Path("a.mp4")]) == "left out 1 file that is no image: .mp4 1"
+    many = [Path(f"scan.{number:03}") for number in range(500)]
+    assert describe_left_out(many).endswith(".006 1, .007 1, others 492")
+
+
+def test_a_folder_without_images_says_what_it_has(tmp_path: Path):
+    (tmp_path / "film.mp4").touch()
+    with pytest.raises(DatasetError, match=r"no images here \(left out 1 file that is no image: \.mp4 1\)"):
+        find_images([str(tmp_path)], ())
