@@ -42,7 +42,7 @@ def main() -> None:
         folder = Path(name)
         picture = draw_image(*SIZE)
         Image.fromarray(picture).save(folder / "picture.jpg")
-        model = build_model(read_config(["coco/panoptic_r50_3x.yaml"], ()).model, coco_categories(), pretrained=False)
+        model = build_model(read_config(["coco/panoptic_r50_3x.yaml"], ()).model, coco_categories())
         fire_detections(model.eval(), torch.from_numpy(picture).permute(2, 0, 1).contiguous(), instances=100)
         save_model(model, folder / "model.safetensors")
         predict = ("predict", "--checkpoint", folder / "model.safetensors", "--output", folder / "out", "--input")

@@ -22,6 +22,7 @@ from panoptic_blend._version import __version__
 
 if TYPE_CHECKING:
     from panoptic_blend.categories import Categories, Category
+    from panoptic_blend.checkpoints.backbone import load_backbone_weights
     from panoptic_blend.checkpoints.native import load_model as load
     from panoptic_blend.checkpoints.native import save_model as save
     from panoptic_blend.config import Config
@@ -44,6 +45,7 @@ __all__ = [
     "__version__",
     "build_model",
     "load",
+    "load_backbone_weights",
     "panoptic_quality",
     "read_config",
     "save",
@@ -60,6 +62,7 @@ _HOMES = {
     "Predictor": ("panoptic_blend.inference.predictor", "Predictor"),
     "build_model": ("panoptic_blend.modeling.build", "build_model"),
     "load": ("panoptic_blend.checkpoints.native", "load_model"),
+    "load_backbone_weights": ("panoptic_blend.checkpoints.backbone", "load_backbone_weights"),
     "panoptic_quality": ("panoptic_blend.evaluation.pq", "panoptic_quality"),
     "read_config": ("panoptic_blend.config_files", "read_config"),
     "save": ("panoptic_blend.checkpoints.native", "save_model"),

@@ -22,7 +22,7 @@ def run(program: str) -> str:
 def test_predicting_does_not_import_the_compiler(tmp_path: Path) -> None:
     config = talkative_model_config()
     config.fpn = FPNConfig(channels=128, coarsest_level=5)  # wide enough for tiles
-    save_model(build_model(config, SHAPES, pretrained=False), tmp_path / "model.safetensors")
+    save_model(build_model(config, SHAPES), tmp_path / "model.safetensors")
     program = f"""
 import sys
 import torch

@@ -119,7 +119,7 @@ def _make_model(settings: Settings, file: Path) -> PanopticBlend:
         return model
     torch.manual_seed(0)
     config = read_config([settings.source], settings.overrides)
-    model = build_model(config.model, _make_categories(settings.classes), pretrained=False).eval()
+    model = build_model(config.model, _make_categories(settings.classes)).eval()
     fire_detections(model, read_image(file), settings.instances)
     return model
 

@@ -82,7 +82,7 @@ def convert(
             f"the checkpoint has {num_things} thing and {num_stuff} stuff classes, the given categories "
             f"{len(categories.things)} and {len(categories.stuff)}. Give those it was trained on."
         )
-    model = build_model(ours, categories, pretrained=False)
+    model = build_model(ours, categories)
     matched = match_tensors(model.state_dict(), stack_scales(state_dict), parameter_rules(ours.fpn.finest_level))
     if complaints := matched.complaints():
         raise CheckpointError(f"the checkpoint does not fit its configuration: {complaints}.")

@@ -16,13 +16,14 @@ from panoptic_blend.checkpoints.naming import COUNTER, Rules, match_tensors
 from panoptic_blend.checkpoints.native import find_model, read_categories
 from panoptic_blend.config import InputConfig
 from panoptic_blend.errors import CheckpointError
+from panoptic_blend.modeling.network.backbone import ResNet
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 _BACKBONE = "network.backbone."
 _OURS: Rules = [("(.*)", r"\1")]
 
 _CAFFE = InputConfig(pixel_mean=(103.53, 116.28, 123.675), pixel_std=(1.0, 1.0, 1.0), channel_order="BGR")
-_TORCHVISION = InputConfig()
+_TORCHVISION = InputConfig(ResNet.pixel_mean, ResNet.pixel_std)
 
 
 @dataclass(frozen=True)

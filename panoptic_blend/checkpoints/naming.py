@@ -31,10 +31,10 @@ class TensorMatch:
     surplus: list[str]
     misshaped: dict[str, str]
 
-    def complaints(self) -> str:
-        """What does not fit, by name, as one sentence; empty when everything does."""
+    def complaints(self, most: int = 40) -> str:
+        """What does not fit as one sentence, with at most so many names of a kind; empty when everything does."""
         parts = [
-            f"{kind}: {_listed(names)}"
+            f"{kind}: {_listed(names, most)}"
             for kind, names in (
                 ("missing", self.missing),
                 ("surplus", self.surplus),
@@ -45,7 +45,7 @@ class TensorMatch:
         return "; ".join(parts)
 
 
-def _listed(names: list[str], most: int = 40) -> str:
+def _listed(names: list[str], most: int) -> str:
     """More would be another network altogether, which the first ones show."""
     return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
 

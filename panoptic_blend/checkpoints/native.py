@@ -59,7 +59,7 @@ def load_model(path: Path | str) -> PanopticBlend:
     path = find_model(Path(path))
     metadata, tensors = _read(path)
     config, categories = _describe(metadata, path)
-    model = build_model(config, categories, pretrained=False)
+    model = build_model(config, categories)
     _check_fit(model.state_dict(), tensors, path)
     model.load_state_dict(tensors)
     return model.eval()

@@ -16,22 +16,23 @@ class InputConfig:
     """How an image enters the network.
 
     Args:
-        pixel_mean: subtracted from each channel (0..255 scale), in `channel_order`.
-        pixel_std: each channel is divided by it, in `channel_order`.
+        pixel_mean: subtracted from each channel (0..255 scale), in `channel_order`; null takes the mean that the
+            backbone's weights were trained with: ImageNet's for a ResNet, timm's own for timm:NAME.
+        pixel_std: each channel is divided by it, in `channel_order`; null as for `pixel_mean`.
         channel_order: what the backbone was trained on; images always enter as RGB and are flipped if needed.
         shortest_edge: at prediction, images are resized so that their shortest edge has this many pixels, limited so
             that the longest has at most `longest_edge`.
         longest_edge: see `shortest_edge`.
     """
 
-    pixel_mean: tuple[float, float, float] = (123.675, 116.28, 103.53)
-    pixel_std: tuple[float, float, float] = (58.395, 57.12, 57.375)
+    pixel_mean: tuple[float, float, float] | None = None
+    pixel_std: tuple[float, float, float] | None = None
     channel_order: Literal["RGB", "BGR"] = "RGB"
     shortest_edge: int = 800
     longest_edge: int = 1333
 
     def __post_init__(self) -> None:
-        require(min(self.pixel_std) > 0, "model.input.pixel_std", self.pixel_std, "positive")
+        require(self.pixel_std is None or min(self.pixel_std) > 0, "model.input.pixel_std", self.pixel_std, "positive")
         require(self.longest_edge > 0, "model.input.longest_edge", self.longest_edge, "positive")
         require(
             0 < self.shortest_edge <= self.longest_edge,
@@ -47,10 +48,10 @@ class BackboneConfig:
 
     Args:
         name: resnet18, resnet34, resnet50 or resnet101; or timm:NAME for a pyramid of the timm library that reads
-            images of any size, which is trained whole and as it comes: of the settings below, only `weights`
-            ('imagenet' or 'none') applies to it.
+            images of any size, which is trained whole and as it comes: of the settings below, only `weights` applies
+            to it. NAME may have a tag (resnet50.a1_in1k), by which timm tells a network's weights apart.
         weights: 'imagenet' downloads the library's weights, 'none' starts from random ones, anything else is a
-            file with a state dict (.pth or .safetensors).
+            file with a state dict (.pth or .safetensors) under the library's names.
         norm: 'frozen' keeps the statistics and scale of the weights file (needs weights), 'batch' or 'group' train.
         frozen_stages: stages that are not trained; 1 = stem, 2 = stem and C2, and so on; 0 trains everything.
         width: channels of the stem and of the first stage's 3x3 convolutions; 64 is the published network.

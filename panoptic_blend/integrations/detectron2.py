@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from panoptic_blend.categories import IGNORE
+from panoptic_blend.checkpoints.backbone import load_backbone_weights
 from panoptic_blend.checkpoints.initialise import initialise
 from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.config import Config
@@ -211,11 +212,12 @@ def _build(cfg: CfgNode, ids: ContiguousIds) -> Model:
             'one. Set it to "" and name the file (not a URL) in MODEL.PANOPTIC_BLEND.INIT_FROM.'
         )
     if not node.CHECKPOINT:
-        # Where other weights follow, the backbone's own need not be fetched.
-        model = build_model(_settings(cfg).model, ids.categories, pretrained=not (cfg.MODEL.WEIGHTS or node.INIT_FROM))
+        model = build_model(_settings(cfg).model, ids.categories)
         if node.INIT_FROM:
             lines = initialise(model, node.INIT_FROM).lines()
             logging.getLogger("detectron2.panoptic_blend").info("\n".join(lines))
+        elif not cfg.MODEL.WEIGHTS:  # which detectron2 loads next
+            load_backbone_weights(model)
         return model
     if node.CONFIG or node.SETTINGS or node.INIT_FROM:
         raise ConfigError(

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from torch import nn
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.config import ModelConfig, PredictionSettings
+from panoptic_blend.config import BackboneConfig, InputConfig, ModelConfig, PredictionSettings
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.criterion import Criterion
 from panoptic_blend.modeling.criterion.assignment import CenterSampling
 from panoptic_blend.modeling.input_rule import InputRule
 from panoptic_blend.modeling.network import Network
-from panoptic_blend.modeling.network.backbone import ResNet, TimmBackbone, load_backbone_weights
+from panoptic_blend.modeling.network.backbone import ResNet, TimmBackbone
 from panoptic_blend.modeling.network.bases import AuxiliarySemanticHead, DeepLabBases, FPNBases, SharedBases
 from panoptic_blend.modeling.network.fcos_head import FCOSHead
 from panoptic_blend.modeling.network.fpn import FPN
@@ -26,37 +28,47 @@ from panoptic_blend.modeling.network.semantic import SemanticTrunk
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.modeling.postprocess import PostProcessor
 
+PerChannel = tuple[float, float, float]
 
-def build_model(config: ModelConfig, categories: Categories, pretrained: bool = True) -> PanopticBlend:
-    """Build the model a configuration describes.
+
+def build_model(config: ModelConfig, categories: Categories) -> PanopticBlend:
+    """Build the model a configuration describes, with random weights: `checkpoints` loads trained ones.
 
     Args:
         config: settings of every part.
         categories: things become the detector's classes, stuff the semantic branch's. Without things there is no
             detector, and nothing of what serves it alone.
-        pretrained: load the backbone weights the configuration names; off when a checkpoint follows.
 
     Raises:
         ConfigError: settings that contradict each other or the categories.
-        CheckpointError: backbone weights that cannot be read or do not fit.
     """
     if not categories.things and not config.semantic.enabled:
         raise ConfigError(
             "The data set has no thing categories ('isthing': 1) and model.semantic.enabled is false: nothing is left "
             "to predict. Enable the semantic branch, or name things."
         )
-    backbone = build_backbone(config, pretrained)
+    backbone = build_backbone(config.backbone)
+    mean, std = pixel_statistics(config.input, backbone)
+    config = replace(config, input=replace(config.input, pixel_mean=mean, pixel_std=std))
     mask_head = build_mask_head(config, len(categories.things)) if categories.things else None
     network = build_network(config, categories, backbone, mask_head.num_maps if mask_head is not None else 0)
     strides = [2**level for level in network.fpn.levels if level >= 3]
     return PanopticBlend(
-        InputRule(config.input.pixel_mean, config.input.pixel_std, config.input.channel_order == "BGR"),
+        InputRule(mean, std, config.input.channel_order == "BGR"),
         network,
         mask_head,
         build_criterion(config, mask_head, strides),
         PostProcessor(mask_head, strides, categories, PredictionSettings.of(config)),
         config,
     )
+
+
+def pixel_statistics(config: InputConfig, backbone: ResNet | TimmBackbone) -> tuple[PerChannel, PerChannel]:
+    """Mean and standard deviation as set, in `channel_order`; where they are not, those the backbone comes with."""
+    mean, std = backbone.pixel_mean, backbone.pixel_std
+    if config.channel_order == "BGR":
+        mean, std = mean[::-1], std[::-1]
+    return config.pixel_mean or mean, config.pixel_std or std
 
 
 def build_network(
@@ -121,21 +133,11 @@ def build_criterion(config: ModelConfig, mask_head: MaskHead | None, strides: li
     )
 
 
-def build_backbone(config: ModelConfig, pretrained: bool) -> ResNet | TimmBackbone:
-    """The backbone, with the weights its settings name if `pretrained`."""
-    backbone = config.backbone
+def build_backbone(backbone: BackboneConfig) -> ResNet | TimmBackbone:
+    """The backbone, with random weights."""
     if backbone.name.startswith("timm:"):
-        if pretrained and backbone.weights not in ("imagenet", "none"):
-            raise ConfigError(
-                f"model.backbone.weights is {backbone.weights!r}; for a timm backbone it must be 'imagenet' or 'none'."
-            )
-        return TimmBackbone(backbone.name.removeprefix("timm:"), pretrained and backbone.weights == "imagenet")
-    if pretrained and backbone.weights == "none" and backbone.norm == "frozen":
-        raise ConfigError(
-            "model.backbone.norm is 'frozen' but weights is 'none': random weights need 'batch' or 'group'. "
-            "Or start from trained ones: `train --init-from FILE`, or their file as model.backbone.weights."
-        )
-    resnet = ResNet(
+        return TimmBackbone(backbone.name.removeprefix("timm:"))
+    return ResNet(
         backbone.name,
         backbone.norm,
         backbone.frozen_stages,
@@ -145,9 +147,6 @@ def build_backbone(config: ModelConfig, pretrained: bool) -> ResNet | TimmBackbo
         backbone.deformable_stages,
         backbone.deformable_interval,
     )
-    if pretrained and backbone.weights != "none":
-        load_backbone_weights(resnet, backbone.name, backbone.weights)
-    return resnet
 
 
 def build_mask_head(config: ModelConfig, num_things: int) -> MaskHead:

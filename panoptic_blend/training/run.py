@@ -17,6 +17,7 @@ from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 from rich.console import Console
 from torch import nn
 
+from panoptic_blend.checkpoints.backbone import load_backbone_weights
 from panoptic_blend.checkpoints.initialise import find_weights, initialise
 from panoptic_blend.config import Config, TrainerConfig
 from panoptic_blend.config_files import read_config, write_config
@@ -97,11 +98,12 @@ def _train(
     training, validation = load_data(config.data, config.trainer.seed, console, check, begun_with)
     settings = config.trainer
     processes = settings.devices * settings.num_nodes
-    # Weights that are loaded below, or with the run's state, need not be downloaded first.
-    model = build_model(config.model, training.categories, pretrained=weights is None and point is None)
+    model = build_model(config.model, training.categories)
     if weights is not None:
         for line in initialise(model, weights).lines():
             console.print(line, highlight=False, markup=False)
+    elif point is None:  # else the run's state has its weights
+        load_backbone_weights(model)
     module = _build_module(config, model, accelerator)
     data = DataModule(
         training,

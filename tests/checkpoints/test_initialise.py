@@ -52,7 +52,6 @@ def test_torchvision_fcos_head_outputs_are_torchvisions(tmp_path: Path) -> None:
             semantic=SemanticConfig(channels=16),
         ),
         _categories(7, 2),
-        pretrained=False,
     ).eval()
     report = initialise(ours, tmp_path / "fcos.pth")
     assert report.source == "torchvision FCOS"
@@ -83,7 +82,7 @@ def test_torchvision_resnet_fills_the_backbone_alone(tmp_path: Path) -> None:
     _randomise(theirs)
     torch.save(theirs.state_dict(), tmp_path / "resnet.pth")
     config = dataclasses.replace(_resnet50_config(64), fpn=FPNConfig(channels=16, coarsest_level=5))
-    model = build_model(config, _categories(2, 2), pretrained=False)
+    model = build_model(config, _categories(2, 2))
     report = initialise(model, tmp_path / "resnet.pth")
     assert sorted(report.surplus) == ["fc.bias", "fc.weight"]
     assert torch.equal(model.network.backbone.layer3[1].conv2.weight, theirs.layer3[1].conv2.weight)
@@ -91,7 +90,7 @@ def test_torchvision_resnet_fills_the_backbone_alone(tmp_path: Path) -> None:
 
 
 def test_caffe2_backbone_pickle_becomes_the_same_scale_and_shift(tmp_path: Path) -> None:
-    model = build_model(_resnet50_config(), _categories(2, 2), pretrained=False)
+    model = build_model(_resnet50_config(), _categories(2, 2))
     blobs, generator = {}, np.random.default_rng(0)
     own = model.state_dict()
 
@@ -147,7 +146,7 @@ def _detectron2_name(name: str) -> str:
 def test_panoptic_fpn_pickle_fills_backbone_pyramid_and_semantic_branch(tmp_path: Path) -> None:
     categories = _categories(2, 3)
     bases = dataclasses.replace(tiny_model_config().bases, kind="fpn")  # whose stuff predictor reads the trunk alone
-    model = build_model(dataclasses.replace(_resnet50_config(), bases=bases), categories, pretrained=False)
+    model = build_model(dataclasses.replace(_resnet50_config(), bases=bases), categories)
     shared_parts = ("network.backbone.", "network.fpn.", "network.trunk.", "network.stuff_predictor.")
     generator = np.random.default_rng(0)
     expected = {
@@ -241,7 +240,7 @@ def test_adelaidet_recording_starts_a_shared_bases_model(shared: Path, tmp_path:
         fpn=FPNConfig(channels=32),
         semantic=SemanticConfig(channels=32),
     )
-    model = build_model(config, _categories(5, 3), pretrained=False)
+    model = build_model(config, _categories(5, 3))
     report = initialise(model, tmp_path / "model_final.pth")
     assert report.notes == [
         "the file does not name its categories; they are taken to be the data set's, in the same order."
@@ -255,7 +254,7 @@ def test_adelaidet_recording_starts_a_shared_bases_model(shared: Path, tmp_path:
 def test_frozen_backbone_without_weights_is_refused(tmp_path: Path) -> None:
     torch.save(resnet18().state_dict(), tmp_path / "resnet.pth")
     deeper = dataclasses.replace(_resnet50_config(64).backbone, name="resnet34")
-    model = build_model(dataclasses.replace(tiny_model_config(), backbone=deeper), _categories(2, 2), pretrained=False)
+    model = build_model(dataclasses.replace(tiny_model_config(), backbone=deeper), _categories(2, 2))
     with pytest.raises(CheckpointError, match=r"no fitting weights for \d+ tensors of resnet34.*are frozen"):
         initialise(model, tmp_path / "resnet.pth")
 

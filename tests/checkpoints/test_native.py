@@ -94,7 +94,7 @@ def test_a_run_gives_its_best_else_its_last(model: PanopticBlend, tmp_path: Path
 def test_nothing_is_downloaded_for_a_model_that_began_from_imagenet(tmp_path: Path) -> None:
     config = tiny_model_config()
     config.backbone.weights = "imagenet"
-    save_model(build_model(config, CATEGORIES, pretrained=False), tmp_path / "model.safetensors")
+    save_model(build_model(config, CATEGORIES), tmp_path / "model.safetensors")
     assert load_model(tmp_path / "model.safetensors").config.backbone.weights == "imagenet"
 
 

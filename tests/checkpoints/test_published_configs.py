@@ -54,7 +54,7 @@ def test_every_config_is_in_the_table() -> None:
 def test_model_has_the_published_tensors(name: str) -> None:
     config = _config(name)
     with torch.device("meta"):  # shapes alone
-        model = build_model(config, coco_categories(), pretrained=False)
+        model = build_model(config, coco_categories())
     rules = parameter_rules(config.fpn.finest_level)
     shapes = {
         translate(ours, rules): list(tensor.shape)
@@ -105,13 +105,13 @@ def _narrow(config: ModelConfig) -> ModelConfig:
 @every_config
 def test_narrow_model_takes_a_training_step(name: str) -> None:
     torch.manual_seed(0)
-    _take_one_step(build_model(_narrow(_config(name)), coco_categories(), pretrained=False), size=96)
+    _take_one_step(build_model(_narrow(_config(name)), coco_categories()), size=96)
 
 
 @every_config
 def test_configuration_is_inferred_from_the_published_names(name: str) -> None:
     config = _narrow(_config(name))
-    model = build_model(config, coco_categories(), pretrained=False)
+    model = build_model(config, coco_categories())
     rules = parameter_rules(config.fpn.finest_level)
     theirs = {str(translate(ours, rules)): tensor for ours, tensor in model.state_dict().items()}
     converted = from_adelaidet(theirs)
@@ -137,4 +137,4 @@ def test_configuration_is_inferred_from_the_published_names(name: str) -> None:
 @every_config
 def test_full_model_takes_a_training_step(name: str) -> None:
     torch.manual_seed(0)
-    _take_one_step(build_model(_config(name), coco_categories(), pretrained=False), size=128)
+    _take_one_step(build_model(_config(name), coco_categories()), size=128)

@@ -32,7 +32,7 @@ def test_shipped_variants_differ_in_their_models_alone_and_can_be_built(file: Pa
     assert all(models.count(model) == 1 for model in models)
     for config in variants.values():
         with torch.device("meta"):
-            build_model(config.model, CATEGORIES, pretrained=False)
+            build_model(config.model, CATEGORIES)
 
 
 def test_variants_change_the_base_and_overrides_win_over_both(tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def layouts() -> dict[str, ModelConfig]:
 def make_model(config: ModelConfig) -> PanopticBlend:
     """Random weights and norm statistics that let every layer through."""
     torch.manual_seed(0)
-    model = build_model(config, SHAPES, pretrained=False).eval()
+    model = build_model(config, SHAPES).eval()
     for module in model.modules():
         if isinstance(module, (nn.BatchNorm2d, FrozenBatchNorm)):
             for values in (module.weight, module.running_var):

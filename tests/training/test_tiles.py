@@ -29,7 +29,7 @@ def test_a_whole_model_has_the_same_losses_and_gradients(norm: Literal["group", 
     torch.manual_seed(0)
     config = tiny_model_config()
     config = replace(config, fpn=FPNConfig(channels=128, coarsest_level=5), fcos=replace(config.fcos, norm=norm))
-    plain = build_model(config, SHAPES, pretrained=False).train()
+    plain = build_model(config, SHAPES).train()
     tiled = copy.deepcopy(plain)
     compute_by_tiles(tiled.network)
     assert any(isinstance(module, TiledConv) for module in tiled.modules())

@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
-from torchvision.models import get_model_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 from torchvision.ops import DeformConv2d, deform_conv2d
 
-from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
+from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.network.layers import FrozenBatchNorm, group_norm
 
 _DEPTHS: dict[str, tuple[type[BasicBlock] | type[Bottleneck], tuple[int, int, int, int]]] = {
@@ -57,7 +52,15 @@ class ResNet(nn.Module):
         stride_in_1x1: bottlenecks stride in their first convolution, as Caffe's networks do.
         deformable_stages: stages (2..5) with deformable blocks.
         deformable_interval: every so many blocks of those stages, from the first.
+
+    Attributes:
+        pixel_mean: per channel, RGB in 0..255: how torchvision's weights were trained.
+        pixel_std: likewise.
+        channels: of C2..C5.
     """
+
+    pixel_mean = (123.675, 116.28, 103.53)
+    pixel_std = (58.395, 57.12, 57.375)
 
     def __init__(
         self,
@@ -144,33 +147,63 @@ class TimmBackbone(nn.Module):
 
     Most convolutional ones do; of transformers, those whose windows and positions are not bound to one image size.
 
+    Args:
+        name: timm's, alone or with the tag of pretrained weights: 'resnet50', 'resnet50.a1_in1k'. The tag decides
+            which weights `checkpoints` loads, and so the normalisation; those here are random.
+
+    Attributes:
+        pixel_mean: per channel, RGB in 0..255: how timm's weights of this name were trained.
+        pixel_std: likewise.
+        channels: of C2..C5.
+
     Raises:
         ConfigError: timm is not installed, does not know the name, or the network is not of this kind.
     """
 
-    def __init__(self, name: str, pretrained: bool):
+    def __init__(self, name: str):
         super().__init__()
+        self.name = name
         try:
             import timm
         except ImportError as error:
             raise ConfigError(
                 "model.backbone.name asks for timm. Install it: pip install 'panoptic-blend[timm]'"
             ) from error
-        if name not in timm.list_models(pretrained=False):
+        if not timm.is_model(name):
             raise ConfigError(f"model.backbone.name: timm has no model {name!r}; see timm.list_models().")
-        pyramid: Any = timm.create_model(name, pretrained=False, features_only=True)
+        try:
+            timm.get_pretrained_cfg(name)
+        except RuntimeError as error:
+            model, _, tag = name.partition(".")
+            tagged = ", ".join(timm.list_models(f"{model}.*", include_tags=True)) or "no tags"
+            raise ConfigError(
+                f"model.backbone.name: timm has no weights tagged {tag!r} for {model}; it has {tagged}."
+            ) from error
+        try:
+            pyramid: Any = timm.create_model(name, features_only=True)
+        except (AssertionError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"model.backbone.name: timm's {name} gives no features between its layers ({error})."
+            ) from error
         reductions = pyramid.feature_info.reduction()
         missing = [stride for stride in (4, 8, 16, 32) if stride not in reductions]
         if missing:
             raise ConfigError(f"model.backbone.name: timm's {name} has no features at strides {missing}.")
-        indices = [reductions.index(stride) for stride in (4, 8, 16, 32)]
-        self.channels: list[int] = [pyramid.feature_info.channels()[index] for index in indices]
-        _try_out(name, pyramid, indices, self.channels)
-        self.body = timm.create_model(name, pretrained=pretrained, features_only=True, out_indices=indices)
+        places = [reductions.index(stride) for stride in (4, 8, 16, 32)]
+        self.channels: list[int] = [pyramid.feature_info.channels()[place] for place in places]
+        _try_out(name, pyramid, places, self.channels)
+        indices = [pyramid.feature_info.out_indices[place] for place in places]  # some networks leave out their first
+        self.body = timm.create_model(name, features_only=True, out_indices=indices)
+        self.pixel_mean, self.pixel_std = map(_in_0_to_255, (pyramid.pretrained_cfg[key] for key in ("mean", "std")))
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """[B, 3, H, W] -> C2, C3, C4, C5."""
         return list(self.body(images))
+
+
+def _in_0_to_255(channels: Sequence[float]) -> tuple[float, float, float]:
+    red, green, blue = (round(255 * value, 4) for value in channels)
+    return red, green, blue
 
 
 @torch.no_grad()
@@ -190,69 +223,3 @@ def _try_out(name: str, pyramid: nn.Module, indices: list[int], channels: list[i
                 f"model.backbone.name: timm's {name} gives features of {' x '.join(map(str, found))} where the model "
                 f"needs {' x '.join(map(str, needed))}. Take a convolutional network, such as timm:convnext_tiny."
             )
-
-
-def load_backbone_weights(backbone: ResNet, name: str, weights: str) -> None:
-    """Fill a ResNet from torchvision's ImageNet weights or from a file with the same names.
-
-    Args:
-        weights: 'imagenet' (downloads once, into torch's cache) or the path of a .pth or .safetensors state dict.
-
-    Raises:
-        CheckpointError: the download fails, the file is missing or unreadable, or its tensors do not fit.
-    """
-    state = _download(name) if weights == "imagenet" else _read_state_dict(Path(weights))
-    state = {key: value for key, value in state.items() if not key.startswith("fc.")}
-    own = backbone.state_dict()
-    for key in own:  # a deformable block starts from the ordinary one: its offsets stay zero
-        ordinary = key.replace(".conv2.conv.", ".conv2.")
-        if ordinary != key and ordinary in state:
-            state[key] = state.pop(ordinary)
-    optional = {key for key in {*own, *state} if key.endswith("num_batches_tracked") or ".conv2.offset." in key}
-    missing = sorted(own.keys() - state.keys() - optional)
-    surplus = sorted(state.keys() - own.keys() - optional)
-    misshaped = sorted(key for key in own.keys() & state.keys() if own[key].shape != state[key].shape)
-    if missing or surplus or misshaped:
-        raise CheckpointError(
-            f"model.backbone.weights {weights}: does not fit {name}: missing {missing[:5]}, surplus {surplus[:5]}, "
-            f"of another shape {misshaped[:5]} ({len(missing)}, {len(surplus)}, {len(misshaped)} in all)."
-        )
-    backbone.load_state_dict(state, strict=False)
-
-
-def _download(name: str) -> dict[str, Tensor]:
-    try:
-        return dict(get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True))
-    except (OSError, RuntimeError) as error:  # no connection, or a file that is not what was announced
-        raise CheckpointError(
-            f"model.backbone.weights imagenet: {name}'s weights could not be downloaded ({error}). Try again with a "
-            "connection, or give a file's path, 'none', or --init-from."
-        ) from error
-
-
-def _read_state_dict(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise CheckpointError(f"model.backbone.weights: no file {path}. Give 'imagenet', 'none' or a file's path.")
-    if path.suffix == ".pkl":
-        raise CheckpointError(
-            f"model.backbone.weights {path}: holds another project's names. Give it as `train --init-from {path}`."
-        )
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise CheckpointError(
-            f"{path} is not a weights file this loader can read: it is damaged, or asks to run more than tensors need. "
-            "Save a plain state dict, best as safetensors."
-        ) from error
-    except (OSError, SafetensorError, *MALFORMED) as error:
-        raise CheckpointError(
-            f"{path} is not a weights file this loader can read, or is damaged ({type(error).__name__}: {error}). "
-            "Copy it again."
-        ) from error
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise CheckpointError(
-            f"{path}: expected a plain state dict of tensors, as torch.save(model.state_dict()) writes."
-        )
-    return state

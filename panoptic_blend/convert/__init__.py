@@ -1,1 +1,0 @@
-"""Other annotation formats -> COCO panoptic, a file a format. Runs without torch."""
