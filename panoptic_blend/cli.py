@@ -19,6 +19,7 @@ from panoptic_blend.commands import (
     benchmark,
     compare,
     convert_checkpoint,
+    convert_dataset,
     demo,
     evaluate,
     explain,
@@ -157,6 +158,8 @@ commands:
   compare     train and evaluate variants of a model under equal conditions: one table
   benchmark   time every stage of a prediction on this machine
   explain     draw what happens inside the model on one image
+  convert-dataset
+              turn label maps, masks or an annotation tool's files into COCO panoptic
   convert-checkpoint
               turn weights of AdelaiDet's BlendMask into a model of this program
 
@@ -174,6 +177,7 @@ _COMMANDS = {
     "benchmark": benchmark.run,
     "explain": explain.run,
     "convert-checkpoint": convert_checkpoint.run,
+    "convert-dataset": convert_dataset.run,
 }
 
 

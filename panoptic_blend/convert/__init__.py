@@ -1,0 +1,1 @@
+"""Other annotation formats -> COCO panoptic, a file a format. Runs without torch."""

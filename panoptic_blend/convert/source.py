@@ -1,0 +1,176 @@
+"""What every format gives to the conversion: categories, images, and labelled regions of one image at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+from scipy import ndimage
+
+from panoptic_blend.errors import DatasetError
+
+Mask = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SourceCategory:
+    """A category as its format knows it.
+
+    Attributes:
+        is_thing: what it is unless the person says otherwise (`--things`, `--stuff`).
+        id: of the category in the result, where the format has one that people know; else they are numbered from 1.
+        color: RGB, where the format has one.
+    """
+
+    name: str
+    is_thing: bool
+    id: int | None = None
+    color: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image file.
+
+    Attributes:
+        path: where it lies.
+        name: relative name it gets in the result.
+        split: train, val, ... where the format tells; else "".
+    """
+
+    path: Path
+    name: str
+    split: str = ""
+
+
+@dataclass(frozen=True)
+class Region:
+    """Pixels of one category.
+
+    Attributes:
+        category: its name.
+        top, left: place of the mask in the image.
+        mask: [h, w] bool, tight around its pixels.
+        is_object: one object, as an annotator outlined it; False for the pixels of a category in a label map, which are
+            split into connected parts where the category is a thing.
+        is_crowd: several objects that nobody told apart.
+    """
+
+    category: str
+    top: int
+    left: int
+    mask: Mask
+    is_object: bool = True
+    is_crowd: bool = False
+
+    @property
+    def area(self) -> int:
+        """Pixels."""
+        return int(np.count_nonzero(self.mask))
+
+    @property
+    def window(self) -> tuple[slice, slice]:
+        """Rows and columns of the image that the mask covers."""
+        height, width = self.mask.shape
+        return slice(self.top, self.top + height), slice(self.left, self.left + width)
+
+
+@dataclass
+class ImageLabels:
+    """Everything labelled in one image.
+
+    Attributes:
+        height, width: pixels.
+        regions: in the format's order.
+        lost: what could not be used, a phrase each: "polygon 3 ('car'): lies outside the image".
+        rest: name of the category of all pixels that no region covers; "" leaves them void.
+    """
+
+    height: int
+    width: int
+    regions: list[Region] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+    rest: str = ""
+
+    def add(self, region: Region | None, what: str) -> None:
+        """Add a region, or note that nothing is left of it."""
+        if region is None:
+            self.lost.append(f"{what}: has no pixels in the image")
+        else:
+            self.regions.append(region)
+
+
+class Source(Protocol):
+    """A data set in some format. It must be picklable: images are read in several processes."""
+
+    @property
+    def categories(self) -> Sequence[SourceCategory]:
+        """All it may have."""
+
+    @property
+    def images(self) -> Sequence[SourceImage]:
+        """In the order of the result."""
+
+    def read(self, index: int) -> ImageLabels:
+        """The labels of one image; `DatasetError`, naming file and place, when they cannot be read."""
+
+
+def region_from_mask(
+    category: str, mask: Mask, is_object: bool = True, is_crowd: bool = False, top: int = 0, left: int = 0
+) -> Region | None:
+    """A region from a mask [h, w] whose corner lies at (top, left); None when it is empty."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not rows.size:
+        return None
+    y, x = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+    return Region(category, top + int(rows[0]), left + int(columns[0]), mask[y, x], is_object, is_crowd)
+
+
+def region_from_polygons(
+    category: str, polygons: Sequence[Sequence[float]], height: int, width: int, is_crowd: bool = False
+) -> Region | None:
+    """A region from the outlines of its parts, filled as COCO fills them.
+
+    Args:
+        polygons: x and y in turns, in pixels, three points or more each.
+        height, width: of the image; what lies outside is cut off.
+
+    Returns:
+        The region; None when no pixel is inside.
+    """
+    rles = coco_mask.frPyObjects([list(map(float, polygon)) for polygon in polygons], height, width)
+    return region_from_mask(category, coco_mask.decode(coco_mask.merge(rles)).astype(bool), is_crowd=is_crowd)
+
+
+def regions_of_label_map(labels: npt.NDArray[np.integer], names: dict[int, str], where: Path) -> list[Region]:
+    """A region for every labelled category of a map.
+
+    Args:
+        labels: [H, W].
+        names: category by value; "" is void.
+        where: the file, for error messages.
+
+    Raises:
+        DatasetError: a value that nobody named.
+    """
+    values, positions = np.unique(labels, return_inverse=True)
+    unknown = [int(value) for value in values if int(value) not in names]
+    if unknown:
+        pixels = int((labels == unknown[0]).sum())
+        raise DatasetError(
+            f"{where}: {pixels} pixels have the value {unknown[0]}, which nobody named"
+            + (f" (and {len(unknown) - 1} more such values)" if len(unknown) > 1 else "")
+            + ". Name it, or declare it void."
+        )
+    positions = positions.reshape(labels.shape)
+    found = zip(values.tolist(), ndimage.find_objects(positions + 1), strict=True)
+    return [
+        Region(names[value], box[0].start, box[1].start, positions[box] == position, is_object=False)
+        for position, (value, box) in enumerate(found)
+        if names[value]
+    ]
