@@ -131,7 +131,7 @@ class FCOSConfig:
         threshold_with_centerness: compare class score x centerness with the threshold, not the class score alone.
         pre_nms_top_k: candidates per level that enter suppression.
         nms_iou: same-class boxes that overlap more than this are suppressed.
-        max_detections: instances kept per image.
+        max_detections: instances kept per image; for more than `pre_nms_top_k`, raise both.
     """
 
     num_convs: int = 4

@@ -29,7 +29,7 @@ class PredictionSettings:
         threshold_with_centerness: compare class score x centerness with the threshold, not the class score alone.
         pre_nms_top_k: candidates per level that enter suppression.
         nms_iou: same-class boxes that overlap more than this are suppressed.
-        max_detections: instances kept per image.
+        max_detections: instances kept per image; for more than `pre_nms_top_k`, raise both.
         min_score: instances below are not merged.
         max_overlap: an instance is not merged when more of it than this share is already taken.
         min_stuff_area: stuff smaller than this many pixels of the output becomes void.

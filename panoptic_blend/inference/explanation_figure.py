@@ -25,8 +25,8 @@ AGAINST = 0.12
 SIGNED_COLORS = "RdBu_r"
 """Numbers for (red) and against (blue) a pixel being the object's."""
 KEPT, LEFT_OUT = ("#1a7f37", "solid"), ("#d1242f", "dashed")
-MOST_LEFT_OUT = 6
-"""Instances left out that are listed; all kept ones are."""
+MOST_KEPT, MOST_LEFT_OUT = 100, 6
+"""Instances that are listed; the others are counted, since no picture is as high as thousands of lines."""
 WIDTH, TILE, LINE, TEXT = 15.0, 1.25, 0.17, 9
 """The image, a basis inside a box and a line of text in inches; text in points."""
 
@@ -190,16 +190,19 @@ def _draw_outlines(panel: Axes, explanation: Explanation) -> None:
 
 def _decisions(explanation: Explanation, categories: Categories) -> list[str]:
     """What became of every instance, in words."""
-    lines, left_out = [], 0
+    lines, kept, left_out = [], 0, 0
     for order, placement in enumerate(explanation.placements, start=1):
         taken = 1 - placement.free_area / placement.area if placement.area else 0.0
         if placement.segment_id:
+            kept += 1
             fate = "kept" + (f", {taken:.0%} of it behind better ones" if taken else "")
         else:
             left_out += 1
             fate = f"left out, {taken:.0%} of it already taken" if placement.area else "left out, its mask is empty"
-        if placement.segment_id or left_out <= MOST_LEFT_OUT:
+        if kept <= MOST_KEPT if placement.segment_id else left_out <= MOST_LEFT_OUT:
             lines.append(f"{order:>2}  {_name(explanation, placement.index, categories)}: {fate}")
+    if kept > MOST_KEPT:
+        lines.append(f"and {kept - MOST_KEPT} more kept")
     if left_out > MOST_LEFT_OUT:
         lines.append(f"and {left_out - MOST_LEFT_OUT} more left out")
     weak = len(explanation.prediction.instances) - len(explanation.placements)

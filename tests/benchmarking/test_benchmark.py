@@ -31,11 +31,13 @@ def checkpoint(tmp_path: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("instances", [1, 10, 40])
-def test_random_weights_fire_so_many_detections(instances: int) -> None:
+@pytest.mark.parametrize(
+    ("instances", "size"), [(1, (128, 192)), (10, (128, 192)), (40, (128, 192)), (300, (256, 384))]
+)
+def test_random_weights_fire_so_many_detections(instances: int, size: tuple[int, int]) -> None:
     torch.manual_seed(0)
     model = build_model(tiny_model_config(), SHAPES).train()
-    image = torch.from_numpy(draw_image(128, 192)).permute(2, 0, 1)
+    image = torch.from_numpy(draw_image(*size)).permute(2, 0, 1)
     fire_detections(model, image, instances)
     assert model.training
     (prediction,) = model.predict([image])

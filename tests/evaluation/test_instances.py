@@ -1,5 +1,6 @@
 import contextlib
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -7,6 +8,7 @@ from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
+from panoptic_blend.coco.annotations import SegmentRecord
 from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.report import MASK_AP_KEYS
 
@@ -91,6 +93,20 @@ def test_equals_coco_eval_on_the_whole_set(capsys):
     assert set(result["per_class"]) == {c.id for c in CATEGORIES.things}
     assert np.mean(list(result["per_class"].values())) == pytest.approx(result["AP"])
     assert result["notes"] == []
+
+
+def test_of_more_than_a_hundred_of_a_category_the_best_hundred_count_as_in_coco():
+    truth = np.kron(np.arange(1, 301, dtype=np.int32).reshape(15, 20), np.ones((4, 4), np.int32))
+    thing = CATEGORIES.things[0].id
+    record, *_ = random_image(np.random.default_rng(0), 1, truth.shape)
+    record = replace(record, segments=[SegmentRecord(i, thing, False, 16, (0, 0, 4, 4)) for i in range(1, 301)])
+    rles = [coco_mask.encode(np.asfortranarray(truth == i, np.uint8)) for i in range(1, 301)]
+    detections = np.linspace(1, 0.5, 300), [0] * 300, rles
+    metric = MaskAP(CATEGORIES)
+    metric.update(truth, record.segments, record.image_id, *detections)
+    result = metric.compute()
+    assert [result[name] for name in ("AP", "AP50", "AP75", "APs")] == pytest.approx([34 / 101] * 4)  # recall 1/3
+    assert result["AP"] == pytest.approx(plain_coco_eval([(record, truth, detections)])[0], abs=1e-12)
 
 
 def test_nothing_to_find_is_zero_and_says_so():

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +38,18 @@ def talkative_model(head: str) -> PanopticBlend:
     torch.nn.init.constant_(detector.distances.bias, 1.5)  # type: ignore[arg-type]
     torch.nn.init.normal_(model.mask_head.top_layer.weight, std=0.5)  # type: ignore[union-attr, arg-type]
     return model.eval()
+
+
+def test_thousands_of_instances_are_counted_where_they_cannot_all_be_listed() -> None:
+    one = explain(Predictor(talkative_model("blender"), "cpu"), PICTURE, instances=0)
+    heights, counted = [], []
+    for kept in (101, 4000):
+        many = replace(one, placements=[Placement(0, number, 0, 0) for number in range(1, kept + 1)])
+        figure = draw_explanation(many, CATEGORIES)
+        heights.append(figure.get_size_inches()[1])
+        counted.append([text.get_text() for text in figure.findobj(Text) if "more kept" in text.get_text()])
+    assert heights[0] == heights[1]
+    assert [text.splitlines()[-2] for (text,) in counted] == ["and 1 more kept", "and 3900 more kept"]
 
 
 @pytest.fixture(scope="module", params=["blender", "blender_of_one_basis"])

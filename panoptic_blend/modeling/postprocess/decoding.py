@@ -1,4 +1,4 @@
-"""From raw head outputs to at most 100 scored boxes an image."""
+"""From raw head outputs to the scored boxes of an image."""
 
 from __future__ import annotations
 
