@@ -277,7 +277,7 @@ def _plain(message: str) -> str:
     expected = re.search(r"Subtypes: \[(.*)\]|Expected an? (.*?)\. Got", message)
     given = re.search(r"(?:Got value|Given value): (.*)", message)
     if setting and "Unable to load config" in message:
-        return f"{setting[1]} is a group of settings; give them one by one, such as --trainer.max_steps 100."
+        return f"{setting[1]} is a group of settings; give each by itself, as in --trainer.max_steps 100."
     if not (setting and expected and given):
         return " ".join(message.split())
     kind = re.sub(r"<class '(\w+)'>", r"\1", expected[1] or expected[2]).replace("NoneType", "null")

@@ -12,7 +12,7 @@ from torch.nn.functional import interpolate
 
 
 def output_size(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
-    """Size of an image whose shortest edge is brought to `shortest`, unless the longest would pass `longest`.
+    """Size of an image resized to this shortest edge, limited so that the longest edge is at most `longest`.
 
     Pixels, rounded to the nearest as in detectron2's `ResizeShortestEdge`, never below 1.
     """

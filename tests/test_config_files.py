@@ -94,7 +94,7 @@ def test_later_files_win_and_overrides_win_over_files(tmp_path: Path):
         ("model: {fpn: }", "model.fpn is a group of settings"),
         ("model: {fpn: {coarsest_level: 7.0}}", "model.fpn.coarsest_level is 7.0; it must be int."),
         ("optimizer: {lr: .inf}", "optimizer.lr is inf; it must be finite"),
-        ("trainer: {output: ''}", "trainer.output is ''; it must be a folder."),
+        ("model: {backbone: {weights: ''}}", "model.backbone.weights is ''; it must be 'imagenet', 'none' or a file."),
         ("just text", "holds no settings"),
         ("", "holds no settings"),
     ],
@@ -121,7 +121,7 @@ def test_a_bad_file_is_named_with_the_setting_and_the_remedy(tmp_path: Path, tex
         (["--trainer.max_steps"], "expected one argument"),
         (["--optimizer.schedule", "null"], "optimizer.schedule is 'None'; it must be one of 'step', 'cosine', 'poly'."),
         (["--optimizer.lr", ".inf"], "optimizer.lr is inf; it must be finite and below 2^63."),
-        (["--model.fpn", "null"], "model.fpn is a group of settings; give them one by one"),
+        (["--model.fpn", "null"], "model.fpn is a group of settings; give each by itself"),
         (["stray"], "stray"),
         (
             ["--model.semantic.enabled=false", "--model.bases.kind=fpn"],

@@ -72,7 +72,7 @@ def read_id_map(path: Path) -> IdMap:
             "down, the id map without mixing colours (nearest neighbour)."
         ) from error
     except _DAMAGED as error:
-        raise DatasetError(f"{path}: cannot be read as a PNG ({error}). Write the file anew.") from error
+        raise DatasetError(f"{path}: cannot be read as a PNG ({error}). Write the file again.") from error
 
 
 def write_id_map(path: Path, id_map: IdMap) -> None:

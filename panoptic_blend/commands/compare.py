@@ -12,14 +12,14 @@ def run(arguments: list[str]) -> None:
     """`panoptic-blend compare`."""
     parser = command(
         "compare",
-        "Train and evaluate variants of a model with the same data, schedule and seeds: one table an ablation.",
+        "Train and evaluate variants of a model with the same data, schedule and seeds: one table for each ablation.",
         "panoptic-blend compare FILE ... [--data.root DIR] [--seeds N] [--steps N] [--section.setting VALUE ...]",
         """\
 examples:
   panoptic-blend compare configs/ablations/mask_heads.yaml --data.root data/shapes --seeds 3
   panoptic-blend compare configs/ablations/*.yaml --base configs/camvid/r18.yaml --data.root ~/camvid --steps 1000
 
-The same command again goes on where it was stopped; finished variants are not run again.
+Given again, the same command continues where it was stopped; finished variants are not run again.
 """,
     )
     parser.add_argument(

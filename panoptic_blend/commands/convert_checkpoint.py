@@ -14,7 +14,7 @@ def run(arguments: list[str]) -> None:
         "Turn a BlendMask checkpoint of AdelaiDet into a model of this program that computes the same.",
         "panoptic-blend convert-checkpoint --from adelaidet SRC.pth --output model.safetensors [options]",
     )
-    parser.add_argument("source", metavar="SRC", type=Path, help="its .pth file; nothing in it is run")
+    parser.add_argument("source", metavar="SRC", type=Path, help="AdelaiDet's .pth file; code in it is never run")
     parser.add_argument("--from", dest="kind", choices=["adelaidet"], required=True, help="who wrote the file")
     parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="the .safetensors file to write")
     parser.add_argument(

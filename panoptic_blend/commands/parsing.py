@@ -65,7 +65,7 @@ def add_speed(parser: Parser, precision: str) -> None:
     parser.add_argument(
         "--compile",
         action="store_true",
-        help="compile the network at the first image of every size; pays for hundreds of images of few sizes",
+        help="compile the network at the first image of every size; worth it for hundreds of images of few sizes",
     )
 
 
@@ -81,11 +81,11 @@ def add_batch(parser: Parser) -> None:
 
 
 def add_overwrite(parser: Parser) -> None:
-    """`--overwrite`, of every command that goes on with what its output folder holds."""
+    """`--overwrite`, of every command that keeps what its output folder holds."""
     parser.add_argument(
         "--overwrite",
         action="store_true",
-        help="start over; without, predictions that the folder holds of the same images, model and settings are kept",
+        help="predict all images again; without, those predicted before with the same model and settings are kept",
     )
 
 

@@ -1,4 +1,4 @@
-"""Train a model, or go on with a run."""
+"""Train a model, or resume a run."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ examples:
         help="YAML file with any of the settings below, or the name of one that comes with the package; may be given "
         "more than once, the later ones win",
     )
-    parser.add_argument("--resume", metavar="RUN", type=Path, help="folder of a run that was stopped, to go on with it")
+    parser.add_argument("--resume", metavar="RUN", type=Path, help="continue the stopped run in this folder")
     parser.add_argument(
         "--init-from",
         metavar="WEIGHTS",
@@ -51,7 +51,7 @@ examples:
     if options.on_bad_sample:
         overrides += ["--data.on_bad_sample", options.on_bad_sample]
     if options.resume is not None and options.init_from is not None:
-        parser.error("--init-from starts a run, and --resume goes on with one: give one of them")
+        parser.error("--init-from starts a new run, --resume continues a stopped one: give one of them")
     files = options.config
     if options.resume is not None and not files:
         folder = options.resume if options.resume.is_dir() else options.resume.parent
@@ -59,7 +59,7 @@ examples:
             raise CheckpointError(f"{options.resume}: no run lies here. Name the folder of a run that was stopped.")
         files = [folder / "config.yaml"]
     if not files:
-        parser.error("give --config FILE to start a run, or --resume RUN to go on with one")
+        parser.error("give --config FILE to start a run, or --resume RUN to continue a stopped one")
     from panoptic_blend.config_files import read_config
 
     config = read_config(files, overrides)

@@ -1,4 +1,4 @@
-"""Settings of the network and of what follows it: all that a checkpoint describes itself by."""
+"""Settings of the network and of the steps after it. Every checkpoint holds them."""
 
 from __future__ import annotations
 
@@ -52,7 +52,8 @@ class BackboneConfig:
             to it. NAME may have a tag (resnet50.a1_in1k), by which timm tells a network's weights apart.
         weights: 'imagenet' downloads the library's weights, 'none' starts from random ones, anything else is a
             file with a state dict (.pth or .safetensors) under the library's names.
-        norm: 'frozen' keeps the statistics and scale of the weights file (needs weights), 'batch' or 'group' train.
+        norm: 'frozen' keeps the statistics and scale of the weights file (needs weights); 'batch' and 'group' are
+            trained.
         frozen_stages: stages that are not trained; 1 = stem, 2 = stem and C2, and so on; 0 trains everything.
         width: channels of the stem and of the first stage's 3x3 convolutions; 64 is the published network.
         stem_width: channels of the stem when they differ from `width`; 0 means the same.

@@ -85,7 +85,7 @@ class OptimizerConfig:
     """Optimiser and learning-rate schedule.
 
     Args:
-        name: 'sgd' (Nesterov-free, the published choice) or 'adamw'.
+        name: 'sgd' (without Nesterov's momentum, as published) or 'adamw'.
         lr: learning rate for batches of `reference_batch_size` images; scaled linearly with the real batch.
         reference_batch_size: see `lr`.
         momentum: of SGD.
@@ -159,7 +159,6 @@ class TrainerConfig:
 
     def __post_init__(self) -> None:
         self.output = os.path.expanduser(self.output)
-        require(bool(self.output), "trainer.output", self.output, "a folder")
         require(self.max_steps > 0, "trainer.max_steps", self.max_steps, "positive")
         require(self.accumulate > 0, "trainer.accumulate", self.accumulate, "positive")
         require(self.devices > 0, "trainer.devices", self.devices, "positive")

@@ -22,8 +22,9 @@ class TrainingTransform:
     """Random colour, flip, size and crop, all drawn from one generator.
 
     Args:
-        shortest_edge: sizes in pixels, one of which is drawn for the shortest edge...
-        longest_edge: ...unless the longest would pass this.
+        shortest_edge: sizes in pixels; images are resized to a shortest edge drawn from these, limited so that the
+            longest edge is at most `longest_edge`.
+        longest_edge: see `shortest_edge`.
         jitter: range (low, high) of a further factor on the size (large-scale jitter, Simple Copy-Paste, sec. 3).
         crop: (height, width) of a random crop; smaller images are padded at the bottom and right, with black and void.
         flip: probability of a horizontal flip.

@@ -42,8 +42,8 @@ def evaluate(
 ) -> Path:
     """Predict every annotated image, write what was predicted, and score it, all at the same time.
 
-    Only a few predictions are in memory at any time. Called again after an interruption, this goes on with the images
-    that are missing; the metrics are those of a run without one.
+    Only a few predictions are in memory at any time. Called again after an interruption, this predicts the images
+    that are missing; the metrics are those of a run without interruption.
 
     Args:
         annotations: the truth; its categories must be the model's.
@@ -53,7 +53,7 @@ def evaluate(
         segments: folder of the true id-map PNGs; by default beside the annotations.
         overlays: draw the first so many images, prediction and truth side by side.
         batch: neighbours of one input size that are predicted together at most.
-        overwrite: start over, whatever is in `output`.
+        overwrite: predict all images again, and replace what is in `output`.
 
     Returns:
         Path of metrics.json.

@@ -107,7 +107,7 @@ def keep_predictions(
         use: takes every new result, and each of an earlier run that is wanted `again`.
         describe: what to keep of a prediction beside its id map and segments, as JSON can hold it.
         batch: neighbours of one input size that are predicted together at most.
-        overwrite: start over, whatever is in the folder.
+        overwrite: predict all images again, and replace what is in the folder.
 
     Raises:
         DatasetError: the folder holds predictions of other images, or made with another model or other settings.

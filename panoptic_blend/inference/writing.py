@@ -35,14 +35,14 @@ def write_predictions(
 ) -> WritingResult:
     """Write `output/predictions.json`, `output/predictions/*.png` and, if asked for, `output/overlays/*.jpg`.
 
-    Every image is kept as it comes, and one that fails is left out and reported; called again, this goes on with what
-    is missing.
+    Every image is kept as soon as it is predicted, and one that fails is left out and reported. Called again, this
+    predicts the images that are missing.
 
     Args:
         source: of the samples.
         overlays: write an image with the segments painted over it for every sample.
         batch: neighbours of one input size that are predicted together at most.
-        overwrite: start over, whatever is in `output`.
+        overwrite: predict all images again, and replace what is in `output`.
 
     Raises:
         DatasetError: `output` holds predictions of other images, or made with another model or other settings.

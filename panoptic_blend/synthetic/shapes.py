@@ -81,6 +81,6 @@ def _is_written(path: Path, info: dict[str, object]) -> bool:
     if found != info:
         raise DatasetError(
             f"{path}: holds something other than the shapes data set asked for ({json.dumps(info)}). "
-            "Choose another folder, or remove this one to generate it anew."
+            "Choose another folder, or remove this one to generate it again."
         )
     return True

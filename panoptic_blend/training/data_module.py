@@ -38,7 +38,7 @@ def load_data(
         seed: of the augmentation.
         console: where the check is shown.
         check: look at every sample first, and stop at a bad one or leave bad ones out as the settings say.
-        categories: of the run that goes on; labels follow their order, whatever the order in the files.
+        categories: of the run that is resumed; labels follow their order and not that of the files.
 
     Raises:
         DatasetError: annotations or samples that do not hold together, or sets that name other categories.

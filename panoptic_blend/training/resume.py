@@ -1,4 +1,4 @@
-"""Where a run goes on, and what may change when it does."""
+"""The state that a run is resumed from, and the settings that may change then."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def refuse_existing_run(run: Path) -> None:
 
 
 def changed_settings(before: Config, after: Config) -> list[str]:
-    """What differs between the settings a run began with and those it goes on with, as `name: old -> new`.
+    """What differs between the settings a run began with and those it is resumed with, as `name: old -> new`.
 
     Raises:
         ConfigError: the saved state would not fit: the network or the optimiser is another one, or weights are

@@ -46,18 +46,18 @@ Accelerator = Literal["cpu", "gpu"]
 def train(
     config: Config, resume: Path | None = None, console: Console | None = None, init_from: Path | None = None
 ) -> Path:
-    """Train a model, or go on with a run that was stopped.
+    """Train a model, or resume a run that was stopped.
 
     Args:
         config: all settings; with `resume`, those of the run with any overrides.
-        resume: a run's folder or `.ckpt` file. The run goes on in that folder, whatever `trainer.output` says.
+        resume: a run's folder or `.ckpt` file. The run continues in that folder; `trainer.output` is not read.
         console: where progress is shown; standard output when None.
         init_from: weights to start a run from, instead of those `model.backbone.weights` names: any file that
             `checkpoints.initialise` reads.
 
     Returns:
         The run's folder: config.yaml, best.safetensors (highest PQ), last.safetensors, last.ckpt, tensorboard/ and
-        csv/version_N/ (a new N whenever the run goes on).
+        csv/version_N/ (a new N each time the run is resumed).
 
     Raises:
         ConfigError: settings that contradict each other, this machine, or the run to be resumed.
@@ -65,7 +65,7 @@ def train(
         CheckpointError: nothing to resume or to start from, or weights that do not fit.
         FolderInUseError: another run writes into the folder at this moment.
         TrainingError: a loss or weight is no longer finite.
-        TrainingStopped: Ctrl-C or `kill`; the state is saved and `resume` goes on to the very same result.
+        TrainingStopped: Ctrl-C or `kill`; the state is saved, and `resume` continues to the same result.
     """
     first = _is_first_process(config.trainer)
     console = console or Console(quiet=not first)

@@ -259,7 +259,7 @@ def test_frozen_backbone_without_weights_is_refused(tmp_path: Path) -> None:
         initialise(model, tmp_path / "resnet.pth")
 
 
-def test_a_timm_backbone_is_trained_whole_so_it_may_start_anew(tmp_path: Path) -> None:
+def test_a_timm_backbone_is_trained_whole_so_it_may_be_re_initialised(tmp_path: Path) -> None:
     pytest.importorskip("timm", reason="needs the timm extra")
     save_model(build_model(tiny_model_config(), _categories(2, 2)), tmp_path / "model.safetensors")
     other = BackboneConfig(name="timm:mobilenetv3_small_050", weights="none")

@@ -51,7 +51,7 @@ def test_any_number_of_workers_gives_the_same_batches(shapes: Path) -> None:
         assert_equal(first, second)
 
 
-def test_the_next_epoch_augments_anew(shapes: Path) -> None:
+def test_the_next_epoch_augments_differently(shapes: Path) -> None:
     dataset = training_dataset(shapes)
     assert not torch.equal(dataset[0, 0].image, dataset[0, 7].image)
 

@@ -61,7 +61,7 @@ def annotated(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def source_of(images: Path) -> ImageFiles:
-    return ImageFiles(find_images([str(images)], ()))
+    return ImageFiles(find_images([str(images)], ()).files)
 
 
 def predicted_names(output: Path) -> list[str]:

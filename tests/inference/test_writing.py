@@ -43,7 +43,7 @@ def source(tmp_path: Path) -> ImageFiles:
         noise = Image.fromarray(rng.integers(0, 255, (20, 20, 3), dtype=np.uint8))
         noise.resize((90, 60) if number < 5 else (60, 60)).save(tmp_path / "in" / f"{number}.png")
     (tmp_path / "in" / "2.png").write_bytes(b"no picture")
-    return ImageFiles(find_images([str(tmp_path / "in")], ()))
+    return ImageFiles(find_images([str(tmp_path / "in")], ()).files)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
