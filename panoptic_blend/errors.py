@@ -40,6 +40,10 @@ class FolderInUseError(PanopticBlendError):
     """Another command is writing into the output folder at this moment."""
 
 
+class ResourceError(PanopticBlendError):
+    """The machine lacks what a command needs: memory, shared memory, or a process that something else killed."""
+
+
 class TrainingError(PanopticBlendError):
     """Training cannot go on, for instance because a loss is not finite."""
 

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from rich.console import Console
 from rich.progress import track
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from panoptic_blend.coco.annotations import PanopticAnnotations, check_painted_areas, read_segments
 from panoptic_blend.coco.left_out import BadSample, OnBadSample
 from panoptic_blend.data.dataset import check_image_size
+from panoptic_blend.data.loading import Loader
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import check_image
 
@@ -65,11 +66,9 @@ def check_samples(
 
     Raises:
         DatasetError: with 'raise', what is wrong with the first bad sample.
+        ResourceError: the worker processes cannot be started, or were killed.
     """
-    # PyTorch's loader brings its worker processes, their order and their clean end.
-    reasons: Iterator[str] = iter(
-        DataLoader(_Checks(annotations, images, segments), batch_size=None, num_workers=workers)
-    )
+    reasons: Iterator[str] = iter(Loader(_Checks(annotations, images, segments), workers))
     if console is not None:
         reasons = iter(track(reasons, f"Checking {annotations.path.name}", total=len(annotations), console=console))
     good: list[int] = []

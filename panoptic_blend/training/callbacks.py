@@ -63,6 +63,7 @@ class RunKeeper(pl.Callback):
         self.validated_step = 0
         self.best_pq = -1.0
         self._step = 0
+        self._saved_step = 0
 
     @property
     def state_key(self) -> str:
@@ -84,11 +85,18 @@ class RunKeeper(pl.Callback):
         self.validated_step = state_dict["validated_step"]
         self.best_pq = state_dict["best_pq"]
 
+    def kept(self) -> str:
+        """What of the run is on disk and how to go on with it, to end an error's message with."""
+        if not (self.run / STATE).is_file():
+            return "Nothing was saved before."
+        step = f" after step {self._saved_step}" if self._saved_step else ""
+        return f"The state{step} is saved. Go on with: panoptic-blend train --resume {self.run}"
+
     def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Listen for signals; make up for a validation that a stop cut short."""
         assert isinstance(pl_module, TrainingModule)
         self.stop.listen()  # only now: Lightning installs handlers of its own earlier
-        self._step = trainer.global_step
+        self._step = self._saved_step = trainer.global_step
         if self._step > 0 and self._validation_due(self._step) and self.validated_step < self._step:
             self._validate(trainer, pl_module)
         trainer.should_stop = self._step >= self.max_steps
@@ -112,7 +120,7 @@ class RunKeeper(pl.Callback):
         if stopping or due or self._step % self.checkpoint_every == 0:
             self._save(trainer, pl_module)
         if stopping:
-            raise self._stopped()
+            raise self._stopped(stopping)
         if due:
             self._validate(trainer, pl_module)
         trainer.should_stop = self._step >= self.max_steps
@@ -125,7 +133,7 @@ class RunKeeper(pl.Callback):
         if broken:
             raise TrainingError(
                 f"after step {self._step} the weights are not finite ({broken[0]} and {len(broken) - 1} more). "
-                f"{self.run / STATE} is from before. Lower optimizer.lr, lengthen optimizer.warmup_steps or set "
+                "Lower optimizer.lr, lengthen optimizer.warmup_steps or set "
                 "optimizer.clip_norm."
             )
         unfinished = self.run / f".{STATE}.unfinished"
@@ -133,13 +141,14 @@ class RunKeeper(pl.Callback):
         if trainer.is_global_zero:
             os.replace(unfinished, self.run / STATE)
             save_model(module.result, self.run / LAST)
+        self._saved_step = self._step
 
     def _validate(self, trainer: pl.Trainer, module: TrainingModule) -> None:
         loader = self.data.validation_loader()
         samples = self.step_log.track(loader, len(loader))
         result = validate(module.result, samples, module.device, self.precision, self.stop)
         if result is None:
-            raise self._stopped()
+            raise self._stopped(self.stop.agreed)
         self.validated_step = self._step
         pq = 100 * result.all.pq
         if trainer.is_global_zero:
@@ -153,9 +162,5 @@ class RunKeeper(pl.Callback):
         self.best_pq = max(self.best_pq, pq)
         self._save(trainer, module)
 
-    def _stopped(self) -> TrainingStopped:
-        return TrainingStopped(
-            f"stopped after step {self._step} of {self.max_steps}; everything is saved. "
-            f"Go on with: panoptic-blend train --resume {self.run}",
-            self.stop.signal,
-        )
+    def _stopped(self, number: int) -> TrainingStopped:
+        return TrainingStopped(f"stopped after step {self._step} of {self.max_steps}.", number)

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import lightning.pytorch as pl
 from rich.console import Console
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import DataConfig
 from panoptic_blend.data.dataset import (
-    Batch,
     EvaluationDataset,
     EvaluationSample,
     StepSampler,
@@ -23,6 +20,7 @@ from panoptic_blend.data.dataset import (
     TrainingSample,
     collate,
 )
+from panoptic_blend.data.loading import Loader
 from panoptic_blend.data.sample_checks import check_samples
 from panoptic_blend.data.transforms import TrainingTransform
 from panoptic_blend.errors import DatasetError
@@ -133,69 +131,18 @@ class DataModule(pl.LightningDataModule):
         sampler = StepSampler(
             len(self.training), self.seed, self.start, self.trainer.global_rank, self.trainer.world_size
         )
-        return _Loader(
-            _ErrorsAsSamples(self.training),
-            batch_size=self.images_per_pass,
-            sampler=sampler,
-            collate_fn=_collate,
-            num_workers=self.workers,
-            pin_memory=self.pin_memory,
-            persistent_workers=self.workers > 0,
-            worker_init_fn=ignore_stop_signals,
+        return Loader(
+            self.training,
+            self.workers,
+            collate,
+            self.images_per_pass,
+            sampler,
+            self.pin_memory,
+            persistent=True,
         )
 
     def validation_loader(self) -> DataLoader[EvaluationSample]:
         """This process's share of the validation images, one at a time; no image goes to two processes."""
         assert self.trainer is not None
         mine = range(self.trainer.global_rank, len(self.validation), self.trainer.world_size)
-        return _Loader(
-            _ErrorsAsSamples(self.validation),
-            batch_size=1,
-            sampler=mine,
-            collate_fn=_the_only_one,
-            num_workers=self.workers,
-            worker_init_fn=ignore_stop_signals,
-        )
-
-
-def ignore_stop_signals(worker: int) -> None:
-    """Leave stopping to the main process: Ctrl-C and `kill` of a process group reach the workers too."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-
-
-class _ErrorsAsSamples(Dataset[Any]):
-    """Returns what a data set would raise: of what its processes raise, a loader makes tracebacks."""
-
-    def __init__(self, dataset: Dataset[Any]):
-        self.dataset = dataset
-
-    def __getitem__(self, key: object) -> object:
-        try:
-            return self.dataset[key]
-        except DatasetError as error:
-            return error
-
-
-class _Loader(DataLoader[Any]):
-    """Raises what `_ErrorsAsSamples` returned."""
-
-    def __iter__(self) -> Iterator[Any]:  # type: ignore[override]
-        for item in super().__iter__():
-            if isinstance(item, DatasetError):
-                raise item
-            yield item
-
-
-def _collate(samples: Sequence[TrainingSample | DatasetError]) -> Batch | DatasetError:
-    good = []
-    for sample in samples:
-        if isinstance(sample, DatasetError):
-            return sample
-        good.append(sample)
-    return collate(good)
-
-
-def _the_only_one(samples: Sequence[EvaluationSample | DatasetError]) -> EvaluationSample | DatasetError:
-    (sample,) = samples
-    return sample
+        return Loader(self.validation, self.workers, sampler=mine)

@@ -77,7 +77,7 @@ class TrainingModule(pl.LightningModule):
             terms = ", ".join(f"{name} {value.item():.4g}" for name, value in losses.items())
             raise TrainingError(
                 f"the loss is not finite at step {self.global_step + 1} ({terms}) on the images "
-                f"{', '.join(batch.file_names)}. The last checkpoint is from before. Check these images and their "
+                f"{', '.join(batch.file_names)}. Check these images and their "
                 "annotations, lower optimizer.lr, lengthen optimizer.warmup_steps or set optimizer.clip_norm."
             )
         return {"loss": total, **{name: value.detach() for name, value in losses.items()}}

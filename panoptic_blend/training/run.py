@@ -28,6 +28,7 @@ from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.callbacks import RunKeeper
 from panoptic_blend.training.data_module import DataModule, load_data
+from panoptic_blend.training.failures import failures_told
 from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.progress import StepLog
 from panoptic_blend.training.resume import (
@@ -64,8 +65,9 @@ def train(
         DatasetError: data that do not hold together.
         CheckpointError: nothing to resume or to start from, or weights that do not fit.
         FolderInUseError: another run writes into the folder at this moment.
-        TrainingError: a loss or weight is no longer finite.
-        TrainingStopped: Ctrl-C or `kill`; the state is saved, and `resume` continues to the same result.
+        ResourceError: memory or shared memory ran out, or a loader process was killed.
+        TrainingError: a loss or weight is no longer finite, or batch norm meets a single value.
+        TrainingStopped: Ctrl-C, `kill` or a lost terminal; the state is saved; `resume` continues to the same result.
     """
     first = _is_first_process(config.trainer)
     console = console or Console(quiet=not first)
@@ -134,7 +136,7 @@ def _train(
             soft_wrap=True,
         )
     try:
-        with _repeatable_sums(accelerator), plain_ctrl_c():
+        with failures_told(config, keeper.kept), _repeatable_sums(accelerator), plain_ctrl_c():
             trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
     except TrainingStopped:
         if trainer.is_global_zero:
@@ -158,6 +160,11 @@ def choose_accelerator(settings: TrainerConfig) -> Accelerator:
     accelerator: Accelerator = (
         "cpu" if settings.accelerator == "cpu" or (settings.accelerator == "auto" and not gpus) else "gpu"
     )
+    if accelerator == "gpu" and not gpus:
+        raise ConfigError(
+            f"trainer.accelerator is 'gpu', but torch {torch.__version__} finds no GPU. Use 'auto' or 'cpu', or check "
+            "that nvidia-smi lists a GPU and that this torch is built for it."
+        )
     if accelerator == "gpu" and settings.devices > gpus:
         raise ConfigError(f"trainer.devices is {settings.devices}, but this machine shows {gpus} GPUs. Lower it.")
     if accelerator == "cpu" and settings.precision == "fp16":

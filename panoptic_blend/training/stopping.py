@@ -1,9 +1,11 @@
-"""Ctrl-C and `kill` as a request to stop at the next step, agreed on by all processes."""
+"""Ctrl-C, `kill` and a lost terminal as a request to stop at the next step, agreed on by all processes."""
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -11,33 +13,67 @@ from types import FrameType
 import torch
 import torch.distributed as dist
 
+from panoptic_blend.errors import TrainingStopped
+
+SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
+"""What asks a run to stop; Windows has no SIGHUP."""
+PATIENCE = 10.0
+"""Seconds after which a second signal no longer waits for the step to end."""
+
 
 class StopRequest:
-    """Remembers the first SIGINT or SIGTERM; further ones change nothing, so a state being saved is never cut short.
+    """Remembers the first signal that asks to stop, and lets the step that is running come to its end.
+
+    Further signals change nothing for `PATIENCE` seconds: launchers send several, and a state being saved should not be
+    cut short. One that comes later is meant: the step does not end, and `TrainingStopped` is raised where it is.
 
     Attributes:
-        signal: the signal received, or 0.
+        signal: the first signal that this process received, or 0.
+        agreed: the signal that all processes stop for, or 0.
     """
 
     def __init__(self) -> None:
         self.signal = 0
+        self.agreed = 0
+        self._since = 0.0
 
     def listen(self) -> None:
-        """Take over both signals. Outside the main thread, where Python allows no handlers, nothing changes."""
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, self._note)
-            signal.signal(signal.SIGTERM, self._note)
+        """Take over the signals. Outside the main thread, where Python allows no handlers, nothing changes."""
+        if threading.current_thread() is not threading.main_thread():
+            return
+        for number in SIGNALS:
+            # `nohup` lets a command ignore the loss of its terminal. An ignored Ctrl-C means nothing: a shell's
+            # background jobs begin with it.
+            if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:
+                signal.signal(number, self._note)
 
     def agree(self, device: torch.device) -> int:
-        """The signal that any process received, or 0: the same answer in all of them. Every process must call it."""
+        """The signal that any process received, or 0: the same answer in all of them. Every process must call it.
+
+        A signal that comes while processes exchange theirs counts at the next call.
+        """
+        received = torch.tensor(self.signal, device=device)
         if dist.is_available() and dist.is_initialized():
-            received = torch.tensor(self.signal, device=device)
             dist.all_reduce(received, op=dist.ReduceOp.MAX)
-            self.signal = int(received.item())
-        return self.signal
+        self.agreed = int(received.item())
+        return self.agreed
 
     def _note(self, number: int, frame: FrameType | None) -> None:
-        self.signal = self.signal or number
+        if number not in (signal.SIGINT, signal.SIGTERM):
+            _let_go_of_lost_terminal()
+        if not self.signal:
+            self.signal, self._since = number, time.monotonic()
+        elif time.monotonic() - self._since >= PATIENCE:
+            raise TrainingStopped("stopped at once, in the middle of a step.", number)
+
+
+def _let_go_of_lost_terminal() -> None:
+    """Send what is printed from now on nowhere: printing to a terminal that is gone would end the run unsaved."""
+    for output in (1, 2):
+        try:
+            os.write(output, b"")
+        except OSError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), output)
 
 
 @contextmanager

@@ -13,7 +13,6 @@ from torch import Tensor
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
-from panoptic_blend.config import InputConfig, ModelConfig
 from panoptic_blend.data.dataset import EvaluationDataset, EvaluationSample
 from panoptic_blend.evaluation.pq import PQResult
 from panoptic_blend.structures import IdMap, Instances, PanopticPrediction, Segment
@@ -26,8 +25,6 @@ class Forger:
 
     def __init__(self, categories: Categories, samples: EvaluationDataset):
         self.categories = categories
-        record = samples[0].record
-        self.config = ModelConfig(input=InputConfig(shortest_edge=min(record.height, record.width)))
         self.truth: dict[bytes, EvaluationSample] = {
             samples[i].image.numpy().tobytes(): samples[i] for i in range(len(samples))
         }
@@ -35,6 +32,9 @@ class Forger:
 
     def buffers(self) -> list[Tensor]:
         return []
+
+    def resize(self, image: Tensor) -> Tensor:
+        return image
 
     def predict(self, images: list[Tensor], sizes: list[tuple[int, int]]) -> list[PanopticPrediction]:
         self.calls += 1

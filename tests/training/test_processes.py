@@ -110,7 +110,11 @@ def test_torchrun_and_settings_must_agree(monkeypatch: pytest.MonkeyPatch) -> No
 @pytest.mark.parametrize(
     ("settings", "gpus", "message"),
     [
-        (TrainerConfig(accelerator="gpu"), 0, "this machine shows 0 GPUs"),
+        (
+            TrainerConfig(accelerator="gpu"),
+            0,
+            r"accelerator is 'gpu', but torch \S+ finds no GPU\. Use 'auto'",
+        ),
         (TrainerConfig(devices=2), 1, "this machine shows 1 GPUs"),
         (TrainerConfig(precision="fp16"), 0, "fp16 needs a GPU"),
     ],

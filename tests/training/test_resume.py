@@ -94,8 +94,8 @@ def stop(config: Config, number: int) -> TrainingStopped:
 # Two passes are one step here, and steps 3 and 6 end with a validation.
 @pytest.mark.parametrize(
     ("number", "in_pass", "at_step"),
-    [(signal.SIGINT, 2, 2), (signal.SIGTERM, 4, 3), (signal.SIGTERM, 9, 5)],
-    ids=["ctrl-c in an accumulated pass", "kill before a validation", "kill in a step's last pass"],
+    [(signal.SIGINT, 2, 2), (signal.SIGTERM, 4, 3), (signal.SIGHUP, 9, 5)],
+    ids=["ctrl-c in an accumulated pass", "kill before a validation", "terminal lost in a step's last pass"],
 )
 def test_stopped_and_resumed_equals_uninterrupted(
     number: int,
