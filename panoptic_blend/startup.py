@@ -12,10 +12,11 @@ _COMPILER = "torch._dynamo.utils"
 
 
 def start_torch() -> None:
-    """Import torch and torchvision into a program that ends with its command, unless torch is there already.
+    """Import torch and torchvision into a command of ours, before it imports what needs them, unless torch is there.
 
-    What is imported stays, so that collecting garbage need not look at it: not meanwhile, later, nor at the end. That
-    is a second of a short command's time. Not for other people's programs, whose own objects would stay as well.
+    It does without torch's compiler, see `import_torchvision`. What is imported stays, so that collecting garbage need
+    not look at it: not meanwhile, later, nor at the end. That is a second of a short command's time. Not for other
+    people's programs, whose own objects would stay as well.
     """
     if "torch" in sys.modules:
         return
@@ -42,9 +43,11 @@ def share_cores() -> None:
 def import_torchvision() -> None:
     """Import torchvision without torch's compiler, which follows when something is compiled: a second and 150 MiB.
 
-    `torchvision.ops.roi_align` imports `is_compile_supported` from the compiler, and calls it only on devices that it
-    has no operation of its own for. It gets one here that imports the compiler then.
+    For commands of this program alone: other people's programs find torch as they know it.
     """
+    # torchvision/ops/roi_align.py has in line 7 `from torch._dynamo.utils import is_compile_supported` (0.29.1), which
+    # imports the whole compiler. It is called in line 280, where torchvision's own operation is missing or would not
+    # repeat itself on a GPU. So it gets one here that imports the compiler when it is called.
     compiler = _CompilerLater(_COMPILER)
     sys.modules.setdefault(_COMPILER, compiler)
     try:

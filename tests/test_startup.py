@@ -19,21 +19,47 @@ def run(program: str) -> str:
     return subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True).stdout
 
 
-def test_predicting_does_not_import_the_compiler(tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = talkative_model_config()
     config.fpn = FPNConfig(channels=128, coarsest_level=5)  # wide enough for tiles
-    save_model(build_model(config, SHAPES), tmp_path / "model.safetensors")
+    path = tmp_path_factory.mktemp("run") / "model.safetensors"
+    save_model(build_model(config, SHAPES), path)
+    return path
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict --input {root}/val --output {out} --precision fp32 --overlays",
+        "predict --input {root}/val --output {out} --precision bf16",
+        "evaluate --images {root}/val --annotations {root}/annotations/panoptic_val.json --output {out}",
+        "explain --input {root}/val/val_000001.jpg --output {out}",
+    ],
+)
+def test_commands_that_predict_do_not_import_the_compiler(
+    command: str, checkpoint: Path, shapes_root: Path, tmp_path: Path
+) -> None:
+    words = [word.format(root=shapes_root, out=tmp_path / "out") for word in command.split()]
     program = f"""
 import sys
-import torch
-import panoptic_blend as pb
-model = pb.load({str(tmp_path / "model.safetensors")!r})
-for precision in "fp32", "bf16":
-    prediction = pb.Predictor(model, precision=precision)(torch.zeros(3, 64, 128, dtype=torch.uint8))
-prediction.overlay()
-print("torchvision" in sys.modules, "torch._dynamo" in sys.modules)
+from panoptic_blend.cli import main
+code = main({[*words, "--checkpoint", str(checkpoint), "--model.input.shortest_edge", "64"]!r})
+print(code, "torchvision" in sys.modules, "torch._dynamo" in sys.modules)
 """
-    assert run(program).split() == ["True", "False"]
+    assert run(program).split()[-3:] == ["0", "True", "False"]
+
+
+def test_other_people_s_programs_find_torch_as_torchvision_leaves_it(checkpoint: Path) -> None:
+    program = f"""
+import gc, sys
+import panoptic_blend as pb
+pb.Predictor(pb.load({str(checkpoint)!r}))
+import torch._dynamo.utils as compiler
+print(sys.modules["torchvision.ops.roi_align"].is_compile_supported is compiler.is_compile_supported)
+print(gc.get_freeze_count())
+"""
+    assert run(program).split() == ["True", "0"]
 
 
 @pytest.mark.parametrize("first", ["", "import torch._dynamo", "import torchvision"])

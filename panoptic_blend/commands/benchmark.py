@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 from panoptic_blend.commands.parsing import add_speed, command, one_or_more, parse_with_settings
+from panoptic_blend.startup import start_torch
 
 DEFAULT_CONFIG = "coco/panoptic_r50_3x.yaml"
 
@@ -57,6 +58,7 @@ examples:
         check_prediction_settings(overrides)
     if not 2 <= options.classes <= 600:
         parser.error("--classes must be 2 to 600")
+    start_torch()  # as the commands whose time it tells
     from rich.console import Console
 
     from panoptic_blend.benchmarking.benchmark import Settings, run_benchmark

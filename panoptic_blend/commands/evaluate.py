@@ -15,6 +15,7 @@ from panoptic_blend.commands.parsing import (
     parse_with_prediction_settings,
     require_folder,
 )
+from panoptic_blend.startup import start_torch
 
 DEFAULT_OVERLAYS = 16
 """Images that `--overlays` draws when it is given no number."""
@@ -53,6 +54,7 @@ def run(arguments: list[str]) -> None:
 
     require_folder(options.images)
     annotations = PanopticAnnotations.load(options.annotations)  # before torch: a wrong path is told at once
+    start_torch()
     from panoptic_blend.checkpoints.native import load_model
     from panoptic_blend.config_files import change_settings
     from panoptic_blend.inference.evaluate import evaluate

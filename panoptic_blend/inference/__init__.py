@@ -1,3 +1,1 @@
-from panoptic_blend.startup import import_torchvision
-
-import_torchvision()  # before any module here does
+"""From images to panoptic maps: prediction, drawing, and writing what was predicted."""
