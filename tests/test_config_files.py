@@ -79,7 +79,7 @@ def test_later_files_win_and_overrides_win_over_files(tmp_path: Path):
         ("trianer: {max_steps: 3}", "Did you mean trainer.max_steps?"),
         ("max_steps: 3", "Did you mean trainer.max_steps?"),
         ("trainer: {max_steps: many}", "trainer.max_steps is 'many'; it must be int."),
-        ("trainer: {precision: fp8}", "trainer.precision is 'fp8'; it must be one of 'fp32', 'bf16', 'fp16'."),
+        ("trainer: {precision: fp8}", "trainer.precision is 'fp8'; it must be one of 'auto', 'fp32', 'bf16', 'fp16'."),
         ("data: {crop: 3}", "data.crop is '3'; it must be tuple[int, int], null."),
         ("trainer: 5", "trainer is a group of settings"),
         ("trainer: [1", "is not valid YAML"),

@@ -128,7 +128,8 @@ class TrainerConfig:
         max_steps: optimiser steps.
         batch_size: images per optimiser step, over all devices and accumulated batches.
         accumulate: forward-backward passes per optimiser step; must divide batch_size with the devices.
-        precision: 'fp32', or mixed precision 'bf16' / 'fp16'.
+        precision: 'fp32', or mixed precision 'bf16' / 'fp16'. 'auto' takes bf16 where the hardware multiplies it (CPUs
+            with AVX512-BF16 or AMX, GPUs from Ampere on), else fp32; a resumed run keeps what it began with.
         accelerator: 'auto' takes a GPU when there is one.
         devices: processes on this machine; when torchrun starts them, as many as its --nproc-per-node.
         num_nodes: machines; when torchrun starts them, as many as its --nnodes.
@@ -137,7 +138,7 @@ class TrainerConfig:
         checkpoint_every: write resumable state every so many steps.
         log_every: write losses every so many steps.
         channels_last: keep tensors in the memory layout that is fastest on CPUs and tensor cores.
-        compile: compile the network with torch.compile.
+        compile: compile the network with torch.compile; where torch finds no C++ compiler it runs uncompiled.
         seed: of weights, order and augmentation.
     """
 
@@ -145,7 +146,7 @@ class TrainerConfig:
     max_steps: int = 90000
     batch_size: int = 16
     accumulate: int = 1
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     accelerator: Literal["auto", "cpu", "gpu"] = "auto"
     devices: int = 1
     num_nodes: int = 1

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import copy
-import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +13,7 @@ from torch.nn.utils import fuse_conv_bn_weights
 from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.modeling.hardware import can_compile, fast_precision, warn_of_slow_bf16
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.network.backbone import ResNet
 from panoptic_blend.modeling.network.layers import FrozenBatchNorm
@@ -60,6 +60,8 @@ def prepare(
         ConfigError: there is no such precision.
     """
     dtype = choose_dtype(device, precision)
+    if dtype == torch.bfloat16:
+        warn_of_slow_bf16(device)
     prepared = copy.deepcopy(model).eval().requires_grad_(False)
     network = prepared.network.to(device)
     restore_convolutions(network)  # those of a model straight from training
@@ -81,22 +83,6 @@ def prepare(
     return prepared.to(device)
 
 
-def can_compile(device: torch.device) -> bool:
-    """Whether torch can compile here, tried on one addition; a warning says why not.
-
-    Compiling happens at the first image, when it would be too late to find no C++ compiler.
-    """
-    try:
-        torch.compile(lambda values: values + 1, dynamic=False)(torch.zeros(8, device=device))
-    except (RuntimeError, OSError, ImportError) as error:
-        reason = str(error).split("\n", 1)[0]
-        logging.getLogger(__name__).warning(
-            f"torch cannot compile here ({reason}), so the network runs uncompiled. Install a C++ compiler such as g++."
-        )
-        return False
-    return True
-
-
 def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
     """The type a network gets on a device.
 
@@ -106,7 +92,7 @@ def choose_dtype(device: torch.device, precision: Precision) -> torch.dtype:
     if precision not in get_args(Precision):
         raise ConfigError(f"precision {precision!r}: choose one of {', '.join(get_args(Precision))}.")
     if precision == "auto":
-        return torch.bfloat16 if _multiplies_bf16(device) else torch.float32
+        precision = fast_precision(device)
     return torch.bfloat16 if precision == "bf16" else torch.float32
 
 
@@ -135,16 +121,3 @@ def _convolutions_before_norms(network: nn.Module) -> Iterator[tuple[nn.Module, 
             norms = type(getattr(module, norm)) in (nn.BatchNorm2d, FrozenBatchNorm)
             if norms and type(getattr(module, convolution)) is nn.Conv2d:
                 yield module, convolution, norm
-
-
-def _multiplies_bf16(device: torch.device) -> bool:
-    """Whether the device has instructions for products of bfloat16, rather than converting each to float32."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)
-    if device.type != "cpu":
-        return False
-    capabilities: Callable[[], Mapping[str, Any]] | None = getattr(torch.cpu, "get_capabilities", None)
-    if capabilities is None:  # an older torch does not tell
-        return False
-    found = capabilities()
-    return bool(found.get("avx512_bf16") or found.get("amx_bf16"))

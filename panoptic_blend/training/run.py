@@ -7,6 +7,7 @@ import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,6 +25,7 @@ from panoptic_blend.config_files import read_config, write_config
 from panoptic_blend.errors import ConfigError, TrainingStopped
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.modeling.build import build_model
+from panoptic_blend.modeling.hardware import can_compile, fast_precision, warn_of_slow_bf16
 from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.callbacks import RunKeeper
@@ -85,8 +87,10 @@ def _train(
     point: ResumePoint | None = None
     if resume is None:
         refuse_existing_run(run)
+        config = settle_precision(config, accelerator)
     else:
         point = find_resume_point(Path(resume))
+        config = settle_precision(config, accelerator, run / CONFIG)
         _announce_resume(config, point, run / CONFIG, console)
         if point.validated_step == point.step >= config.trainer.max_steps:
             console.print(
@@ -178,16 +182,37 @@ def choose_accelerator(settings: TrainerConfig) -> Accelerator:
     return accelerator
 
 
+def settle_precision(config: Config, accelerator: Accelerator, begun_with: Path | None = None) -> Config:
+    """Replace the precision 'auto' by what it means here; warn where bf16 is asked for and only imitated.
+
+    Args:
+        config: stays as it is.
+        accelerator: what the run trains on.
+        begun_with: settings file of the run that is resumed, whose precision 'auto' keeps: another machine's choice
+            would lead to other weights.
+    """
+    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
+    precision = config.trainer.precision
+    if precision == "auto" and begun_with is not None and begun_with.is_file():
+        precision = read_config(begun_with).trainer.precision
+    if precision == "auto":
+        precision = fast_precision(device)
+    if precision == "bf16":
+        warn_of_slow_bf16(device)
+    return replace(config, trainer=replace(config.trainer, precision=precision))
+
+
 def _build_module(config: Config, model: PanopticBlend, accelerator: Accelerator) -> TrainingModule:
     settings = config.trainer
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
-    if accelerator == "cpu" and settings.precision == "fp32" and not settings.compile:
+    compiled = settings.compile and can_compile(torch.device("cuda" if accelerator == "gpu" else "cpu"))
+    if accelerator == "cpu" and settings.precision == "fp32" and not compiled:
         compute_by_tiles(model.network)
     module = TrainingModule(
         model, config.optimizer, settings.batch_size, settings.max_steps, settings.ema_decay, settings.seed
     )
-    if settings.compile:
+    if compiled:
         model.network.compile()  # in place: the names of the weights stay as they are
     return module
 

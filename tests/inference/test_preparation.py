@@ -162,7 +162,7 @@ def test_a_compiler_is_found_where_there_is_one(compiler: dict[str, str], answer
         pytest.skip("needs a C++ compiler")
     program = """
 import torch
-from panoptic_blend.inference.preparation import can_compile
+from panoptic_blend.modeling.hardware import can_compile
 print(can_compile(torch.device("cpu")))
 """
     environment = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": str(tmp_path), **compiler}

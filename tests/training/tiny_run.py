@@ -33,6 +33,7 @@ def tiny_config(
             max_steps=max_steps,
             batch_size=4,
             accumulate=2,
+            precision="fp32",
             accelerator="cpu",
             devices=devices,
             ema_decay=0.8,
