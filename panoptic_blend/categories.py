@@ -10,8 +10,10 @@ from panoptic_blend.errors import DatasetError
 
 THING = 0
 """Semantic label of every pixel that belongs to some thing."""
-IGNORE = 255
+IGNORE = -1
 """Semantic label of void and crowd pixels: no loss, no score."""
+MOST_STUFF = 2**16 - 1
+"""Stuff categories whose labels fit into predicted label maps."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +31,10 @@ class Categories(Sequence[Category]):
     """Maps dataset category ids to contiguous labels, in the order the data set lists them.
 
     Things get `thing_label` 0..T-1 (the detector's classes); stuff gets `semantic_label` 1..S (the semantic
-    branch's classes), where 0 means "a thing" and 255 "ignore".
+    branch's classes), where 0 means "a thing" and -1 "ignore".
 
     Raises:
-        DatasetError: no categories, an id used twice, or more than 254 stuff categories (255 means ignore).
+        DatasetError: no categories, an id used twice, or more than `MOST_STUFF` stuff categories.
     """
 
     def __init__(self, categories: Sequence[Category], source: str = "categories"):
@@ -46,8 +48,8 @@ class Categories(Sequence[Category]):
             ids = [c.id for c in self._all]
             twice = sorted({i for i in ids if ids.count(i) > 1})
             raise DatasetError(f"{source}: category ids {twice} appear more than once. Give every category its own id.")
-        if len(self.stuff) >= IGNORE:
-            raise DatasetError(f"{source}: {len(self.stuff)} stuff categories; at most {IGNORE - 1} are supported.")
+        if len(self.stuff) > MOST_STUFF:
+            raise DatasetError(f"{source}: {len(self.stuff)} stuff categories; at most {MOST_STUFF} are supported.")
         self._thing_labels = {c.id: label for label, c in enumerate(self.things)}
         self._stuff_labels = {c.id: label for label, c in enumerate(self.stuff, start=THING + 1)}
 

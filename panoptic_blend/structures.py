@@ -25,7 +25,7 @@ class Targets:
         labels: [N] int64, contiguous thing labels.
         instance_map: [D, H, W] uint8 or int32; n + 1 where instance n is, 0 where none is. The segments of a panoptic
             map do not overlap: there D is 1. Instances that do overlap lie on different layers.
-        semantic: [H, W] int64; 0 = a thing, 1..S = stuff, 255 = ignore.
+        semantic: [H, W] int64; 0 = a thing, 1..S = stuff, -1 = ignore.
     """
 
     boxes: Tensor
@@ -121,10 +121,10 @@ class PanopticPrediction:
         id_map: int32 [H, W], 0 = void.
         segments: one entry per id in the map.
         instances: every detection, merged or not.
-        semantic: uint8 [H, W] label map of the semantic branch; 0 = a thing, 1..S = stuff.
+        semantic: [H, W] label map of the semantic branch; 0 = a thing, 1..S = stuff; uint16 where S is above 254.
     """
 
     id_map: IdMap
     segments: list[Segment]
     instances: Instances
-    semantic: npt.NDArray[np.uint8]
+    semantic: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import pytest
 
-from panoptic_blend.categories import Categories, Category
+from panoptic_blend.categories import IGNORE, Categories, Category
+from panoptic_blend.errors import DatasetError
 
 ROWS = [
     {"id": 3, "name": "car", "supercategory": None, "isthing": 1, "color": [1, 2, 3]},
@@ -44,3 +45,13 @@ def test_of_many_contradictions_the_first_are_named() -> None:
     answer = many.contradictions({i: "x" for i in range(5)}, "A", "B")
     assert answer.count("category") == 3
     assert answer.endswith("category 2 is 'x' in A, 'c2' in B; and 2 more")
+
+
+def test_labels_of_stuff_never_run_out_or_meet_the_one_that_is_ignored() -> None:
+    most = 2**16 - 1  # the largest label of 16 bits
+    many = [Category(i, "", False, (0, 0, 0)) for i in range(most + 1)]
+    categories = Categories(many[:-1])
+    assert [categories.semantic_label(i) for i in range(most)] == list(range(1, most + 1))
+    assert IGNORE not in range(most + 1)
+    with pytest.raises(DatasetError, match="65536 stuff categories; at most 65535"):
+        Categories(many)

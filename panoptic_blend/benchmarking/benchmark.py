@@ -40,7 +40,7 @@ class Settings:
         size: (height, width) of the image.
         batch: images at a time.
         instances: detections made to fire by random weights; the most that trained ones may have.
-        classes: categories of random weights, at most 600; three in five are things, as of COCO's 133.
+        classes: categories of random weights; three in five are things, as of COCO's 133.
         device: as the predictor's.
         precision: as the predictor's.
         compile: as the predictor's.

@@ -28,7 +28,7 @@ from panoptic_blend.config import Config
 from panoptic_blend.config_files import read_config
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.integrations.detectron2_data import PanopticMapper, ids_of, register_panoptic
-from panoptic_blend.integrations.detectron2_ids import ContiguousIds, panoptic_metadata
+from panoptic_blend.integrations.detectron2_ids import IGNORE_LABEL, ContiguousIds, panoptic_metadata
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend as Model
 from panoptic_blend.structures import PanopticPrediction, Targets
@@ -144,7 +144,8 @@ class PanopticBlend(nn.Module):
 
     def _semantic(self, sample: dict[str, Any], size: Sequence[int]) -> Tensor:
         if "sem_seg" in sample:
-            return sample["sem_seg"].long()
+            labels = sample["sem_seg"].long()
+            return labels.masked_fill(labels == IGNORE_LABEL, IGNORE)
         if self.model.config.semantic.enabled:
             raise DatasetError(
                 f"{sample.get('file_name', 'a sample')}: has no semantic map. Train on a panoptic data set, or without "
@@ -154,7 +155,7 @@ class PanopticBlend(nn.Module):
 
     def _output(self, prediction: PanopticPrediction) -> dict[str, Any]:
         found = prediction.instances
-        contiguous = torch.tensor(list(self.ids.things.values()), device=found.labels.device)
+        contiguous = torch.tensor(list(self.ids.things.values()), dtype=torch.int64, device=found.labels.device)
         instances = Instances(
             found.size,
             pred_boxes=Boxes(found.boxes.float()),

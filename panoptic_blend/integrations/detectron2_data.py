@@ -14,7 +14,7 @@ from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, Se
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.errors import ConfigError, DatasetError, PanopticBlendError
-from panoptic_blend.integrations.detectron2_ids import ContiguousIds, panoptic_metadata, read_metadata
+from panoptic_blend.integrations.detectron2_ids import IGNORE_LABEL, ContiguousIds, panoptic_metadata, read_metadata
 
 try:
     from detectron2.config import CfgNode, configurable
@@ -97,9 +97,9 @@ class PanopticMapper:
         indices[indices > len(ordered)] = 0
         targets = targets_from_indices(indices, ordered, self.ids.categories)
 
-        contiguous = torch.tensor(list(self.ids.things.values()))
+        contiguous = torch.tensor(list(self.ids.things.values()), dtype=torch.int64)
         sample["image"] = torch.from_numpy(np.ascontiguousarray(augmented.image.transpose(2, 0, 1)))
-        sample["sem_seg"] = targets.semantic
+        sample["sem_seg"] = targets.semantic.masked_fill(targets.semantic == IGNORE, IGNORE_LABEL)
         sample["instances"] = Instances(
             indices.shape,
             gt_boxes=Boxes(targets.boxes),
@@ -137,7 +137,7 @@ def register_panoptic(
         panoptic_json=str(panoptic_json),
         panoptic_root=str(segments),
         evaluator_type="coco_panoptic_seg",
-        ignore_label=IGNORE,
+        ignore_label=IGNORE_LABEL,
         **metadata,
     )
     ids = read_metadata(MetadataCatalog.get(name), name)

@@ -9,6 +9,8 @@ from typing import Any
 from panoptic_blend.categories import THING, Categories
 from panoptic_blend.errors import DatasetError
 
+IGNORE_LABEL = 255
+"""What detectron2 calls ignored pixels of semantic maps, which are 8-bit images there."""
 _ALL_THINGS = "things"
 """Name of the stuff class, contiguous id 0, that semantic maps of the separated layout paint all things with."""
 
@@ -49,7 +51,7 @@ def read_metadata(metadata: Any, name: str) -> ContiguousIds:
         name: of the data set, for error messages.
 
     Raises:
-        DatasetError: the metadata does not list things and their ids.
+        DatasetError: the metadata does not list things and their ids, or more stuff than such maps have labels for.
     """
     if not hasattr(metadata, "thing_classes") or not hasattr(metadata, "thing_dataset_id_to_contiguous_id"):
         raise DatasetError(
@@ -61,6 +63,11 @@ def read_metadata(metadata: Any, name: str) -> ContiguousIds:
     stuff_classes = getattr(metadata, "stuff_classes", [])
     if hasattr(metadata, "sem_seg_root") or stuff_classes[:1] == [_ALL_THINGS]:
         stuff = {category_id: contiguous for category_id, contiguous in stuff.items() if contiguous != THING}
+    if len(stuff) >= IGNORE_LABEL:
+        raise DatasetError(
+            f"data set {name!r}: {len(stuff)} stuff categories; detectron2's semantic maps have 8 bits, and 255 means "
+            f"ignore. At most {IGNORE_LABEL - 1} are possible there; `panoptic-blend train` takes more."
+        )
     rows = [
         {"id": category_id, "name": names[contiguous], "isthing": isthing, "color": colors and list(colors[contiguous])}
         for isthing, ids, names, colors in (

@@ -80,7 +80,7 @@ def test_the_command_prints_a_table_and_writes_json(checkpoint: Path, tmp_path: 
         ("--size", "31x64", "32 pixels"),
         ("--rounds", "0", "1 or more"),
         ("--batch", "0", "1"),
-        ("--classes", "700", "600"),
+        ("--classes", "1", "2 or more"),
     ],
 )
 def test_impossible_settings_are_refused(option: str, value: str, said: str, capsys) -> None:

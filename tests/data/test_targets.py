@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from panoptic_blend.categories import Categories, Category
+from panoptic_blend.categories import IGNORE, Categories, Category
 from panoptic_blend.coco.annotations import SegmentRecord
 from panoptic_blend.data.targets import derive_targets, index_segments
 from panoptic_blend.structures import IdMap, Targets
@@ -27,7 +27,7 @@ def segment(segment_id: int, category_id: int, is_crowd: bool = False) -> Segmen
 
 
 def targets_one_by_one(id_map: IdMap, segments: list[SegmentRecord]) -> Targets:
-    semantic = torch.full(id_map.shape, 255)
+    semantic = torch.full(id_map.shape, IGNORE)
     boxes, labels, masks = [], [], []
     for row in sorted(segments, key=lambda row: row.id):
         mask = torch.from_numpy(id_map == row.id)

@@ -26,6 +26,7 @@ from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.pq import panoptic_quality
 from panoptic_blend.modeling.build import build_model as build_model_of_ours
 from tests.coco.panoptic_files import small_id_map, write_small
+from tests.stuff_sets import relabel_as_stuff
 from tests.tiny import tiny_model_config
 
 pytest.importorskip("detectron2", reason="detectron2 is not installed; it is built from its repository")
@@ -239,6 +240,10 @@ def test_the_visualizer_draws_instances_and_panoptic_maps(run, tiny_yaml, shapes
         assert (drawn != image).any()
 
 
+def in_their_labels(semantic: torch.Tensor) -> torch.Tensor:
+    return torch.where(semantic == IGNORE, 255, semantic)
+
+
 def register_split(shapes_root: Path, root: Path) -> None:
     """The training images once more, as the separated files that detectron2's Panoptic FPN takes."""
     truth = PanopticAnnotations.load(shapes_root / "annotations" / "panoptic_train.json")
@@ -246,8 +251,10 @@ def register_split(shapes_root: Path, root: Path) -> None:
     (root / "semantic").mkdir()
     for record in truth:
         id_map = read_segments(record, truth.default_segments_folder, truth.categories, "truth")
-        semantic = derive_targets(id_map, record.segments, truth.categories).semantic.numpy().astype(np.uint8)
-        Image.fromarray(semantic).save(root / "semantic" / f"{Path(record.file_name).stem}.png")
+        semantic = in_their_labels(derive_targets(id_map, record.segments, truth.categories).semantic)
+        Image.fromarray(semantic.numpy().astype(np.uint8)).save(
+            root / "semantic" / f"{Path(record.file_name).stem}.png"
+        )
         images.append(
             {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
         )
@@ -303,7 +310,7 @@ def test_both_layouts_give_the_targets_of_the_id_map(tiny_yaml, shapes_root, tmp
             assert sample["file_name"].endswith(record.file_name)
             assert (sample["height"], sample["width"]) == (record.height, record.width)
             assert torch.equal(sample["image"].flip(0), read_image(shapes_root / "train" / record.file_name))
-            assert torch.equal(sample["sem_seg"], targets.semantic)
+            assert torch.equal(sample["sem_seg"], in_their_labels(targets.semantic))
             assert torch.equal(sample["instances"].gt_classes, targets.labels)
             assert torch.equal(sample["instances"].gt_masks.tensor.bool(), targets.masks)
             torch.testing.assert_close(sample["instances"].gt_boxes.tensor.float(), targets.boxes)
@@ -321,7 +328,7 @@ def test_crowds_are_ignored_and_file_names_may_be_anything(tiny_yaml, tmp_path):
     for sample, record in zip(samples, truth, strict=True):
         assert any(segment.is_crowd for segment in record.segments)
         targets = derive_targets(small_id_map(), record.segments, truth.categories)
-        assert torch.equal(sample["sem_seg"], targets.semantic)
+        assert torch.equal(sample["sem_seg"], in_their_labels(targets.semantic))
         assert torch.equal(sample["instances"].gt_masks.tensor, targets.masks)
 
 
@@ -373,7 +380,7 @@ def test_padding_is_void_however_many_segments_there_are(count, tmp_path):
     expected = np.stack([id_map == each + 1 for each in range(count)])
     assert np.array_equal(sample["instances"].gt_masks.tensor[:, :16, :20], expected)
     assert sample["instances"].gt_masks.tensor.sum() == 16 * 20
-    assert (sample["sem_seg"][16:] == IGNORE).all()
+    assert (sample["sem_seg"][16:] == 255).all()
 
 
 def test_the_separated_layout_trains_and_is_scored_by_all_three_evaluators(
@@ -450,6 +457,19 @@ def test_an_image_without_things_trains(tiny_yaml, shapes_root, tmp_path):
     image = torch.zeros((3, 64, 90), dtype=torch.uint8)
     losses = model([{"image": image, "instances": empty, "sem_seg": torch.ones((64, 90), dtype=torch.int64)}])
     assert all(torch.isfinite(loss) for loss in losses.values())
+
+
+def test_stuff_alone_trains_and_predicts(tiny_yaml, shapes_root, tmp_path):
+    register_shapes(relabel_as_stuff(shapes_root, tmp_path / "data"))
+    cfg = configure(options(tiny_yaml, tmp_path))
+    model = build_model(cfg).train()
+    samples = list(map(PanopticMapper(cfg), DatasetCatalog.get(TRAIN)))
+    assert samples[0]["instances"].gt_classes.dtype == torch.int64
+    assert model(samples).keys() == {"loss_sem_seg"}
+    (output,) = model.eval()(samples[:1])
+    assert len(output["instances"]) == 0
+    assert output["instances"].pred_classes.dtype == torch.int64
+    assert not any(segment["isthing"] for segment in output["panoptic_seg"][1])
 
 
 def test_a_model_leaves_and_enters_detectron2_as_our_checkpoint(run, tiny_yaml, shapes_root, tmp_path):

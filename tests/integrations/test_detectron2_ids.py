@@ -71,3 +71,10 @@ def test_instance_data_sets_have_no_stuff():
 def test_a_data_set_that_is_not_registered_is_named():
     with pytest.raises(DatasetError, match=r"'nowhere'.*lacks thing_classes.*Register it"):
         read_metadata(SimpleNamespace(), "nowhere")
+
+
+def test_more_stuff_than_their_semantic_maps_have_labels_for_is_refused():
+    stuff = [Category(number, f"stuff {number}", False, (0, 0, 0)) for number in range(255)]
+    assert len(read_metadata(SimpleNamespace(**panoptic_metadata(Categories(stuff[:254]))), "many").stuff) == 254
+    with pytest.raises(DatasetError, match=r"'many': 255 stuff categories.*At most 254"):
+        read_metadata(SimpleNamespace(**panoptic_metadata(Categories(stuff))), "many")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from panoptic_blend.categories import IGNORE, Categories
+from panoptic_blend.categories import IGNORE, Categories, Category
 from panoptic_blend.config import BasesConfig, FCOSConfig, FPNConfig, InputConfig, ModelConfig, SemanticConfig
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.build import build_model
@@ -327,6 +327,18 @@ def test_things_alone_leave_the_semantic_branch_nothing_to_tell_apart() -> None:
     assert prediction.segments
     assert all(segment.is_thing for segment in prediction.segments)
     assert not prediction.semantic.any()
+
+
+def test_labels_beyond_a_byte_reach_the_map() -> None:
+    stuff = [Category(100 + number, f"stuff {number}", False, (0, 0, 0)) for number in range(300)]
+    config = tiny_model_config()
+    config.merge.min_stuff_area = 0
+    model = build_model(config, Categories([*CATEGORIES.things, *stuff]))
+    torch.nn.init.constant_(model.network.stuff_predictor.bias[-1:], 1000.0)  # type: ignore[union-attr, index]
+    (prediction,) = model.predict([scene(64, 96, [])[0]])
+    assert prediction.semantic.dtype == np.uint16
+    assert (prediction.semantic == 300).all()
+    assert [(s.category_id, s.area) for s in prediction.segments] == [(399, 64 * 96)]
 
 
 def test_one_scene_is_learned_by_heart(every_head: ModelConfig) -> None:

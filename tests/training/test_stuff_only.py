@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from panoptic_blend.checkpoints.native import load_model, save_model
 from panoptic_blend.cli import main
 from panoptic_blend.coco.segments_png import read_id_map
-from panoptic_blend.config import Config
+from panoptic_blend.config import Config, OptimizerConfig
 from panoptic_blend.config_files import write_config
 from panoptic_blend.errors import TrainingStopped
 from panoptic_blend.modeling.build import build_model
@@ -106,6 +106,22 @@ def test_predict_and_benchmark_take_the_model_and_explain_says_why_not(
     capsys.readouterr()
     assert main(["explain", *arguments, "--output", str(tmp_path / "explained")]) == 2
     assert "The model knows stuff categories only" in capsys.readouterr().err
+
+
+def test_three_hundred_stuff_categories_are_trained_and_told_apart(shapes_root: Path, tmp_path: Path) -> None:
+    root = relabel_as_stuff(shapes_root, tmp_path / "data", before=300 - len(SHAPES))
+    config = tiny_config(root, tmp_path / "run", max_steps=12)
+    config.model.merge.min_stuff_area = 0
+    config.optimizer = OptimizerConfig(name="adamw", lr=0.04, warmup_steps=0)
+    config.trainer.val_every, config.trainer.ema_decay = 0, 0.0
+    train(config)
+    truth = root / "annotations" / "panoptic_val.json"
+    arguments = ["--checkpoint", str(tmp_path / "run"), "--images", str(root / "val"), "--annotations", str(truth)]
+    assert main(["evaluate", *arguments, "--output", str(tmp_path / "val")]) == 0
+    assert json.loads((tmp_path / "val" / "metrics.json").read_text())["semantic"]["pixel_accuracy"] > 10
+    rows = json.loads((tmp_path / "val" / "predictions.json").read_text())["annotations"]
+    found = {segment["category_id"] for row in rows for segment in row["segments_info"]}
+    assert found & {category.id for category in SHAPES}  # whose labels are 291 to 300
 
 
 def test_weights_of_a_panoptic_model_start_it(

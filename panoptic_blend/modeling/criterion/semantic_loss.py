@@ -18,7 +18,7 @@ def semantic_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
     Args:
         logits: [B, 1 + S, H / 4, W / 4].
-        targets: [B, H, W] int64; 0 = a thing, 1..S = stuff, 255 = ignore.
+        targets: [B, H, W] int64; 0 = a thing, 1..S = stuff, -1 = ignore.
 
     Returns:
         Scalar; 0 (with zero gradients) when every pixel is ignored.

@@ -75,7 +75,7 @@ def merge(
 
     Args:
         instances: detections in the pixels of the output.
-        semantic: [H, W] uint8 label map of the same size; 0 = a thing, 1..S = stuff.
+        semantic: [H, W] label map of the same size; 0 = a thing, 1..S = stuff.
         categories: turns labels into category ids.
         min_score: instances below are left out.
         max_overlap: an instance is left out when more than this share of it is already taken.

@@ -90,7 +90,7 @@ class PostProcessor:
     def label_stuff(
         self, output: NetworkOutput, index: int, image_size: tuple[int, int], size: tuple[int, int]
     ) -> Tensor:
-        """[H, W] uint8 label map on the CPU: 0 = a thing, 1..S = stuff; all 0 without a semantic branch."""
+        """[H, W] label map on the CPU: 0 = a thing, 1..S = stuff; all 0 without a semantic branch."""
         if output.semantic is None:
             return torch.zeros(size, dtype=torch.uint8)
         return semantic_labels(output.semantic[index], image_size, size).cpu()

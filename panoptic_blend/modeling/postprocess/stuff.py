@@ -17,24 +17,27 @@ def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int
     is ever in memory.
 
     Args:
-        logits: [C, h, w] at stride 4 of the padded batch, C < 256.
+        logits: [C, h, w] at stride 4 of the padded batch.
         image_size: (height, width) of this image in the batch.
         size: (height, width) of the output.
 
     Returns:
-        [height, width] uint8.
+        [height, width] uint8, or uint16 for more than 255 classes.
     """
     table = logits.permute(1, 2, 0).float().contiguous()  # [h, w, C]
     top, row_weights = _taps(table.shape[0], image_size[0], size[0], logits.device)
     left, column_weights = _taps(table.shape[1], image_size[1], size[1], logits.device)
-    leading = table.argmax(dim=2).to(torch.uint8)
+    # Few operations know uint16, so that it comes last.
+    kind = torch.uint8 if len(logits) <= 255 else torch.int32
+    undecided = torch.iinfo(kind).max
+    leading = table.argmax(dim=2).to(kind)
     windows = leading.unfold(0, row_weights.shape[1], 1).unfold(1, column_weights.shape[1], 1).flatten(2)
     lowest, highest = windows.amin(dim=2), windows.amax(dim=2)
-    labels = torch.where(lowest == highest, lowest, _UNDECIDED)[top][:, left]
+    labels = torch.where(lowest == highest, lowest, undecided)[top][:, left]
 
     cells = torch.arange(table.shape[0] * table.shape[1], device=logits.device).view(table.shape[:2])
     cells = cells.unfold(0, row_weights.shape[1], 1).unfold(1, column_weights.shape[1], 1)
-    for rows, columns in zip(*(p.split(_PIXELS_AT_ONCE) for p in _positions(labels == _UNDECIDED)), strict=True):
+    for rows, columns in zip(*(p.split(_PIXELS_AT_ONCE) for p in _positions(labels == undecided)), strict=True):
         weights = row_weights[rows, :, None] * column_weights[columns, None, :]
         mixed = F.embedding_bag(
             cells[top[rows], left[columns]].flatten(1),
@@ -42,11 +45,10 @@ def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int
             per_sample_weights=weights.flatten(1),
             mode="sum",
         )
-        labels[rows, columns] = mixed.argmax(dim=1).to(torch.uint8)
-    return labels
+        labels[rows, columns] = mixed.argmax(dim=1).to(kind)
+    return labels if kind == torch.uint8 else labels.to(torch.uint16)
 
 
-_UNDECIDED = 255
 _PIXELS_AT_ONCE = 1 << 15
 
 

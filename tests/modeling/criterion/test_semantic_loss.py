@@ -4,13 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from panoptic_blend.categories import IGNORE
 from panoptic_blend.modeling.criterion.semantic_loss import semantic_loss
 
 
 def test_loss_averages_over_pixels_that_are_not_ignored() -> None:
     torch.manual_seed(0)
     logits, targets = torch.randn(1, 3, 2, 2), torch.randint(0, 3, (1, 8, 8))
-    targets[0, :3] = 255
+    targets[0, :3] = IGNORE
     upsampled = F.interpolate(logits, (8, 8), mode="bilinear", align_corners=False).log_softmax(1)
     terms = [-upsampled[0, targets[0, y, x], y, x] for y in range(3, 8) for x in range(8)]
     torch.testing.assert_close(semantic_loss(logits, targets), torch.stack(terms).mean())
@@ -22,9 +23,9 @@ def test_loss_and_gradient_are_those_of_the_whole_upsampled_map(at_once: int, mo
     torch.manual_seed(0)
     logits = torch.randn(2, 5, 21, 6, requires_grad=True)
     targets = torch.randint(0, 5, (2, 84, 24))
-    targets[torch.rand(targets.shape) < 0.3] = 255
+    targets[torch.rand(targets.shape) < 0.3] = IGNORE
     upsampled = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False)
-    expected = F.cross_entropy(upsampled, targets, ignore_index=255)
+    expected = F.cross_entropy(upsampled, targets, ignore_index=IGNORE)
     (expected_gradient,) = torch.autograd.grad(3 * expected, logits)
     loss = semantic_loss(logits, targets)
     (gradient,) = torch.autograd.grad(3 * loss, logits)
@@ -45,7 +46,7 @@ def test_loss_without_gradients(mode: type, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_an_image_of_void_costs_nothing_and_is_not_nan() -> None:
     logits = torch.randn(1, 3, 2, 2, requires_grad=True)
-    loss = semantic_loss(logits, torch.full((1, 8, 8), 255))
+    loss = semantic_loss(logits, torch.full((1, 8, 8), IGNORE))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None

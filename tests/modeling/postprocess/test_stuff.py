@@ -18,18 +18,23 @@ from panoptic_blend.modeling.postprocess.stuff import semantic_labels
     ],
 )
 @pytest.mark.parametrize("smooth", [False, True])
+@pytest.mark.parametrize("classes", [4, 255, 256, 300])
 def test_labels_are_those_of_the_whole_upsampled_map(
-    image_size: tuple[int, int], size: tuple[int, int], smooth: bool
+    image_size: tuple[int, int], size: tuple[int, int], smooth: bool, classes: int
 ) -> None:
     torch.manual_seed(0)
-    logits = torch.randn(4, 24, 32)
+    logits = torch.randn(classes, 24, 32)
+    logits[-1, 0] = 10  # the largest label, along the top
     if smooth:
         logits = F.interpolate(logits[None, :, ::6, ::6], (24, 32), mode="bicubic")[0]
     whole = F.interpolate(logits[None], scale_factor=4, mode="bilinear", align_corners=False)
     whole = whole[..., : image_size[0], : image_size[1]]
     expected = F.interpolate(whole, size, mode="bilinear", align_corners=False)[0]
-    labels = semantic_labels(logits, image_size, size).long()
+    labels = semantic_labels(logits, image_size, size)
     assert labels.shape == size
+    assert labels.dtype == (torch.uint8 if classes < 256 else torch.uint16)
+    labels = labels.long()
+    assert (labels[0] == classes - 1).all()
     chosen = expected.gather(0, labels[None])[0]
     assert (chosen >= expected.amax(0) - 1e-4).all(), "a label that is not the most likely one"
     assert (labels == expected.argmax(0)).float().mean() > 0.999
