@@ -27,7 +27,7 @@ def prepare(config: Config, seed: int, runs: Path) -> Config:
     Equal settings get the same folder, so that a variant which several ablations share is trained once, and settings
     that were changed never meet the results of older ones.
     """
-    settings = replace(config, trainer=replace(config.trainer, seed=seed, val_every=0, output=""))
+    settings = replace(config, trainer=replace(config.trainer, seed=seed, val_every=0, output="any"))
     text = json.dumps(plain_settings(settings), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return replace(settings, trainer=replace(settings.trainer, output=str(runs / f"{digest}-seed{seed}")))
