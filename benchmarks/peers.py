@@ -25,6 +25,20 @@ def import_peer(name: str) -> ModuleType:
 def load_adelaidet(checkout: Path) -> tuple[Any, Path]:
     """AdelaiDet's panoptic R-50 BlendMask with random weights, and its YAML.
 
+    Args:
+        checkout: of AdelaiDet; detectron2 must be importable.
+    """
+    cfg = import_adelaidet(checkout)
+    config = checkout / PANOPTIC_R50
+    cfg.merge_from_file(str(config))
+    cfg.MODEL.DEVICE = "cpu"
+    cfg.MODEL.WEIGHTS = ""
+    return import_peer("detectron2.modeling").build_model(cfg).eval(), config
+
+
+def import_adelaidet(checkout: Path) -> Any:
+    """Make AdelaiDet's BlendMask known to detectron2, and return AdelaiDet's default configuration.
+
     Its compiled part stays out: BlendMask hardly needs it.
 
     Args:
@@ -42,9 +56,4 @@ def load_adelaidet(checkout: Path) -> tuple[Any, Path]:
     sys.modules["adet"]._C = compiled  # type: ignore[attr-defined]
     for name in ("adet.modeling.fcos", "adet.modeling.blendmask", "adet.modeling.backbone.fpn"):
         import_module(name)
-    cfg = import_module("adet.config").get_cfg()
-    config = checkout / PANOPTIC_R50
-    cfg.merge_from_file(str(config))
-    cfg.MODEL.DEVICE = "cpu"
-    cfg.MODEL.WEIGHTS = ""
-    return import_peer("detectron2.modeling").build_model(cfg).eval(), config
+    return import_module("adet.config").get_cfg()
