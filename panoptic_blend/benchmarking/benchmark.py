@@ -44,6 +44,7 @@ class Settings:
         device: as the predictor's.
         precision: as the predictor's.
         compile: as the predictor's.
+        tiles: as the predictor's.
         threads: of the CPU; None leaves torch's choice.
         rounds: measurements of every stage.
     """
@@ -57,6 +58,7 @@ class Settings:
     device: str = "auto"
     precision: Precision = "auto"
     compile: bool = False
+    tiles: bool = True
     threads: int | None = None
     rounds: int = 10
 
@@ -87,7 +89,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         Image.fromarray(draw_image(*settings.size)).save(file, quality=92)
         model = _make_model(settings, file)
         operations = count_operations(model.network, model.input_rule([read_image(file)]))
-        prepared = prepare(model, device, settings.precision, settings.compile)
+        prepared = prepare(model, device, settings.precision, settings.compile, settings.tiles)
         del model
         forget_peak_memory(device)
         clock, detections = time_stages(prepared, file, settings.batch, settings.rounds, Path(folder) / "ids.png")

@@ -74,6 +74,7 @@ examples:
             options.device,
             options.precision,
             options.compile,
+            options.tiles,
             options.threads,
             options.rounds,
         ),

@@ -62,7 +62,7 @@ def run(arguments: list[str]) -> None:
 
     model = load_model(options.checkpoint)
     change_settings(model.settings, settings)
-    predictor = Predictor(model, options.device, options.precision, options.compile)
+    predictor = Predictor(model, options.device, options.precision, options.compile, options.tiles)
     console = Console()
     evaluate(
         predictor,

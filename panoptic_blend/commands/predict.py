@@ -96,7 +96,7 @@ examples:
     change_settings(model.settings, settings)
     if options.annotations:
         check_same_meaning(model.categories, annotations)
-    predictor = Predictor(model, options.device, options.precision, options.compile)
+    predictor = Predictor(model, options.device, options.precision, options.compile, options.tiles)
     result = write_predictions(
         predictor, source, options.output, console, options.overlays, options.batch, options.overwrite
     )

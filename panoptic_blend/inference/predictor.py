@@ -98,16 +98,23 @@ class Predictor:
         precision: of the network, see `prepare`; 'auto' takes bf16 where the device is faster with it.
         compile: compile the network at its first image of every size, or batch of every size and length: worth it
             for many images of few sizes. Torch does so for eight at most, and computes the others without.
+        tiles: on CPUs, compute wide convolutions by tiles, which is faster and differs by one part in 10^6; off
+            leaves every convolution to torch.
 
     Raises:
         ConfigError: the device does not exist here, or there is no such precision.
     """
 
     def __init__(
-        self, model: PanopticBlend, device: str = "auto", precision: Precision = "auto", compile: bool = False
+        self,
+        model: PanopticBlend,
+        device: str = "auto",
+        precision: Precision = "auto",
+        compile: bool = False,
+        tiles: bool = True,
     ):
         self.device = find_device(device)
-        self.model = prepare(model, self.device, precision, compile)
+        self.model = prepare(model, self.device, precision, compile, tiles)
 
     @property
     def settings(self) -> PredictionSettings:

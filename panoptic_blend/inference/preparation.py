@@ -42,7 +42,11 @@ class PreparedNetwork(nn.Module):
 
 
 def prepare(
-    model: PanopticBlend, device: torch.device, precision: Precision = "auto", compile: bool = False
+    model: PanopticBlend,
+    device: torch.device,
+    precision: Precision = "auto",
+    compile: bool = False,
+    tiles: bool = True,
 ) -> PanopticBlend:
     """A copy of a model that predicts the same faster, and cannot be trained or saved.
 
@@ -55,6 +59,7 @@ def prepare(
         precision: of the network; 'auto' takes bf16 where the device multiplies it faster, else fp32.
         compile: run the network, on CPUs its backbone and pyramid, through torch.compile, once for every input size.
             Where torch finds no C++ compiler, which it needs, the network runs uncompiled and a warning says so.
+        tiles: on CPUs, compute wide 3x3 convolutions by tiles; off leaves every convolution to torch.
 
     Raises:
         ConfigError: there is no such precision.
@@ -66,9 +71,10 @@ def prepare(
     network = prepared.network.to(device)
     restore_convolutions(network)  # those of a model straight from training
     fold_norms(network)
-    if device.type == "cpu" and dtype == torch.float32:
+    tiles = tiles and device.type == "cpu"
+    if tiles and dtype == torch.float32:
         compute_by_tiles(network)  # with plain weights: the others would take the memory that is saved elsewhere
-    elif device.type == "cpu":
+    elif tiles:
         prepare_tiles(network, dtype)
     network = network.to(dtype).to(memory_format=torch.channels_last)
     result: nn.Module = PreparedNetwork(network, dtype)

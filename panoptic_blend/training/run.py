@@ -207,7 +207,7 @@ def _build_module(config: Config, model: PanopticBlend, accelerator: Accelerator
     if settings.channels_last:
         model.to(memory_format=torch.channels_last)
     compiled = settings.compile and can_compile(torch.device("cuda" if accelerator == "gpu" else "cpu"))
-    if accelerator == "cpu" and settings.precision == "fp32" and not compiled:
+    if settings.tiles and accelerator == "cpu" and settings.precision == "fp32" and not compiled:
         compute_by_tiles(model.network)
     module = TrainingModule(
         model, config.optimizer, settings.batch_size, settings.max_steps, settings.ema_decay, settings.seed

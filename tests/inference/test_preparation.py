@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import copy
 import os
 import shutil
 import subprocess
@@ -12,9 +13,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from panoptic_blend.checkpoints.native import save_model
+from panoptic_blend.cli import main
 from panoptic_blend.config import BackboneConfig, BasesConfig, FPNConfig, ModelConfig
+from panoptic_blend.inference import preparation
 from panoptic_blend.inference.predictor import Predictor
-from panoptic_blend.inference.preparation import Precision, PreparedNetwork, prepare
+from panoptic_blend.inference.preparation import Precision, PreparedNetwork, fold_norms, prepare
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network.network import NetworkOutput
@@ -90,6 +94,48 @@ def test_norms_are_folded_and_wide_convolutions_computed_by_tiles(precision: Pre
     prepared = prepare(make_model(layouts()["wide"]), CPU, precision)
     assert not any(isinstance(m, (nn.BatchNorm2d, FrozenBatchNorm)) for m in prepared.modules())
     assert any(isinstance(m, kind) for m in prepared.modules())
+
+
+@pytest.mark.parametrize("precision", [torch.float32, torch.bfloat16])
+@torch.no_grad()
+def test_without_tiles_every_convolution_is_torch_s_own(precision: torch.dtype) -> None:
+    model = make_model(layouts()["wide"])
+    compute_by_tiles(model.network)  # as training leaves it
+    name: Precision = "fp32" if precision == torch.float32 else "bf16"
+    prepared, tiled = prepare(model, CPU, name, tiles=False), prepare(model, CPU, name)
+    expected = copy.deepcopy(model.network)
+    for module in expected.modules():
+        if isinstance(module, TiledConv):
+            module.__class__ = nn.Conv2d
+    fold_norms(expected)
+    expected = expected.to(precision).to(memory_format=torch.channels_last)
+    batch = model.input_rule([torch.randint(0, 256, (3, 256, 288), dtype=torch.uint8)])
+    expected_output = tensors(expected(batch.to(precision, memory_format=torch.channels_last)))
+    for ours, true in zip(tensors(prepared.network(batch)), expected_output, strict=True):
+        assert torch.equal(ours, true)
+    found = zip(tensors(tiled.network(batch)), expected_output, strict=True)
+    assert not all(torch.equal(other, true) for other, true in found)  # or there was nothing to switch off
+
+
+@pytest.mark.parametrize("tiled", [True, False])
+@pytest.mark.parametrize(
+    "command",
+    [
+        "predict --input {root}/val --output {out}",
+        "evaluate --images {root}/val --annotations {root}/annotations/panoptic_val.json --output {out}",
+        "benchmark --size 64x64 --rounds 1",
+    ],
+)
+def test_commands_switch_tiles_off(
+    command: str, tiled: bool, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    networks: list[nn.Module] = []
+    monkeypatch.setattr(preparation, "compute_by_tiles", networks.append)
+    save_model(make_model(tiny_model_config()), tmp_path / "model.safetensors")
+    words = [word.format(root=shapes_root, out=tmp_path / "out") for word in command.split()]
+    words += ["--checkpoint", str(tmp_path / "model.safetensors"), "--precision", "fp32", "--device", "cpu"]
+    assert main(words if tiled else [*words, "--no-tiles"]) == 0
+    assert bool(networks) == tiled
 
 
 def test_a_model_straight_from_training_is_prepared_like_any_other() -> None:

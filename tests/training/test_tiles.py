@@ -51,13 +51,20 @@ def test_a_whole_model_has_the_same_losses_and_gradients(norm: Literal["group", 
         assert (gradient - true).norm() <= 1e-3 * true.norm() + 1e-5, name
 
 
-@pytest.mark.parametrize(("precision", "tiles"), [("fp32", True), ("bf16", False)])
-def test_tiles_are_for_single_precision(
-    precision: Literal["fp32", "bf16"], tiles: bool, shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("precision", "setting", "tiled"), [("fp32", True, True), ("fp32", False, False), ("bf16", True, False)]
+)
+def test_tiles_are_for_single_precision_and_can_be_switched_off(
+    precision: Literal["fp32", "bf16"],
+    setting: bool,
+    tiled: bool,
+    shapes_root: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     networks: list[nn.Module] = []
     monkeypatch.setattr(run, "compute_by_tiles", networks.append)
     config = tiny_config(shapes_root, tmp_path / "run", max_steps=1)
-    config.trainer.precision = precision
+    config.trainer.precision, config.trainer.tiles = precision, setting
     run.train(config, console=Console(quiet=True))
-    assert bool(networks) == tiles
+    assert bool(networks) == tiled
