@@ -8,7 +8,7 @@ import pickle
 import signal
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from multiprocessing import active_children
+from multiprocessing import Lock, active_children
 from multiprocessing.process import BaseProcess
 from typing import Any
 from weakref import WeakSet
@@ -70,6 +70,8 @@ class Loader(DataLoader[Any]):
         """
         others = set(active_children())
         try:
+            if self.num_workers:
+                Lock()  # needs shared memory too; PyTorch's iterator, left half made, would complain a second time
             items = super().__iter__()
         except OSError as error:
             raise ResourceError(f"loader processes cannot be started ({error.strerror}). {_REMEDY}") from error

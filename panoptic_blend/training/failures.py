@@ -43,7 +43,7 @@ def _causes_told(config: Config) -> Iterator[None]:
             raise
         raise ResourceError(
             f"memory ran out: a forward pass has {_count(images)}, and trainer.batch_size is {trainer.batch_size}. "
-            f"Raise trainer.accumulate (now {trainer.accumulate}), which changes no result, or lower "
+            f"Raise trainer.accumulate (now {trainer.accumulate}) to split a batch into smaller passes, or lower "
             f"trainer.batch_size, {sizes}."
         ) from error
     except ValueError as error:

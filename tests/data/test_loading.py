@@ -68,12 +68,14 @@ def test_a_killed_process_is_named() -> None:
         list(Loader(Samples(lambda: os.kill(os.getpid(), signal.SIGKILL)), 1))
 
 
-def test_processes_that_cannot_be_started_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
-    def no_fork() -> int:
-        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+@pytest.mark.parametrize("needed", ["panoptic_blend.data.loading.Lock", "os.fork"])
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # of an iterator left half made
+def test_processes_that_cannot_be_started_are_named(needed: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def nothing_left() -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("os.fork", no_fork)
-    with pytest.raises(ResourceError, match=r"cannot be started \(Cannot allocate memory\).*data\.workers"):
+    monkeypatch.setattr(needed, nothing_left)
+    with pytest.raises(ResourceError, match=r"cannot be started \(No space left .*\).*--shm-size.*data\.workers"):
         list(Loader(Samples(), 1))
 
 
