@@ -33,7 +33,7 @@ def count_pairs(first: IdMap, second: IdMap) -> tuple[Int64s, Int64s, Int64s]:
     return pairs >> 32, pairs & 0xFFFFFFFF, counts
 
 
-def contiguous_labels(id_map: IdMap) -> tuple[Int64s, IdMap]:
+def contiguous_labels(id_map: npt.NDArray[np.integer]) -> tuple[Int64s, IdMap]:
     """Replace ids by their rank among the ids of the map.
 
     Returns:

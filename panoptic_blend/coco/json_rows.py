@@ -36,8 +36,11 @@ class ImageRows:
         return ImageRows(*([column[p] for p in positions] for column in columns))  # type: ignore[arg-type]
 
 
-def read_json(path: Path) -> dict[str, object]:
+def read_json(path: Path, what: str = "a COCO panoptic JSON") -> dict[str, object]:
     """Decode a JSON file whose top level is an object.
+
+    Args:
+        what: the file should be, for error messages.
 
     Raises:
         DatasetError: the file is missing, not JSON, or not an object.
@@ -45,7 +48,7 @@ def read_json(path: Path) -> dict[str, object]:
     try:
         text = path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
-        raise DatasetError(f"{path}: no such file. Give the path of a COCO panoptic JSON.") from None
+        raise DatasetError(f"{path}: no such file. Give the path of {what}.") from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
     # Millions of new objects make the cycle collector run over and over, though decoded JSON has no cycles; without
@@ -60,10 +63,7 @@ def read_json(path: Path) -> dict[str, object]:
         if collecting:
             gc.enable()
     if not isinstance(data, dict):
-        raise DatasetError(
-            f"{path}: holds a {type(data).__name__}, not an object with 'images', 'annotations' and 'categories'. "
-            "Give the COCO panoptic JSON."
-        )
+        raise DatasetError(f"{path}: holds a {type(data).__name__}, not an object. Give {what}.")
     return data
 
 

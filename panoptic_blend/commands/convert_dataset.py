@@ -16,7 +16,7 @@ def run(arguments: list[str]) -> None:
     """`panoptic-blend convert-dataset`."""
     from panoptic_blend.convert.formats import FORMATS, recognise_format
 
-    layouts = "\n".join(f"  {name:<16} {each.layout}" for name, each in FORMATS.items())
+    layouts = "\n".join(f"  {name:<24} {each.layout}" for name, each in FORMATS.items())
     parser = command(
         "convert-dataset",
         "Turn a data set of another format into COCO panoptic, in the layout that training expects.",
@@ -31,6 +31,7 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--labels", metavar="FILE", type=Path, help="names of the values or colours of label maps")
     parser.add_argument("--images", metavar="DIR", type=Path, help="folder of the images, where not the usual one")
     parser.add_argument("--maps", metavar="DIR", type=Path, help="folder of the label maps, likewise")
+    parser.add_argument("--instances", metavar="DIR", type=Path, help="folder of the instance maps, likewise")
     parser.add_argument(
         "--stuff-labels", metavar="PATH", type=Path, help="label maps or JSON with the stuff, for formats of objects"
     )
@@ -76,7 +77,13 @@ def run(arguments: list[str]) -> None:
     source = FORMATS[kind].open_source(
         options.source,
         FormatOptions(
-            options.labels, options.images, options.maps, options.stuff_labels, options.things, options.stuff
+            labels=options.labels,
+            images=options.images,
+            maps=options.maps,
+            instances=options.instances,
+            stuff_labels=options.stuff_labels,
+            things=options.things,
+            stuff=options.stuff,
         ),
     )
     choices = CategoryChoices(options.things, options.stuff, _renamed(options), options.drop)

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import struct
 import zlib
-from pathlib import Path
+from collections.abc import Collection, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from panoptic_blend.coco.counting import contiguous_labels
 from panoptic_blend.convert.source import SourceImage
 from panoptic_blend.errors import DatasetError
 
@@ -43,35 +46,90 @@ def list_images(folder: Path) -> list[SourceImage]:
     return found
 
 
-def match_maps(images: Path, maps: Path) -> list[tuple[SourceImage, Path]]:
-    """Every image of a folder with the PNG of the same relative name, but for the ending, in another.
+def match_maps(
+    images: Path, maps: Path, split: str = "", image_end: str = "", map_end: str = ".png"
+) -> list[tuple[SourceImage, Path]]:
+    """Every image of a folder with the map of the same relative name, but for the ending, in another.
+
+    Args:
+        images, maps: the folders.
+        split: of the images.
+        image_end: what the names of images end with, before their extension; others are passed over.
+        map_end: what the maps' names end with instead, with the extension.
 
     Raises:
         DatasetError: a folder is missing, an image has no map or a map no image.
     """
     pairs = []
+    require_folder(maps)
     for image in list_images(images):
-        path = (require_folder(maps) / image.name).with_suffix(".png")
+        stem = str(PurePosixPath(image.name).with_suffix(""))
+        if not stem.endswith(image_end):
+            continue
+        path = maps / f"{stem.removesuffix(image_end)}{map_end}"
         if not path.is_file():
             raise DatasetError(f"{image.path}: has no label map {path}. Add it, or take the image out.")
-        pairs.append((image, path))
+        pairs.append((replace(image, split=split), path))
     used = {path for _, path in pairs}
-    surplus = sorted(path for path in maps.rglob("*.png") if path not in used)
+    surplus = sorted(path for path in maps.rglob(f"*{map_end}") if path not in used)
     if surplus:
         raise DatasetError(f"{surplus[0]}: has no image in {images}. Add it, or take the map out.")
     return pairs
 
 
-def read_map(path: Path) -> npt.NDArray[np.integer]:
+def match_splits(
+    images: Path, maps: Path, image_end: str = "", map_end: str = ".png"
+) -> list[tuple[SourceImage, Path]]:
+    """As `match_maps`; where the maps have a folder a split (train, val, test...) and nothing else, split by split.
+
+    Raises:
+        DatasetError: as `match_maps`.
+    """
+    folders = [path for path in sorted(require_folder(maps).iterdir()) if not path.name.startswith(".")]
+    if not folders or not all(map(is_split_folder, folders)):
+        return match_maps(images, maps, "", image_end, map_end)
+    return [
+        pair
+        for folder in folders
+        for pair in match_maps(images / folder.name, folder, split_of_folder(folder.name), image_end, map_end)
+    ]
+
+
+def split_of_folder(name: str) -> str:
+    """The split that a folder's name means: training is train, validation val, testing test."""
+    return {"training": "train", "validation": "val", "testing": "test"}.get(name.casefold(), name)
+
+
+def is_split_folder(path: Path) -> bool:
+    """Whether a folder holds a split by its name: train, val, test, training, validation or testing."""
+    return split_of_folder(path.name) in ("train", "val", "test") and path.is_dir()
+
+
+def read_map(path: Path, palette_as_colors: bool = False) -> npt.NDArray[np.integer]:
     """A label map's values: [H, W] of gray levels (8 or 16 bits) or palette indices, or uint8 [H, W, 3] of colours.
+
+    Args:
+        palette_as_colors: give the colours of a palette instead of its indices.
+
+    Raises:
+        DatasetError: the file is missing or damaged.
+    """
+    values = read_channels(path, palette_as_colors)
+    if values.ndim == 2:
+        return values
+    return values[..., 0] if values.shape[2] == 2 else values[..., :3]
+
+
+def read_channels(path: Path, palette_as_colors: bool = False) -> npt.NDArray[np.integer]:
+    """All a map holds: gray levels or palette indices [H, W], or [H, W, C] with transparency as the last channel.
 
     Raises:
         DatasetError: the file is missing or damaged.
     """
     try:
         with Image.open(path) as image:
-            if image.mode in ("RGBA", "LA", "PA"):
-                image = image.convert({"RGBA": "RGB", "LA": "L", "PA": "P"}[image.mode])
+            if image.mode in ("P", "PA"):
+                image = image.convert("RGB") if palette_as_colors else image.convert("P")
             values = np.asarray(image)
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such label map.") from None
@@ -80,6 +138,41 @@ def read_map(path: Path) -> npt.NDArray[np.integer]:
     if values.dtype == bool:
         return values.astype(np.uint8)
     return values
+
+
+def read_deep_map(path: Path, meaning: str) -> npt.NDArray[np.integer]:
+    """The values [H, W] of a gray map of 16 bits.
+
+    Args:
+        meaning: of a value, for the error message: "category x 256 + instance".
+
+    Raises:
+        DatasetError: the file is missing or damaged, or has colours or 8 bits.
+    """
+    values = read_channels(path)
+    if values.ndim > 2 or values.dtype == np.uint8:
+        found = "8-bit gray" if values.ndim == 2 else "in colour"
+        raise DatasetError(f"{path}: is {found}, but {meaning} needs a gray PNG of 16 bits. Save it in that mode.")
+    return values
+
+
+def check_size(values: npt.NDArray[np.integer], path: Path, others: npt.NDArray[np.integer], other_path: Path) -> None:
+    """Raise `DatasetError` when two maps, read from the two paths, have other heights or widths."""
+    if values.shape[:2] != others.shape[:2]:
+        raise DatasetError(
+            f"{path}: is {values.shape[1]} x {values.shape[0]}, but {other_path} is {others.shape[1]} x "
+            f"{others.shape[0]}. Save both at the size of the image."
+        )
+
+
+def as_color(value: object, where: str) -> tuple[int, int, int] | None:
+    """A colour out of a JSON, where there is one: a list of three numbers 0..255; `DatasetError` for anything else."""
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 3 or not all(type(v) is int and 0 <= v <= 255 for v in value):
+        raise DatasetError(f"{where}: the colour must be three whole numbers in 0..255, found {value!r}.")
+    red, green, blue = value
+    return red, green, blue
 
 
 def color_code(color: tuple[int, int, int]) -> int:
@@ -93,3 +186,38 @@ def colors_to_codes(values: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
         return values
     red, green, blue = np.moveaxis(values.astype(np.int32), -1, 0)
     return (red << 16) | (green << 8) | blue
+
+
+def named_values(
+    values: npt.NDArray[np.integer], names: Collection[int], is_color: bool, path: Path
+) -> npt.NDArray[np.integer]:
+    """A map as read, for a list of names: its values, or if the list is one of colours, their `color_code`s.
+
+    Raises:
+        DatasetError: the map has colours and the list values, or the other way round, or a colour that it lacks.
+    """
+    if is_color != (values.ndim == 3):
+        holds, named = ("colours", "values") if values.ndim == 3 else ("values", "colours")
+        raise DatasetError(f"{path}: holds {holds}, but the list of names has {named}. Name the {holds}.")
+    return colors_to_values(values, {name: name for name in names}, path)
+
+
+def colors_to_values(
+    values: npt.NDArray[np.integer], by_color: Mapping[int, int], path: Path
+) -> npt.NDArray[np.integer]:
+    """Colours [H, W, 3] as the values that a list by `color_code` gives them; other maps as they are.
+
+    Raises:
+        DatasetError: a colour that the list lacks.
+    """
+    if values.ndim == 2:
+        return values
+    codes, positions = contiguous_labels(colors_to_codes(values))
+    unknown = [position for position, code in enumerate(codes.tolist()) if code not in by_color]
+    if unknown:
+        code = int(codes[unknown[0]])
+        raise DatasetError(
+            f"{path}: {int((positions == unknown[0]).sum())} pixels have the colour {code >> 16}, {code >> 8 & 255}, "
+            f"{code & 255} (R, G, B), which nobody named. Name it, or declare it void."
+        )
+    return np.array([by_color[code] for code in codes.tolist()], np.int64)[positions]

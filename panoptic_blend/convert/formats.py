@@ -6,7 +6,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from panoptic_blend.convert import label_maps, mask_folders
+from panoptic_blend.convert import (
+    cityscapes,
+    kitti,
+    kitti_step,
+    label_and_instance_maps,
+    label_maps,
+    mapillary,
+    mask_folders,
+    mots,
+    voc,
+)
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.source import Source
 from panoptic_blend.errors import DatasetError
@@ -28,15 +38,52 @@ class Format:
 
 
 FORMATS = {
+    "cityscapes": Format(
+        cityscapes.recognise,
+        cityscapes.open_source,
+        "DIR with leftImg8bit/ and gtFine/, or gtFine/cityscapes_panoptic_SPLIT.json",
+    ),
+    "kitti": Format(
+        kitti.recognise,
+        kitti.open_source,
+        "DIR with image_2/ and instance/, 16-bit PNGs of category x 256 + instance",
+    ),
+    "kitti-step": Format(
+        kitti_step.recognise,
+        kitti_step.open_source,
+        "DIR with images/SPLIT/ and panoptic_maps/SPLIT/",
+    ),
+    "label-and-instance-maps": Format(
+        label_and_instance_maps.recognise,
+        label_and_instance_maps.open_source,
+        "DIR with images/, labels/ and instances/ of the same names (or both in the channels of one PNG in labels/); "
+        "--labels NAMES, --things NAMES",
+    ),
     "label-maps": Format(
         label_maps.recognise,
         label_maps.open_source,
-        "DIR with images/ and labels/ of the same names; --labels NAMES, one 'value name' a line",
+        "DIR with images/ and labels/ of the same names, or train/ and trainannot/, val/ and valannot/...; "
+        "--labels NAMES, one 'value name' a line",
+    ),
+    "mapillary": Format(
+        mapillary.recognise,
+        mapillary.open_source,
+        "DIR with config_v2.0.json (or 1.2's), SPLIT/images/ and SPLIT/v2.0/instances/, or a panoptic_2020.json",
     ),
     "mask-folders": Format(
         mask_folders.recognise,
         mask_folders.open_source,
         "DIR with NAME/images/ and NAME/masks/, a mask an object; --things NAME [--stuff NAME for the rest]",
+    ),
+    "mots": Format(
+        mots.recognise,
+        mots.open_source,
+        "DIR with SPLIT/images/ and SPLIT/instances/, 16-bit PNGs of class x 1000 + object",
+    ),
+    "voc": Format(
+        voc.recognise,
+        voc.open_source,
+        "DIR with JPEGImages/, SegmentationClass/, SegmentationObject/, labelmap.txt and ImageSets/Segmentation/",
     ),
 }
 

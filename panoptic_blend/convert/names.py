@@ -8,6 +8,7 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
+from panoptic_blend.convert.files import color_code
 from panoptic_blend.errors import DatasetError
 
 VOID_NAMES = frozenset(("void", "unlabeled", "unlabelled", "ignore", "__ignore__"))
@@ -28,6 +29,14 @@ class LabelName:
     color: tuple[int, int, int] | None
 
     @property
+    def key(self) -> int:
+        """The value, or the colour as `color_code` gives it."""
+        if self.value is not None:
+            return self.value
+        assert self.color is not None
+        return color_code(self.color)
+
+    @property
     def is_void(self) -> bool:
         """Whether its pixels are not labelled."""
         return self.name.casefold() in VOID_NAMES
@@ -44,10 +53,7 @@ def read_names(path: Path) -> list[LabelName]:
     Raises:
         DatasetError: the file cannot be read or has none of these forms; a value, colour or name is there twice.
     """
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path}: cannot be read as a list of names ({error}).") from error
+    text = _read_text(path)
     if path.suffix.lower() == ".json":
         names = _from_json(text, path)
     elif path.suffix.lower() == ".csv":
@@ -67,6 +73,25 @@ def read_names(path: Path) -> list[LabelName]:
         if twice:
             raise DatasetError(f"{path}: the {what} {twice[0]!r} is there twice. Give every category its own.")
     return names
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a text file that are not empty.
+
+    Raises:
+        DatasetError: the file cannot be read, or has no such lines.
+    """
+    lines = [line.strip() for line in _read_text(path).splitlines() if line.strip()]
+    if not lines:
+        raise DatasetError(f"{path}: is empty. Write a name a line.")
+    return lines
+
+
+def _read_text(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as a list of names ({error}).") from error
 
 
 def _from_line(line: str, where: str) -> LabelName:

@@ -15,6 +15,7 @@ class FormatOptions:
         labels: file with the names of label values.
         images: folder of the images, where it is not the format's usual one.
         maps: folder of the label maps, likewise.
+        instances: folder of the instance maps, likewise.
         stuff_labels: folder of label maps, or a JSON, with the stuff of a format that has objects only.
         things: names of the categories that are things.
         stuff: names of the categories that are stuff.
@@ -23,6 +24,7 @@ class FormatOptions:
     labels: Path | None = None
     images: Path | None = None
     maps: Path | None = None
+    instances: Path | None = None
     stuff_labels: Path | None = None
     things: Sequence[str] = ()
     stuff: Sequence[str] = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 from scipy import ndimage
 
+from panoptic_blend.coco.counting import contiguous_labels
 from panoptic_blend.errors import DatasetError
 
 Mask = npt.NDArray[np.bool_]
@@ -147,7 +148,7 @@ def region_from_polygons(
     return region_from_mask(category, coco_mask.decode(coco_mask.merge(rles)).astype(bool), is_crowd=is_crowd)
 
 
-def regions_of_label_map(labels: npt.NDArray[np.integer], names: dict[int, str], where: Path) -> list[Region]:
+def regions_of_label_map(labels: npt.NDArray[np.integer], names: Mapping[int, str], where: Path) -> list[Region]:
     """A region for every labelled category of a map.
 
     Args:
@@ -158,19 +159,52 @@ def regions_of_label_map(labels: npt.NDArray[np.integer], names: dict[int, str],
     Raises:
         DatasetError: a value that nobody named.
     """
-    values, positions = np.unique(labels, return_inverse=True)
-    unknown = [int(value) for value in values if int(value) not in names]
-    if unknown:
-        pixels = int((labels == unknown[0]).sum())
-        raise DatasetError(
-            f"{where}: {pixels} pixels have the value {unknown[0]}, which nobody named"
-            + (f" (and {len(unknown) - 1} more such values)" if len(unknown) > 1 else "")
-            + ". Name it, or declare it void."
-        )
-    positions = positions.reshape(labels.shape)
-    found = zip(values.tolist(), ndimage.find_objects(positions + 1), strict=True)
     return [
-        Region(names[value], box[0].start, box[1].start, positions[box] == position, is_object=False)
-        for position, (value, box) in enumerate(found)
-        if names[value]
+        Region(names[value], top, left, mask, is_object=False)
+        for value, top, left, mask in _masks(labels)
+        if _named(value, int(mask.sum()), names, where)
     ]
+
+
+def regions_of_instance_map(
+    labels: npt.NDArray[np.integer],
+    instances: npt.NDArray[np.integer],
+    names: Mapping[int, str],
+    things: Collection[str],
+    where: Path,
+) -> list[Region]:
+    """A region for every object, and one for the pixels of a category that belong to none.
+
+    Args:
+        labels: [H, W] values of categories.
+        instances: [H, W] number of the object a pixel belongs to, counted apart for every label; 0 is none.
+        names: category by label; "" is void.
+        things: categories whose pixels outside all objects are a crowd.
+        where: the file, for error messages.
+
+    Raises:
+        DatasetError: a label that nobody named.
+    """
+    regions = []
+    for value, top, left, mask in _masks((labels.astype(np.int64) << 32) | instances.astype(np.int64)):
+        label, instance = value >> 32, value & 0xFFFFFFFF
+        if _named(label, int(mask.sum()), names, where):
+            is_crowd = instance == 0 and names[label] in things
+            regions.append(Region(names[label], top, left, mask, instance > 0 or is_crowd, is_crowd))
+    return regions
+
+
+def _masks(values: npt.NDArray[np.integer]) -> Iterator[tuple[int, int, int, Mask]]:
+    """Every value of a map, ascending, with top, left and mask of its pixels."""
+    found, positions = contiguous_labels(values)
+    for position, (value, (y, x)) in enumerate(zip(found.tolist(), ndimage.find_objects(positions + 1), strict=True)):
+        yield value, y.start, x.start, positions[y, x] == position
+
+
+def _named(value: int, pixels: int, names: Mapping[int, str], where: Path) -> bool:
+    """Whether a value is a category, not void."""
+    if value not in names:
+        raise DatasetError(
+            f"{where}: {pixels} pixels have the value {value}, which nobody named. Name it, or declare it void."
+        )
+    return bool(names[value])

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
+from panoptic_blend.cli import main
 from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
 
 
@@ -34,3 +37,38 @@ def random_blobs(generator: np.random.Generator, height: int, width: int, count:
         y, x = generator.integers(height), generator.integers(width)
         labels[y : y + generator.integers(1, height), x : x + generator.integers(1, width)] = number
     return labels
+
+
+def convert_dataset(source: Path, output: Path, *options: str) -> int:
+    """Run the command; its exit code."""
+    return main(["convert-dataset", str(source), "--output", str(output), *options])
+
+
+def write_image(path: Path, height: int, width: int) -> None:
+    """A gray picture of this size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(np.full((height, width, 3), 90, np.uint8)).save(path)
+
+
+def write_map(path: Path, values: np.ndarray) -> None:
+    """A PNG of 8 bits a channel, or of 16 for values of 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(values).save(path)
+
+
+def segments_of_maps(
+    labels: np.ndarray, instances: np.ndarray, names: Mapping[int, str], things: Collection[str]
+) -> set[tuple[str, bool, bytes]]:
+    """What `segments_of` should give for an image with these labels [H, W] and numbers of objects [H, W], 0 for none.
+
+    Things without a number are crowds; labels without a name are void.
+    """
+    expected = set()
+    for label, name in names.items():
+        is_label = labels == label
+        numbers = np.unique(instances[is_label]).tolist() if name in things else [None]
+        for number in numbers:
+            mask = is_label if number is None else is_label & (instances == number)
+            if mask.any():
+                expected.add((name, number == 0, pixels(mask)))
+    return expected

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic_blend.cli import main
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import DataConfig
 from panoptic_blend.data.dataset import EvaluationDataset
+from tests.convert.scenes import convert_dataset as convert
 from tests.convert.scenes import pixels, random_blobs, segments_of
 
 NAMES = {1: "road", 2: "car", 3: "sign"}
@@ -30,10 +30,6 @@ def label_maps(tmp_path: Path) -> Path:
         Image.fromarray(labels).save(source / "labels" / f"{name}.png")
     (source / "names.txt").write_text("0 void\n" + "".join(f"{value} {name}\n" for value, name in NAMES.items()))
     return source
-
-
-def convert(source: Path, output: Path, *options: str) -> int:
-    return main(["convert-dataset", str(source), "--output", str(output), *options])
 
 
 def digests(root: Path) -> dict[str, str]:
