@@ -85,6 +85,7 @@ class TruthWriter:
         self._staging: Path | None = None
         self._images: list[str] = []
         self._annotations: list[str] = []
+        self._file_names: set[str] = set()
         self._names: set[str] = set()
 
     def __enter__(self) -> TruthWriter:
@@ -131,11 +132,14 @@ class TruthWriter:
             DatasetError: an unsafe file name, or one that was there before.
         """
         check_file_name(file_name, str(self.json_path))
+        if file_name in self._file_names:
+            raise DatasetError(f"{self.json_path}: two images are named {file_name!r}. Give every image its own name.")
+        self._file_names.add(file_name)
         for name in (segments_name(file_name), f"{file_name}.png"):
             if comparison_key(name) not in self._names:
                 self._names.add(comparison_key(name))
                 return name
-        raise DatasetError(f"{self.json_path}: two images are named {file_name!r}. Give every image its own name.")
+        raise DatasetError(f"{self.json_path}: {file_name!r}: other images took the names of its PNG. Rename it.")
 
     def add(
         self, file_name: str, segments_file_name: str, width: int, height: int, rows: list[dict[str, object]]

@@ -114,7 +114,8 @@ def convert(
 
     Raises:
         ConfigError: the output folder has something in it already.
-        DatasetError: an image or its labels cannot be read, or do not fit each other; nothing is written.
+        DatasetError: an image or its labels cannot be read, or do not fit each other, or no label can be used; nothing
+            is written.
     """
     if output.exists() and (not output.is_dir() or any(output.iterdir())):
         raise ConfigError(f"{output}: is there already. Choose a new folder, or remove this one.")
@@ -166,6 +167,9 @@ def _convert_into(
             summary.overlaps += result.overlaps
             if progress is not None:
                 progress()
+        if summary.lost and not summary.segments:
+            first = summary.lost[0]
+            raise DatasetError(f"None of the labels can be used. The first: {first.file_name}: {first.what}.")
     return summary
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import struct
 import zlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path, PurePosixPath
 
@@ -96,12 +97,14 @@ def match_splits(
 
 
 def split_of_folder(name: str) -> str:
-    """The split that a folder's name means: training is train, validation val, testing test."""
-    return {"training": "train", "validation": "val", "testing": "test"}.get(name.casefold(), name)
+    """The split that a folder's name means: training is train, valid and validation val, testing test."""
+    folded = name.casefold()
+    meaning = {"training": "train", "valid": "val", "validation": "val", "testing": "test"}.get(folded, folded)
+    return meaning if meaning in ("train", "val", "test") else name
 
 
 def is_split_folder(path: Path) -> bool:
-    """Whether a folder holds a split by its name: train, val, test, training, validation or testing."""
+    """Whether a folder holds a split by its name: train, val, test, valid, training..."""
     return split_of_folder(path.name) in ("train", "val", "test") and path.is_dir()
 
 
@@ -221,3 +224,32 @@ def colors_to_values(
             f"{code & 255} (R, G, B), which nobody named. Name it, or declare it void."
         )
     return np.array([by_color[code] for code in codes.tolist()], np.int64)[positions]
+
+
+def folder_with(name: str, folders: Sequence[Path], where: Path) -> Path:
+    """The first of some folders that has a file.
+
+    Args:
+        name: of the file, relative to the folder.
+        where: the annotations that name it.
+
+    Raises:
+        DatasetError: none has it.
+    """
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder
+    looked = ", ".join(map(str, dict.fromkeys(folders)))
+    raise DatasetError(f"{where}: the image {name} is not in {looked}. Say where the images are with --images DIR.")
+
+
+def split_named(name: str, where: str) -> str:
+    """As `split_of_folder`, of the name that an annotation tool gives; "" and default are no split.
+
+    Raises:
+        DatasetError: a name that cannot be one of files.
+    """
+    split = "" if name.casefold() == "default" else split_of_folder(name)
+    if not re.fullmatch(r"[\w. -]*", split) or split.startswith("."):
+        raise DatasetError(f"{where}: the split {name!r} cannot be part of a file's name. Rename it.")
+    return split

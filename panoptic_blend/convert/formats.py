@@ -8,6 +8,7 @@ from pathlib import Path
 
 from panoptic_blend.convert import (
     cityscapes,
+    coco_instances,
     kitti,
     kitti_step,
     label_and_instance_maps,
@@ -42,6 +43,11 @@ FORMATS = {
         cityscapes.recognise,
         cityscapes.open_source,
         "DIR with leftImg8bit/ and gtFine/, or gtFine/cityscapes_panoptic_SPLIT.json",
+    ),
+    "coco-instances": Format(
+        coco_instances.recognise,
+        coco_instances.open_source,
+        "FILE.json; --images DIR; for stuff --stuff-labels FILE.json, or DIR with label maps and --labels NAMES",
     ),
     "kitti": Format(
         kitti.recognise,

@@ -64,6 +64,7 @@ def test_a_failure_leaves_nothing_new_and_what_was_there_as_it_was(tmp_path: Pat
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
-def test_no_image_is_written_over_another(tmp_path: Path):
+@pytest.mark.parametrize("names", [("a.jpg", "a.jpg"), ("a.jpg", "A.JPG", "a.jpg")])
+def test_no_image_is_written_over_another(names: tuple[str, ...], tmp_path: Path):
     with pytest.raises(DatasetError, match="two images are named"):
-        write(tmp_path, *((name, {7: TrueSegment(3)}) for name in ("a.jpg", "A.JPG", "a.jpg")))
+        write(tmp_path, *((name, {7: TrueSegment(3)}) for name in names))

@@ -1,0 +1,94 @@
+"""Fields of annotation files that nobody vouches for."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TypeVar
+
+from panoptic_blend.errors import DatasetError
+
+T = TypeVar("T")
+
+_WORDS: dict[type, str] = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
+_HEAD = 65536
+_LARGEST = 1e300
+
+
+def read_json_file(path: Path, what: str) -> object:
+    """Decode a JSON file.
+
+    Args:
+        what: the file should be, for error messages.
+
+    Raises:
+        DatasetError: the file is missing or not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8-sig"))
+    except FileNotFoundError:
+        raise DatasetError(f"{path}: no such file. Give {what}.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: not valid JSON ({error}). Export it again.") from error
+
+
+def head_of(path: Path) -> bytes:
+    """The first bytes of a file, to recognise it by; empty where there is none."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(_HEAD)
+    except OSError:
+        return b""
+
+
+def typed(value: object, kind: type[T], where: str) -> T:
+    """A decoded JSON value, made sure to be of a type; whole numbers are numbers, true and false are not.
+
+    Raises:
+        DatasetError: it is of another type, or a number that is not finite.
+    """
+    kinds: tuple[type, ...] = (int, float) if kind is float else (kind,)
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise DatasetError(f"{where} must be {_WORDS[kind]}, found {value!r:.80}.")
+    if isinstance(value, (int, float)) and not abs(value) < _LARGEST:
+        raise DatasetError(f"{where} must be a finite number, found {value!r:.80}.")
+    return value  # type: ignore[return-value]
+
+
+def field(row: object, key: str, kind: type[T], where: str, default: T | None = None) -> T:
+    """A field of a JSON object.
+
+    Args:
+        row: the object.
+        kind: type of the value.
+        where: the file and the row.
+        default: what a field that is missing or null stands for; None refuses it.
+
+    Raises:
+        DatasetError: this is no object, or the field is missing or of another type.
+    """
+    value = typed(row, dict, where).get(key)
+    if value is None and default is not None:
+        return default
+    return typed(value, kind, f"{where}: {key!r}")
+
+
+def size_field(row: object, height: str, width: str, where: str) -> tuple[int, int]:
+    """Height and width out of two fields of a JSON object; `DatasetError` unless both are positive."""
+    found = field(row, height, int, where), field(row, width, int, where)
+    if min(found) < 1:
+        raise DatasetError(f"{where}: {width} and {height} must be positive, found {found[1]} x {found[0]}.")
+    return found
+
+
+def points_field(row: object, key: str, where: str) -> list[float]:
+    """A field with a list of [x, y] as x and y in turns; `DatasetError` when it is something else."""
+    found: list[float] = []
+    for number, point in enumerate(field(row, key, list, where)):
+        place = f"{where}: {key}[{number}]"
+        if len(typed(point, list, place)) != 2:
+            raise DatasetError(f"{place} must be [x, y], found {point!r:.80}.")
+        found += [float(typed(each, float, place)) for each in point]
+    return found
