@@ -36,17 +36,18 @@ class ImageRows:
         return ImageRows(*([column[p] for p in positions] for column in columns))  # type: ignore[arg-type]
 
 
-def read_json(path: Path, what: str = "a COCO panoptic JSON") -> dict[str, object]:
+def read_json(path: Path, what: str = "a COCO panoptic JSON", encoding: str = "utf-8-sig") -> dict[str, object]:
     """Decode a JSON file whose top level is an object.
 
     Args:
         what: the file should be, for error messages.
+        encoding: of its text.
 
     Raises:
         DatasetError: the file is missing, not JSON, or not an object.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        text = path.read_text(encoding=encoding)
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file. Give the path of {what}.") from None
     except (OSError, ValueError) as error:

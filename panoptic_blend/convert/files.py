@@ -14,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from panoptic_blend.coco.counting import contiguous_labels
+from panoptic_blend.convert.deep_png import is_deep_png, read_deep_png
 from panoptic_blend.convert.source import SourceImage
 from panoptic_blend.errors import DatasetError
 
@@ -115,11 +116,13 @@ def read_map(path: Path, palette_as_colors: bool = False) -> npt.NDArray[np.inte
         palette_as_colors: give the colours of a palette instead of its indices.
 
     Raises:
-        DatasetError: the file is missing or damaged.
+        DatasetError: the file is missing or damaged, or has colours of 16 bits.
     """
     values = read_channels(path, palette_as_colors)
     if values.ndim == 2:
         return values
+    if values.dtype != np.uint8:
+        raise DatasetError(f"{path}: has 16 bits a channel, but colours of label maps have 8. Save it in that mode.")
     return values[..., 0] if values.shape[2] == 2 else values[..., :3]
 
 
@@ -129,6 +132,8 @@ def read_channels(path: Path, palette_as_colors: bool = False) -> npt.NDArray[np
     Raises:
         DatasetError: the file is missing or damaged.
     """
+    if is_deep_png(path):
+        return read_deep_png(path)
     try:
         with Image.open(path) as image:
             if image.mode in ("P", "PA"):
@@ -191,14 +196,17 @@ def colors_to_codes(values: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
     return (red << 16) | (green << 8) | blue
 
 
-def named_values(
-    values: npt.NDArray[np.integer], names: Collection[int], is_color: bool, path: Path
-) -> npt.NDArray[np.integer]:
-    """A map as read, for a list of names: its values, or if the list is one of colours, their `color_code`s.
+def read_named_map(names: Collection[int], is_color: bool, path: Path) -> npt.NDArray[np.integer]:
+    """A map's values [H, W], for a list of names of values, or of colours, whose `color_code`s are given then.
+
+    Args:
+        names: the values or codes of the list.
+        is_color: the list is one of colours; palettes are read as such.
 
     Raises:
         DatasetError: the map has colours and the list values, or the other way round, or a colour that it lacks.
     """
+    values = read_map(path, palette_as_colors=is_color)
     if is_color != (values.ndim == 3):
         holds, named = ("colours", "values") if values.ndim == 3 else ("values", "colours")
         raise DatasetError(f"{path}: holds {holds}, but the list of names has {named}. Name the {holds}.")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic_blend.convert import (
+    ade20k,
     cityscapes,
     coco_instances,
     kitti,
@@ -16,6 +17,7 @@ from panoptic_blend.convert import (
     mapillary,
     mask_folders,
     mots,
+    synthia,
     voc,
 )
 from panoptic_blend.convert.options import FormatOptions
@@ -39,6 +41,11 @@ class Format:
 
 
 FORMATS = {
+    "ade20k": Format(
+        ade20k.recognise,
+        ade20k.open_source,
+        "DIR of the full release of 2017 or 2020 (training/, validation/), or with ade20k_panoptic_train.json",
+    ),
     "cityscapes": Format(
         cityscapes.recognise,
         cityscapes.open_source,
@@ -85,6 +92,11 @@ FORMATS = {
         mots.recognise,
         mots.open_source,
         "DIR with SPLIT/images/ and SPLIT/instances/, 16-bit PNGs of class x 1000 + object",
+    ),
+    "synthia": Format(
+        synthia.recognise,
+        synthia.open_source,
+        "DIR with RGB/ and GT/LABELS/, GT/, GTTXT/ or SemSeg/, or with RGBLeft/ and GTLeft/",
     ),
     "voc": Format(
         voc.recognise,

@@ -11,9 +11,9 @@ from panoptic_blend.convert.files import (
     check_size,
     colors_to_codes,
     match_splits,
-    named_values,
     read_channels,
     read_map,
+    read_named_map,
     require_folder,
 )
 from panoptic_blend.convert.instance_maps import InstanceMaps, Label, Values
@@ -65,7 +65,7 @@ def _decode_channels(path: Path) -> tuple[Values, Values]:
 
 
 def _decode_two(maps: Path, objects: Path, names: frozenset[int], is_color: bool, path: Path) -> tuple[Values, Values]:
-    labels = named_values(read_map(path), names, is_color, path)
+    labels = read_named_map(names, is_color, path)
     other = objects / path.relative_to(maps)
     instances = colors_to_codes(read_map(other))
     check_size(instances, other, labels, path)

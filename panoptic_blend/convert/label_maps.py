@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
 
 from panoptic_blend.convert.files import (
     match_maps,
     match_splits,
-    named_values,
-    read_map,
+    read_named_map,
     split_of_folder,
 )
 from panoptic_blend.convert.names import read_names
@@ -20,8 +24,9 @@ from panoptic_blend.errors import DatasetError
 
 def recognise(source: Path) -> bool:
     """Whether a folder looks like this format."""
-    plain = (source / "images").is_dir() and (source / "labels").is_dir() and not (source / "instances").is_dir()
-    return plain or bool(_annotated_folders(source))
+    if (source / "images").is_dir() and not (source / "instances").is_dir():
+        return any((source / "labels").rglob("*.png"))
+    return bool(_annotated_folders(source))
 
 
 def open_source(source: Path, options: FormatOptions) -> LabelMaps:
@@ -49,9 +54,8 @@ def open_source(source: Path, options: FormatOptions) -> LabelMaps:
         SourceCategory(each.name, each.name in options.things, color=each.color) for each in names if not each.is_void
     ]
     by_key = {each.key: "" if each.is_void else each.name for each in names}
-    return LabelMaps(
-        categories, [image for image, _ in pairs], [path for _, path in pairs], by_key, names[0].value is None
-    )
+    decode = partial(read_named_map, frozenset(by_key), names[0].value is None)
+    return LabelMaps(categories, [image for image, _ in pairs], [path for _, path in pairs], by_key, decode)
 
 
 def _annotated_folders(source: Path) -> list[Path]:
@@ -66,18 +70,18 @@ class LabelMaps:
     Attributes:
         maps: of the images.
         names: category by gray level or palette index, or by `color_code`; "" is void.
-        is_color: the names are those of colours.
+        decode: reads a map: values [H, W] that `names` has.
     """
 
     categories: list[SourceCategory]
     images: list[SourceImage]
     maps: list[Path]
     names: dict[int, str]
-    is_color: bool
+    decode: Callable[[Path], npt.NDArray[np.integer]]
 
     def read(self, index: int) -> ImageLabels:
         """The categories' pixels in one map."""
         path = self.maps[index]
-        values = named_values(read_map(path), self.names, self.is_color, path)
+        values = self.decode(path)
         height, width = values.shape
         return ImageLabels(height, width, regions_of_label_map(values, self.names, path))

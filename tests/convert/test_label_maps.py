@@ -127,6 +127,19 @@ def test_maps_that_the_names_do_not_fit(values: np.ndarray, said: str, tmp_path:
     assert said in capsys.readouterr().err
 
 
+def test_palettes_are_read_by_value_or_by_colour(tmp_path: Path):
+    write_image(tmp_path / "source" / "images" / "a.jpg", 1, 3)
+    image = Image.fromarray(np.array([[0, 1, 1]], np.uint8), "P")
+    image.putpalette([0, 0, 0, 10, 20, 30])
+    (tmp_path / "source" / "labels").mkdir()
+    image.save(tmp_path / "source" / "labels" / "a.png")
+    for name, text in {"values": "0 void\n1 road\n", "colours": "0 0 0 void\n10 20 30 road\n"}.items():
+        (tmp_path / f"{name}.txt").write_text(text)
+        options = ["--labels", str(tmp_path / f"{name}.txt")]
+        assert convert_dataset(tmp_path / "source", tmp_path / name, *options) == 0
+        assert segments_of(tmp_path / name) == {"a.jpg": {("road", False, one_row(0, 1, 1))}}
+
+
 def test_a_colour_that_nobody_named(tmp_path: Path, capsys):
     write_image(tmp_path / "source" / "images" / "a.jpg", 2, 3)
     write_map(tmp_path / "source" / "labels" / "a.png", np.full((2, 3, 3), (1, 2, 3), np.uint8))
