@@ -5,15 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
+from glob import escape
+from pathlib import Path, PurePosixPath
 
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.convert.files import (
+    list_images,
     match_maps,
     match_splits,
     read_named_map,
+    require_folder,
     split_of_folder,
 )
 from panoptic_blend.convert.names import read_names
@@ -32,8 +35,8 @@ def recognise(source: Path) -> bool:
 def open_source(source: Path, options: FormatOptions) -> LabelMaps:
     """Images in `images/` and label maps of the same names in `labels/`, or where the options say.
 
-    Both may have a folder a split (train, val, test). The layout of SegNet's CamVid is read too: images in `train/`,
-    maps in `trainannot/`, and so on.
+    The maps' names may all have one more ending, as `_L` in CamVid. Both folders may have a folder a split (train, val,
+    test). The layout of SegNet's CamVid is read too: images in `train/`, maps in `trainannot/`, and so on.
 
     Raises:
         DatasetError: a folder is missing, an image has no map, or the names cannot be read.
@@ -48,7 +51,8 @@ def open_source(source: Path, options: FormatOptions) -> LabelMaps:
             for pair in match_maps(folder, Path(f"{folder}annot"), split_of_folder(folder.name))
         ]
     else:
-        pairs = match_splits(options.images or source / "images", options.maps or source / "labels")
+        images, maps = options.images or source / "images", options.maps or source / "labels"
+        pairs = match_splits(images, maps, map_end=_map_end(images, maps))
     names = read_names(options.labels)
     categories = [
         SourceCategory(each.name, each.name in options.things, color=each.color) for each in names if not each.is_void
@@ -56,6 +60,13 @@ def open_source(source: Path, options: FormatOptions) -> LabelMaps:
     by_key = {each.key: "" if each.is_void else each.name for each in names}
     decode = partial(read_named_map, frozenset(by_key), names[0].value is None)
     return LabelMaps(categories, [image for image, _ in pairs], [path for _, path in pairs], by_key, decode)
+
+
+def _map_end(images: Path, maps: Path) -> str:
+    """What all maps have after the name of their image: ".png", or "_L.png" as in CamVid as it is published."""
+    first = PurePosixPath(list_images(images)[0].name).with_suffix("")
+    found = [path.name for path in require_folder(maps).glob(f"{escape(str(first))}[._-]*") if path.suffix == ".png"]
+    return found[0].removeprefix(first.name) if len(found) == 1 else ".png"
 
 
 def _annotated_folders(source: Path) -> list[Path]:

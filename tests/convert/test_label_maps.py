@@ -102,6 +102,30 @@ def test_all_of_camvid_gives_the_panoptic_data_set(shared: Path, tmp_path: Path)
     assert camvid_equals_its_panoptic_data_set(shared, tmp_path, per_split=None) > 8000
 
 
+def test_maps_in_another_folder(shared: Path, tmp_path: Path):
+    source = shared / "fixtures" / "datumaro" / "common_semantic_segmentation_dataset" / "dataset"
+    names = tmp_path / "label_colors.txt"
+    names.write_text("".join(f"{r} {g} {b} {name}\n" for name, (r, g, b) in CAMVID_COLORS.items()))
+    options = ["--from", "label-maps", "--labels", str(names), "--maps", str(source / "masks")]
+    assert convert_dataset(source, tmp_path / "out", *options) == 0
+    assert segments_of(tmp_path / "out") == {
+        "0001.png": {("Bicyclist", False, one_row(1, 1, 0, 1, 1)), ("Road", False, one_row(0, 0, 1, 0, 0))},
+        "0002.png": {("Animal", False, one_row(1, 1, 1, 0, 0)), ("Child", False, one_row(0, 0, 0, 1, 1))},
+    }
+
+
+@pytest.mark.parametrize("split", ["", "val/"])
+def test_maps_may_have_one_more_ending(split: str, tmp_path: Path):
+    for name in ("0001TP_006690", "0001TP_00669"):
+        write_image(tmp_path / "source" / "images" / f"{split}{name}.png", 1, 3)
+        write_map(tmp_path / "source" / "labels" / f"{split}{name}_L.png", np.array([[1, 0, 1]], np.uint8))
+    (tmp_path / "names.txt").write_text("0 void\n1 road\n")
+    assert convert_dataset(tmp_path / "source", tmp_path / "out", "--labels", str(tmp_path / "names.txt")) == 0
+    road = {("road", False, one_row(1, 0, 1))}
+    found = segments_of(tmp_path / "out", "val" if split else "train")
+    assert found == {"0001TP_00669.png": road, "0001TP_006690.png": road}
+
+
 def test_folders_of_splits_become_splits(tmp_path: Path):
     for split in ("training", "validation"):
         write_image(tmp_path / "source" / "images" / split / "a.jpg", 2, 3)
