@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,12 @@ import pytest
 # One thread a process, set before torch is loaded: tests run side by side, and another number of threads adds up in
 # another order. Processes that tests start inherit it.
 os.environ["OMP_NUM_THREADS"] = "1"
+
+# A shell's background jobs ignore Ctrl-C and nohup's ignore SIGHUP, and so would all processes that tests start.
+if threading.current_thread() is threading.main_thread():
+    for _number, _handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):
+        if signal.getsignal(_number) is signal.SIG_IGN:
+            signal.signal(_number, _handler)
 
 from panoptic_blend.synthetic.shapes import generate_shapes
 
