@@ -28,7 +28,7 @@ from panoptic_blend.commands import (
     train,
 )
 from panoptic_blend.commands.parsing import command
-from panoptic_blend.errors import ConfigError, PanopticBlendError, TrainingStopped
+from panoptic_blend.errors import ConfigError, PanopticBlendError, TrainingStopped, out_of_memory
 from panoptic_blend.spelling import did_you_mean
 
 FAILURE, USAGE_ERROR, INTERRUPTED = 1, 2, 130
@@ -65,8 +65,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     except Exception as error:  # the outermost edge: nothing above this could still tell what happened
-        _complain(_system_error(error) or _report(error, words))
-        return FAILURE
+        if not out_of_memory(error):
+            _complain(_system_error(error) or _report(error, words))
+            return FAILURE
+    # Only here, where what the error held is free again; nothing more is imported, for which there may be no memory.
+    sys.stderr.write("memory ran out. Close other programs, or ask for less: smaller images, model or batch.\n")
+    return FAILURE
 
 
 def _replace_what_a_console_lacks() -> None:

@@ -497,3 +497,15 @@ def test_home_is_expanded_in_options(
     assert len(told) == 4
     assert all(str(tmp_path) in line or "~/none.yaml: no such file" in line for line in told)
     assert not Path("~").exists()
+
+
+@pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory")])
+def test_memory_that_runs_out_is_no_fault_of_the_program(error: Exception, monkeypatch: pytest.MonkeyPatch, capsys):
+    def run(arguments: list[str]) -> None:
+        raise error
+
+    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", run)
+    assert main(["score"]) == 1
+    said = capsys.readouterr().err
+    assert said.startswith("memory ran out.")
+    assert said.count("\n") == 1
