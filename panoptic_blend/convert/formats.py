@@ -64,7 +64,7 @@ FORMATS = {
     "kitti-step": Format(
         kitti_step.recognise,
         kitti_step.open_source,
-        "DIR with images/SPLIT/ and panoptic_maps/SPLIT/",
+        "DIR with panoptic_maps/SPLIT/, and images/SPLIT/ or training/image_02/",
     ),
     "label-and-instance-maps": Format(
         label_and_instance_maps.recognise,

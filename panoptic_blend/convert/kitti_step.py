@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from panoptic_blend.convert.cityscapes import LABELS as CITYSCAPES
-from panoptic_blend.convert.files import match_splits, read_channels
+from panoptic_blend.convert.files import match_maps, read_channels, split_of_folder
 from panoptic_blend.convert.instance_maps import InstanceMaps, Label, Values, labels_of
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.errors import DatasetError
@@ -28,14 +29,26 @@ def recognise(source: Path) -> bool:
 
 
 def open_source(source: Path, options: FormatOptions) -> InstanceMaps:
-    """`images/SPLIT/SEQUENCE/*.png` and `panoptic_maps/SPLIT/SEQUENCE/*.png`.
+    """`panoptic_maps/SPLIT/SEQUENCE/*.png`, and images in `images/SPLIT/SEQUENCE/` or `training/image_02/SEQUENCE/`.
 
     Persons and cars without a number are a crowd.
 
     Raises:
-        DatasetError: a folder is missing, an image has no map or a map no image.
+        DatasetError: a folder is missing, or in a sequence an image has no map or a map no image.
     """
-    pairs = match_splits(options.images or source / "images", options.maps or source / "panoptic_maps")
+    images = options.images or source / "images"
+    if options.images is None and not images.is_dir():
+        images = source / "training" / "image_02"  # where KITTI keeps the sequences of both splits
+    pairs = []
+    for sequence in sorted((options.maps or source / "panoptic_maps").glob("*/*/")):
+        split = sequence.parent.name
+        root = images / split if (images / split).is_dir() else images
+        pairs += [
+            (replace(image, name=f"{sequence.name}/{image.name}"), path)
+            for image, path in match_maps(root / sequence.name, sequence, split_of_folder(split))
+        ]
+    if not pairs:
+        raise DatasetError(f"{source}: no panoptic_maps/SPLIT/SEQUENCE/ in it. Give the folder that has them.")
     return InstanceMaps.of(pairs, labels_of(options, LABELS), _decode, options)
 
 

@@ -22,11 +22,11 @@ LABELS = (
 
 def recognise(source: Path) -> bool:
     """Whether a folder looks like this format."""
-    return any((root / "images").is_dir() and not (root / "labels").is_dir() for root in _roots(source))
+    return any(_images(root).is_dir() and not (root / "labels").is_dir() for root in _roots(source))
 
 
 def open_source(source: Path, options: FormatOptions) -> InstanceMaps:
-    """`images/` and `instances/` of the same names, in the folder or in a folder a split.
+    """`images/` (or KITTI's `training/image_02/`) and `instances/`, in the folder or in a folder a split.
 
     `instances/labels.txt` names the classes from 1, a line each; else 1 is car, 2 pedestrian. Value 0 is the stuff
     "background", which `--drop` makes void; class 10, of regions to ignore, is void where there are not so many.
@@ -48,7 +48,7 @@ def open_source(source: Path, options: FormatOptions) -> InstanceMaps:
         pair
         for root in roots
         for pair in match_maps(
-            options.images or root / "images",
+            options.images or _images(root),
             options.maps or root / "instances",
             split_of_folder(root.name) if root != source else "",
         )
@@ -60,6 +60,11 @@ def _roots(source: Path) -> list[Path]:
     if (source / "instances").is_dir():
         return [source]
     return [path for path in sorted(source.glob("*/")) if (path / "instances").is_dir()]
+
+
+def _images(root: Path) -> Path:
+    """Of MOTS, or of KITTI MOTS."""
+    return root / "images" if (root / "images").is_dir() else root / "training" / "image_02"
 
 
 def _names(root: Path) -> tuple[str, ...]:

@@ -45,7 +45,7 @@ def open_panoptic_json(
     Raises:
         DatasetError: a JSON does not hold together, or two have other categories.
     """
-    images, records, maps = [], [], []
+    images, records, maps, paths = [], [], [], []
     categories: Categories | None = None
     for file in files:
         annotations = PanopticAnnotations.load(file.path)
@@ -61,9 +61,10 @@ def open_panoptic_json(
             images.append(SourceImage(file.images / name, name, file.split))
             records.append(record)
             maps.append(file.maps or annotations.default_segments_folder)
+            paths.append(file.path)
     if categories is None or not records:
         raise DatasetError(f"{', '.join(str(file.path) for file in files)}: lists no images.")
-    return PanopticJson(categories, images, records, maps)
+    return PanopticJson(categories, images, records, maps, paths)
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,14 @@ class PanopticJson:
         truth: its categories.
         records: of the images.
         maps: folder of each image's id map.
+        paths: the JSON each image is from.
     """
 
     truth: Categories
     images: list[SourceImage]
     records: list[ImageRecord]
     maps: list[Path]
+    paths: list[Path]
 
     @property
     def categories(self) -> list[SourceCategory]:
@@ -89,7 +92,7 @@ class PanopticJson:
     def read(self, index: int) -> ImageLabels:
         """The segments of one image."""
         record = self.records[index]
-        id_map = read_segments(record, self.maps[index], self.truth, self.maps[index])
+        id_map = read_segments(record, self.maps[index], self.truth, self.paths[index])
         segments = {segment.id: segment for segment in record.segments}
         ids, positions = contiguous_labels(id_map)
         regions = []

@@ -133,10 +133,15 @@ def test_the_official_panoptic_json_is_taken_as_it_is(tmp_path: Path, capsys):
             ("car", True, one_row(0, 0, 0, 1, 0)),
         }
     }
+    del truth["annotations"][0]["segments_info"][0]
+    (folder / "cityscapes_panoptic_val.json").write_text(json.dumps(truth))
+    assert convert_dataset(folder / "cityscapes_panoptic_val.json", tmp_path / "bad") == 1
+    assert "cityscapes_panoptic_val.json: image ulm_000001_000019: " in capsys.readouterr().err
     truth["images"][0]["id"] = truth["annotations"][0]["image_id"] = "../../x"
     (folder / "cityscapes_panoptic_val.json").write_text(json.dumps(truth))
     assert convert_dataset(folder / "cityscapes_panoptic_val.json", tmp_path / "bad") == 1
     assert "leaves its folder" in capsys.readouterr().err
+    assert not (tmp_path / "bad").exists()
 
 
 MAP = Path("gtFine/train/ulm/ulm_000001_000019_gtFine_instanceIds.png")

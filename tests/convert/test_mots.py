@@ -47,8 +47,8 @@ def test_classes_of_a_list(shared: Path, tmp_path: Path, capsys):
 
 
 @settings(deadline=None, max_examples=20)
-@given(st.integers(0, 10**6))
-def test_every_object_keeps_its_pixels(seed: int):
+@given(st.integers(0, 10**6), st.sampled_from(["images", "training/image_02"]))
+def test_every_object_keeps_its_pixels(seed: int, images: str):
     values = np.array([0, 1000, 1001, 2000, 2007, 10000])[random_blobs(np.random.default_rng(seed), 9, 12, 5)]
     expected = {
         (name, False, pixels(values == value))
@@ -56,7 +56,7 @@ def test_every_object_keeps_its_pixels(seed: int):
         if (values == value).any()
     }
     with tempfile.TemporaryDirectory() as folder:
-        write_image(Path(folder) / "source" / "images" / "0002" / "000000.jpg", 9, 12)
+        write_image(Path(folder) / "source" / images / "0002" / "000000.jpg", 9, 12)
         write_map(Path(folder) / "source" / "instances" / "0002" / "000000.png", values.astype(np.uint16))
         assert convert_dataset(Path(folder) / "source", Path(folder) / "out") == 0
         assert segments_of(Path(folder) / "out") == {"0002/000000.jpg": expected}
