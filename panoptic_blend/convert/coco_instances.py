@@ -12,7 +12,7 @@ from pathlib import Path
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.json_rows import ImageRows, parse_images, read_json
 from panoptic_blend.coco.left_out import LeftOut
-from panoptic_blend.convert.fields import field, head_of, typed
+from panoptic_blend.convert.fields import begins_with, field, typed
 from panoptic_blend.convert.files import folder_with, read_map
 from panoptic_blend.convert.names import read_names
 from panoptic_blend.convert.options import FormatOptions
@@ -45,7 +45,7 @@ class CocoFile:
 
 def recognise(source: Path) -> bool:
     """Whether a file looks like this format."""
-    if source.suffix.lower() != ".json" or not source.is_file() or not head_of(source).lstrip().startswith(b"{"):
+    if source.suffix.lower() != ".json" or not begins_with(source, b"{"):
         return False
     # COCO's own files begin with megabytes of images, without a word of their annotations.
     with open(source, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +12,6 @@ from panoptic_blend.errors import DatasetError
 T = TypeVar("T")
 
 _WORDS: dict[type, str] = {str: "a text", int: "a whole number", float: "a number", list: "a list", dict: "an object"}
-_HEAD = 65536
 _LARGEST = 1e300
 
 
@@ -34,13 +34,22 @@ def read_json_file(path: Path, what: str) -> object:
         raise DatasetError(f"{path}: not valid JSON ({error}). Export it again.") from error
 
 
-def head_of(path: Path) -> bytes:
-    """The first bytes of a file, to recognise it by; empty where there is none."""
+def begins_with(path: Path, start: bytes) -> bool:
+    """Whether a file is there that begins so, but for spaces."""
     try:
         with open(path, "rb") as file:
-            return file.read(_HEAD)
+            return file.read(100).removeprefix(b"\xef\xbb\xbf").lstrip().startswith(start)
     except OSError:
-        return b""
+        return False
+
+
+def has_words(path: Path, *words: bytes) -> bool:
+    """Whether all of some words are in a file; False where there is none."""
+    try:
+        with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+            return all(content.find(word) >= 0 for word in words)
+    except (OSError, ValueError):  # an empty file cannot be mapped
+        return False
 
 
 def typed(value: object, kind: type[T], where: str) -> T:
@@ -51,7 +60,8 @@ def typed(value: object, kind: type[T], where: str) -> T:
     """
     kinds: tuple[type, ...] = (int, float) if kind is float else (kind,)
     if not isinstance(value, kinds) or isinstance(value, bool):
-        raise DatasetError(f"{where} must be {_WORDS[kind]}, found {value!r:.80}.")
+        found = _WORDS.get(type(value)) if isinstance(value, (list, dict)) else f"{value!r:.80}"
+        raise DatasetError(f"{where} must be {_WORDS[kind]}, found {found}.")
     if isinstance(value, (int, float)) and not abs(value) < _LARGEST:
         raise DatasetError(f"{where} must be a finite number, found {value!r:.80}.")
     return value  # type: ignore[return-value]
@@ -83,11 +93,11 @@ def size_field(row: object, height: str, width: str, where: str) -> tuple[int, i
     return found
 
 
-def points_field(row: object, key: str, where: str) -> list[float]:
-    """A field with a list of [x, y] as x and y in turns; `DatasetError` when it is something else."""
+def points_of(value: object, where: str) -> list[float]:
+    """A list of [x, y] as x and y in turns; `DatasetError` when it is something else."""
     found: list[float] = []
-    for number, point in enumerate(field(row, key, list, where)):
-        place = f"{where}: {key}[{number}]"
+    for position, point in enumerate(typed(value, list, where)):
+        place = f"{where}[{position}]"
         if len(typed(point, list, place)) != 2:
             raise DatasetError(f"{place} must be [x, y], found {point!r:.80}.")
         found += [float(typed(each, float, place)) for each in point]

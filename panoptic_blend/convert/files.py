@@ -17,8 +17,10 @@ from panoptic_blend.coco.counting import contiguous_labels
 from panoptic_blend.convert.deep_png import is_deep_png, read_deep_png
 from panoptic_blend.convert.source import SourceImage
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.names import check_file_name
 
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
+"""What Pillow raises on damaged files."""
 
 
 def require_folder(folder: Path) -> Path:
@@ -141,7 +143,7 @@ def read_channels(path: Path, palette_as_colors: bool = False) -> npt.NDArray[np
             values = np.asarray(image)
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such label map.") from None
-    except _DAMAGED as error:
+    except DAMAGED_IMAGE as error:
         raise DatasetError(f"{path}: cannot be read as a label map ({error}). Write the file again.") from error
     if values.dtype == bool:
         return values.astype(np.uint8)
@@ -261,3 +263,19 @@ def split_named(name: str, where: str) -> str:
     if not re.fullmatch(r"[\w. -]*", split) or split.startswith("."):
         raise DatasetError(f"{where}: the split {name!r} cannot be part of a file's name. Rename it.")
     return split
+
+
+def image_name(name: str, images: Path | None, where: str) -> str:
+    """The name of an image in an annotation file; where `--images` says where images are, only its last part counts.
+
+    Raises:
+        DatasetError: it leaves its folder.
+    """
+    name = name.replace("\\", "/")
+    return check_file_name(name.rpartition("/")[2] if images else name, where)
+
+
+def hex_color(text: str) -> tuple[int, int, int] | None:
+    """A colour written as #RRGGBB; None for anything else."""
+    match = re.fullmatch(r"#([0-9a-fA-F]{2})([0-9a-fA-F]{2})([0-9a-fA-F]{2})", text.strip())
+    return None if match is None else (int(match[1], 16), int(match[2], 16), int(match[3], 16))

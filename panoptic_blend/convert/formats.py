@@ -10,15 +10,21 @@ from panoptic_blend.convert import (
     ade20k,
     cityscapes,
     coco_instances,
+    cvat,
     kitti,
     kitti_step,
     label_and_instance_maps,
     label_maps,
+    label_studio,
+    labelme,
     mapillary,
     mask_folders,
     mots,
+    roboflow,
+    supervisely,
     synthia,
     voc,
+    yolo_seg,
 )
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.source import Source
@@ -56,6 +62,11 @@ FORMATS = {
         coco_instances.open_source,
         "FILE.json; --images DIR; for stuff --stuff-labels FILE.json, or DIR with label maps and --labels NAMES",
     ),
+    "cvat": Format(
+        cvat.recognise,
+        cvat.open_source,
+        "FILE.xml of 'CVAT for images 1.1', or DIR with annotations.xml and images/",
+    ),
     "kitti": Format(
         kitti.recognise,
         kitti.open_source,
@@ -78,6 +89,16 @@ FORMATS = {
         "DIR with images/ and labels/ of the same names, or train/ and trainannot/, val/ and valannot/...; "
         "--labels NAMES, one 'value name' a line",
     ),
+    "label-studio": Format(
+        label_studio.recognise,
+        label_studio.open_source,
+        "FILE.json, exported as JSON; --images DIR",
+    ),
+    "labelme": Format(
+        labelme.recognise,
+        labelme.open_source,
+        "DIR with images and a JSON for each; or Annotations/, Images/ and Masks/ of the older XML",
+    ),
     "mapillary": Format(
         mapillary.recognise,
         mapillary.open_source,
@@ -93,6 +114,16 @@ FORMATS = {
         mots.open_source,
         "DIR with SPLIT/images/ and SPLIT/instances/, 16-bit PNGs of class x 1000 + object",
     ),
+    "roboflow": Format(
+        roboflow.recognise,
+        roboflow.open_source,
+        "DIR with train/, valid/ and test/, exported as COCO Segmentation",
+    ),
+    "supervisely": Format(
+        supervisely.recognise,
+        supervisely.open_source,
+        "DIR with meta.json and NAME/img/, NAME/ann/",
+    ),
     "synthia": Format(
         synthia.recognise,
         synthia.open_source,
@@ -102,6 +133,11 @@ FORMATS = {
         voc.recognise,
         voc.open_source,
         "DIR with JPEGImages/, SegmentationClass/, SegmentationObject/, labelmap.txt and ImageSets/Segmentation/",
+    ),
+    "yolo-seg": Format(
+        yolo_seg.recognise,
+        yolo_seg.open_source,
+        "DIR with data.yaml, images/ and labels/, or that file",
     ),
 }
 

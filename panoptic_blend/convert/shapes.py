@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import base64
+import io
 from collections.abc import Hashable, Sequence
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from panoptic_blend.convert.files import DAMAGED_IMAGE
 from panoptic_blend.convert.source import ImageLabels, Mask, Region, region_from_mask, region_from_polygons
 from panoptic_blend.errors import DatasetError
 
 _LONGEST_RUN = 2**31 - 1
 _LONGEST_NUMBER = 7
 """Characters of a run in COCO's compressed strings: 5 bits each."""
+_CORNERS = 360
+"""Of the polygon that stands for an ellipse."""
 
 
 def add_polygons(
@@ -119,3 +124,52 @@ def _union(regions: Sequence[Region]) -> Region:
     union = region_from_mask(regions[0].category, mask, top=top, left=left)
     assert union is not None
     return union
+
+
+def add_ellipse(
+    labels: ImageLabels,
+    category: str,
+    x: float,
+    y: float,
+    radius_x: float,
+    radius_y: float,
+    what: str,
+    degrees: float = 0.0,
+) -> None:
+    """Add an ellipse, turned clockwise on the screen; as `add_polygons`."""
+    angles = np.linspace(0, 2 * np.pi, _CORNERS, endpoint=False)
+    turn = np.deg2rad(degrees)
+    across, down = radius_x * np.cos(angles), radius_y * np.sin(angles)
+    points = [x + across * np.cos(turn) - down * np.sin(turn), y + across * np.sin(turn) + down * np.cos(turn)]
+    add_polygons(labels, category, [np.stack(points, axis=1).ravel().tolist()], what)
+
+
+def mask_of_png(content: bytes, where: str) -> Mask:
+    """The mask [h, w] in a PNG: what is opaque, if it has transparency, else what is not black.
+
+    Raises:
+        DatasetError: it cannot be read.
+    """
+    try:
+        with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
+            values = np.asarray(image)
+    except DAMAGED_IMAGE as error:
+        raise DatasetError(f"{where}: the mask cannot be read as a PNG ({error}).") from error
+    if values.ndim == 3:
+        return values[..., -1] > 0 if values.shape[2] in (2, 4) else values.max(axis=2) > 0
+    return values > 0
+
+
+def bytes_of_base64(text: str, where: str) -> bytes:
+    """What base64 holds; `DatasetError` when it is damaged."""
+    try:
+        return base64.b64decode(text, validate=True)
+    except ValueError as error:
+        raise DatasetError(f"{where}: not valid base64 ({error}).") from error
+
+
+def add_placed(labels: ImageLabels, category: str, mask: Mask, top: int, left: int, what: str) -> None:
+    """Add the part inside the image of a mask whose corner lies at (top, left), or note that there is none."""
+    rows = slice(max(-top, 0), max(labels.height - top, 0))
+    columns = slice(max(-left, 0), max(labels.width - left, 0))
+    labels.add(region_from_mask(category, mask[rows, columns], top=max(top, 0), left=max(left, 0)), what)

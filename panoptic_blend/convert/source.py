@@ -151,7 +151,7 @@ def region_from_polygons(
     """
     # COCO rounds coordinates to fifths of a pixel. Done beforehand, they can be moved by whole pixels, so that only the
     # window around them is drawn.
-    fifths = [_cut(np.trunc(np.reshape(each, (-1, 2)) * 5.0 + 0.5), height, width) for each in polygons]
+    fifths = [cut_outline(np.trunc(np.reshape(each, (-1, 2)) * 5.0 + 0.5), 5 * height, 5 * width) for each in polygons]
     fifths = [each for each in fifths if len(each) >= 3]
     if not fifths:
         return None
@@ -169,13 +169,13 @@ def region_from_polygons(
     return region_from_mask(category, mask, is_object, is_crowd, int(corner[1]), int(corner[0]))
 
 
-def _cut(points: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
-    """Cut a polygon [N, 2], in fifths of a pixel, ten images away from the image, if it goes so far.
+def cut_outline(points: npt.NDArray[np.float64], height: int, width: int) -> npt.NDArray[np.float64]:
+    """Cut a polygon [N, 2] of whole numbers ten images away from the image, if it goes so far.
 
     Filling takes time and memory in proportion to the length of the outline.
     """
-    for axis, side in ((0, 5.0 * width), (1, 5.0 * height)):
-        for bound, sign in ((-10 * side, 1), (11 * side, -1)):
+    for axis, side in ((0, width), (1, height)):
+        for bound, sign in ((-10.0 * side, 1), (11.0 * side, -1)):
             inside = (points[:, axis] - bound) * sign >= 0
             if inside.all():
                 continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -40,8 +41,8 @@ def random_blobs(generator: np.random.Generator, height: int, width: int, count:
 
 
 def convert_dataset(source: Path, output: Path, *options: str) -> int:
-    """Run the command; its exit code."""
-    return main(["convert-dataset", str(source), "--output", str(output), *options])
+    """Run the command in this process; its exit code."""
+    return main(["convert-dataset", str(source), "--output", str(output), "--workers", "1", *options])
 
 
 def write_image(path: Path, height: int, width: int) -> None:
@@ -72,3 +73,38 @@ def segments_of_maps(
             if mask.any():
                 expected.add((name, number == 0, pixels(mask)))
     return expected
+
+
+def random_rectangles(
+    generator: np.random.Generator, height: int, width: int, count: int
+) -> list[tuple[str, tuple[int, int, int, int]]]:
+    """Cars and cats, each with left, top, right and bottom, of which the last two are not in it."""
+    found = []
+    for _ in range(count):
+        left, top = int(generator.integers(width - 1)), int(generator.integers(height - 1))
+        right, bottom = int(generator.integers(left + 1, width)), int(generator.integers(top + 1, height))
+        found.append((str(generator.choice(["car", "cat"])), (left, top, right, bottom)))
+    return found
+
+
+def seen_of(rectangles: list[tuple[str, tuple[int, int, int, int]]], height: int, width: int) -> set:
+    """What `segments_of` gives for rectangles of which smaller ones lie in front, and of equal ones the later."""
+    numbers = np.zeros((height, width), int)
+    areas = [(right - left) * (bottom - top) for _, (left, top, right, bottom) in rectangles]
+    for position in sorted(range(len(rectangles)), key=lambda each: (-areas[each], each)):
+        left, top, right, bottom = rectangles[position][1]
+        numbers[top:bottom, left:right] = position + 1
+    return {(rectangles[n - 1][0], False, pixels(numbers == n)) for n in np.unique(numbers).tolist() if n}
+
+
+def corners(rectangle: tuple[int, int, int, int]) -> list[list[float]]:
+    """The outline of a rectangle as points."""
+    left, top, right, bottom = map(float, rectangle)
+    return [[left, top], [right, top], [right, bottom], [left, bottom]]
+
+
+def png_bytes(mask: np.ndarray) -> bytes:
+    """A mask as the content of a PNG of one bit."""
+    file = io.BytesIO()
+    Image.fromarray(mask).save(file, "PNG")
+    return file.getvalue()

@@ -9,18 +9,13 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from panoptic_blend.cli import main
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.convert.coco_instances import recognise
 from panoptic_blend.convert.formats import recognise_format
-from tests.convert.scenes import pixels, random_blobs, segments_of
+from tests.convert.scenes import convert_dataset, pixels, random_blobs, segments_of
 
 HEIGHT, WIDTH = 12, 15
 CATEGORIES = [{"id": 3, "name": "car"}, {"id": 7, "name": "cat"}]
-
-
-def convert(source: Path, output: Path, *options: str) -> int:
-    return main(["convert-dataset", str(source), "--output", str(output), "--workers", "1", *options])
 
 
 def compressed(mask: np.ndarray) -> dict:
@@ -75,7 +70,7 @@ def change(path: Path, edit: Callable[[dict], object]) -> None:
 
 def test_masks_keep_every_pixel(data_set, tmp_path: Path, capsys):
     path, expected = data_set
-    assert convert(path, tmp_path / "out", "--images", str(tmp_path / "images")) == 0
+    assert convert_dataset(path, tmp_path / "out", "--images", str(tmp_path / "images")) == 0
     assert "looks like coco-instances" in capsys.readouterr().out
     assert segments_of(tmp_path / "out") == expected
     categories = PanopticAnnotations.load(tmp_path / "out" / "annotations" / "panoptic_train.json").categories
@@ -87,7 +82,7 @@ def test_polygons_of_several_parts_are_one_object(data_set, tmp_path: Path):
     parts = [rectangle(1, 1, 4, 5), rectangle(7, 2, 12, 9)]
     row = {"image_id": 11, "category_id": 3, "segmentation": parts}
     change(path, lambda c: c.update(annotations=[row]))
-    assert convert(path, tmp_path / "out") == 0
+    assert convert_dataset(path, tmp_path / "out") == 0
     mask = np.zeros((HEIGHT, WIDTH), bool)
     mask[1:5, 1:4] = mask[2:9, 7:12] = True
     assert segments_of(tmp_path / "out")["a/1.png"] == {("car", False, pixels(mask))}
@@ -106,7 +101,7 @@ def test_stuff_out_of_another_json(data_set, tmp_path: Path):
         "categories": [{"id": 92, "name": "sky"}, {"id": 3, "name": "car"}],
     }
     (tmp_path / "stuff.json").write_text(json.dumps(stuff))
-    assert convert(path, tmp_path / "out", "--stuff-labels", str(tmp_path / "stuff.json")) == 0
+    assert convert_dataset(path, tmp_path / "out", "--stuff-labels", str(tmp_path / "stuff.json")) == 0
     found = segments_of(tmp_path / "out")
     objects = [np.unpackbits(np.frombuffer(each, np.uint8))[: HEIGHT * WIDTH] for *_, each in expected["a/2.png"]]
     seen = sky & (np.sum(objects, axis=0).reshape(HEIGHT, WIDTH) == 0)
@@ -120,7 +115,7 @@ def test_stuff_out_of_label_maps(data_set, tmp_path: Path):
         Image.new("L", (WIDTH, HEIGHT), 92).save(tmp_path / "maps" / "a" / f"{number}.png")
     (tmp_path / "names.txt").write_text("0 void\n3 car\n92 sky\n")
     options = ["--stuff-labels", str(tmp_path / "maps"), "--labels", str(tmp_path / "names.txt")]
-    assert convert(path, tmp_path / "out", *options) == 0
+    assert convert_dataset(path, tmp_path / "out", *options) == 0
     found = segments_of(tmp_path / "out")
     for name, objects in expected.items():
         free = sum(pixels[2] != b"" for pixels in found[name] - objects)
@@ -135,7 +130,7 @@ def test_the_labels_of_one_data_set_as_datumaro_reads_them(shared: Path, tmp_pat
     """Contents as in datumaro's tests of its fixture; its two JSONs, and the stuff ones, lie beside `images/SPLIT/`."""
     folder = shared / "fixtures" / "datumaro" / "coco_dataset"
     instances, stuff = folder / "coco_instances" / "annotations", folder / "coco_stuff" / "annotations"
-    assert convert(instances / "instances_val.json", tmp_path / "val") == 0
+    assert convert_dataset(instances / "instances_val.json", tmp_path / "val") == 0
     left = np.zeros((10, 5), bool)
     left[:, :2] = True
     corner = np.zeros((10, 5), bool)
@@ -143,12 +138,19 @@ def test_the_labels_of_one_data_set_as_datumaro_reads_them(shared: Path, tmp_pat
     assert segments_of(tmp_path / "val") == {
         "b.jpg": {("a", False, pixels(corner)), ("b", True, pixels(left & ~corner))}
     }
-    assert convert(stuff / "stuff_train.json", tmp_path / "stuff", "--stuff", "a,b") == 0
+    assert convert_dataset(stuff / "stuff_train.json", tmp_path / "stuff", "--stuff", "a,b") == 0
     # Runs 10, 10, 5, 10, 15 down the columns of 5 pixels: the third and fourth, the sixth and seventh.
     columns = np.isin(np.arange(10), [2, 3, 5, 6])
     assert segments_of(tmp_path / "stuff") == {"a.jpg": {("a", False, pixels(np.broadcast_to(columns, (5, 10))))}}
-    both = [str(instances / "instances_val.json"), "--stuff-labels", str(stuff / "stuff_val.json"), "--stuff", "b"]
-    assert main(["convert-dataset", *both, "--output", str(tmp_path / "both")]) == 0
+    both = (
+        instances / "instances_val.json",
+        tmp_path / "both",
+        "--stuff",
+        "b",
+        "--stuff-labels",
+        str(stuff / "stuff_val.json"),
+    )
+    assert convert_dataset(*both) == 0
     assert segments_of(tmp_path / "both") == {
         "b.jpg": {("a", False, pixels(corner)), ("b", False, pixels(left & ~corner))}
     }
@@ -156,7 +158,7 @@ def test_the_labels_of_one_data_set_as_datumaro_reads_them(shared: Path, tmp_pat
 
 def test_boxes_alone_are_no_masks(shared: Path, tmp_path: Path, capsys):
     path = shared / "fixtures" / "datumaro" / "coco_dataset" / "coco_instances" / "annotations" / "instances_train.json"
-    assert convert(path, tmp_path / "out") == 1
+    assert convert_dataset(path, tmp_path / "out") == 1
     assert "a.jpg: annotation 1 ('b'): has no mask, at most a box" in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "out").exists()
 
@@ -169,7 +171,7 @@ def test_what_has_no_area_is_listed(data_set, tmp_path: Path, capsys):
         {"id": 99, "image_id": 10, "category_id": 3, "segmentation": []},
     ]
     change(path, lambda c: c["annotations"].extend(rows))
-    assert convert(path, tmp_path / "out") == 0
+    assert convert_dataset(path, tmp_path / "out") == 0
     said = capsys.readouterr().out
     assert "lost: a/0.png: annotation 97 ('car'): a polygon of 2 points, which has no area" in said
     assert "lost: a/0.png: annotation 98 ('car'): has no pixels in the image" in said
@@ -211,7 +213,7 @@ def test_bad_input_is_named_and_nothing_is_written(edit, said: str, data_set, tm
     path, _ = data_set
     change(path, edit)
     before = sorted(tmp_path.iterdir())
-    assert convert(path, tmp_path / "out", "--from", "coco-instances") == 1
+    assert convert_dataset(path, tmp_path / "out", "--from", "coco-instances") == 1
     assert said in " ".join(capsys.readouterr().err.split())
     assert sorted(tmp_path.iterdir()) == before
 
@@ -219,7 +221,7 @@ def test_bad_input_is_named_and_nothing_is_written(edit, said: str, data_set, tm
 def test_a_file_that_is_cut_off_is_named(data_set, tmp_path: Path, capsys):
     path, _ = data_set
     path.write_text(path.read_text()[:-200])
-    assert convert(path, tmp_path / "out") == 1
+    assert convert_dataset(path, tmp_path / "out") == 1
     assert "mine.json: not valid JSON" in " ".join(capsys.readouterr().err.split())
 
 
