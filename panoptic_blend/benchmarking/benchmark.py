@@ -37,7 +37,7 @@ class Settings:
     Attributes:
         source: a model with its weights (a path), or the name of a configuration that gets random ones.
         overrides: of the configuration, or of a model's `PredictionSettings`, as on the command line.
-        size: (height, width) of the image.
+        size: (height, width) of the image, which a model with its weights resizes as in prediction.
         batch: images at a time.
         instances: detections made to fire by random weights; the most that trained ones may have.
         classes: categories of random weights; three in five are things, as of COCO's 133.
@@ -88,7 +88,7 @@ def measure(settings: Settings) -> dict[str, Any]:
         file = Path(folder) / "image.jpg"
         Image.fromarray(draw_image(*settings.size)).save(file, quality=92)
         model = _make_model(settings, file)
-        operations = count_operations(model.network, model.input_rule([read_image(file)]))
+        operations = count_operations(model.network, model.input_rule([model.resize(read_image(file))]))
         prepared = prepare(model, device, settings.precision, settings.compile, settings.tiles)
         del model
         forget_peak_memory(device)
@@ -122,7 +122,10 @@ def _make_model(settings: Settings, file: Path) -> PanopticBlend:
     torch.manual_seed(0)
     config = read_config([settings.source], settings.overrides)
     model = build_model(config.model, _make_categories(settings.classes)).eval()
-    fire_detections(model, read_image(file), settings.instances)
+    if not any(word.startswith("--model.input.") for word in settings.overrides):
+        # Random weights have no size of their own: the network sees the image as large as it is.
+        model.settings.shortest_edge, model.settings.longest_edge = min(settings.size), max(settings.size)
+    fire_detections(model, model.resize(read_image(file)), settings.instances)
     return model
 
 

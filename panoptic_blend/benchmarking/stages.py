@@ -45,17 +45,17 @@ def _one_round(model: PanopticBlend, file: Path, batch: int, clock: Clock, scrat
     with clock.measure("load"):
         for _ in range(batch):
             image = read_image(file)
-    images = [image] * batch
     with clock.measure("preprocess"):
+        images = [model.resize(image) for _ in range(batch)]
         pixels = model.input_rule(images)
     if isinstance(model.network, PreparedNetwork):  # a compiled one has no parts
         _time_parts(model.network, pixels, clock)
     with clock.measure(NETWORK):
         output = model.network(pixels)
-    size = (image.shape[1], image.shape[2])
-    _time_rest(model, output, batch, size, clock)
+    image_size, size = ((each.shape[1], each.shape[2]) for each in (images[0], image))
+    _time_rest(model, output, batch, image_size, size, clock)
     with clock.measure(PREDICT):
-        predictions = model.predict(images)
+        predictions = model.predict([model.resize(image) for _ in range(batch)], [size] * batch)
     with clock.measure("merge"):
         for prediction in predictions:
             model.postprocess.merge(prediction.instances, torch.from_numpy(prediction.semantic))
@@ -78,13 +78,20 @@ def _time_parts(prepared: PreparedNetwork, pixels: Tensor, clock: Clock) -> None
         network.read_pyramid(read_again, pyramid)
 
 
-def _time_rest(model: PanopticBlend, output: NetworkOutput, batch: int, size: tuple[int, int], clock: Clock) -> None:
+def _time_rest(
+    model: PanopticBlend,
+    output: NetworkOutput,
+    batch: int,
+    image_size: tuple[int, int],
+    size: tuple[int, int],
+    clock: Clock,
+) -> None:
     steps = model.postprocess
     with clock.measure("decode"):
         found = [steps.detect(output, index) for index in range(batch)]
     with clock.measure("masks"):
         for detections in found:
-            place_in_output(detections, steps.draw_masks(output, detections), size, size)
+            place_in_output(detections, steps.draw_masks(output, detections), image_size, size)
     with clock.measure("semantic"):
         for index in range(batch):
-            steps.label_stuff(output, index, size, size)
+            steps.label_stuff(output, index, image_size, size)

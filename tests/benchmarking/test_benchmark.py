@@ -54,6 +54,25 @@ def test_an_image_too_small_for_so_many_gets_what_it_can_hold() -> None:
     assert 0 < len(prediction.instances) < 10_000
 
 
+def test_a_checkpoint_resizes_as_in_prediction_and_random_weights_do_not(
+    checkpoint: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of twice the side, an image has four times the operations, unless the model brings both to one size."""
+    monkeypatch.setattr("panoptic_blend.benchmarking.benchmark.measure_peak", lambda *_: {"matmul": 1.0, "conv": 1.0})
+    overrides = ["--model.fpn.channels", "16", "--model.backbone.name", "resnet18", "--model.backbone.width", "8"]
+    for source, changes, factor in (
+        (checkpoint, [], 1),
+        (checkpoint, ["--model.input.shortest_edge", "128", "--model.input.longest_edge", "256"], 1),
+        ("coco/panoptic_r50_3x.yaml", overrides, 4),
+        ("coco/panoptic_r50_3x.yaml", [*overrides, "--model.input.shortest_edge", "256"], 1),
+    ):
+        small, large = (
+            measure(Settings(source, changes, size, instances=1, rounds=1, precision="fp32"))["network_operations"]
+            for size in ((256, 384), (512, 768))
+        )
+        assert large == pytest.approx(factor * small, rel=1e-3)
+
+
 def test_every_stage_is_measured(checkpoint: Path) -> None:
     measured = measure(Settings(checkpoint, size=(64, 96), batch=2, precision="fp32", rounds=3))
     assert list(measured["milliseconds"]) == [*STAGES, NETWORK, PREDICT]
