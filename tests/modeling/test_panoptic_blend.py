@@ -113,6 +113,14 @@ def test_images_without_objects_give_finite_losses_and_gradients_everywhere(ever
         assert parameter.grad.isfinite().all()
 
 
+def test_without_objects_every_location_is_background_and_counts_whole() -> None:
+    model = tiny_model().eval()
+    image, targets = scene(64, 96, [])
+    logits = torch.cat([each.flatten() for each in model.network(model.input_rule([image])).detector.class_logits])
+    expected = 0.75 * (logits.sigmoid() ** 2 * torch.nn.functional.softplus(logits)).sum()
+    torch.testing.assert_close(model([image], [targets])["loss_fcos_cls"], expected)
+
+
 def test_one_pixel_boxes_and_void_images_are_harmless() -> None:
     model = tiny_model()
     image, targets = scene(64, 96, [(5, 6, 6, 7), (95, 63, 96, 64)])

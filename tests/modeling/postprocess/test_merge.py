@@ -92,6 +92,15 @@ def test_an_instance_half_hidden_behind_a_better_one_is_dropped() -> None:
     assert segments[0].score == pytest.approx(0.9)
 
 
+@pytest.mark.parametrize(("least", "stuff"), [(24 * 5, [7]), (24 * 5 + 1, [])])
+def test_stuff_of_exactly_the_smallest_area_stays(least: int, stuff: list[int]) -> None:
+    empty = Instances(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 5, 5), SIZE)
+    semantic = torch.zeros(SIZE, dtype=torch.uint8)
+    semantic[:, :5] = 1
+    _, segments = merge(empty, semantic, CATEGORIES, min_stuff_area=least)
+    assert [segment.category_id for segment in segments] == stuff
+
+
 def test_nothing_at_all_is_an_empty_map() -> None:
     empty = Instances(torch.zeros(0, 4), torch.zeros(0), torch.zeros(0, dtype=torch.int64), torch.zeros(0, 5, 5), SIZE)
     id_map, segments = merge(empty, torch.zeros(SIZE, dtype=torch.uint8), CATEGORIES)
