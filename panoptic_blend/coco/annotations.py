@@ -10,15 +10,13 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_blend.categories import Categories
+from panoptic_blend.coco.annotation_rows import check_areas, check_complete, parse_annotations
 from panoptic_blend.coco.counting import contiguous_labels, distinct_ids
 from panoptic_blend.coco.json_rows import (
     ImageRows,
-    check_areas,
     check_categories,
-    check_complete,
     name_images,
     names_by_id,
-    parse_annotations,
     parse_images,
     read_json,
 )

@@ -1,0 +1,205 @@
+"""Checks the rows of `annotations` and `segments_info`, and brings them into columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.coco.json_rows import ImageRows, as_list, name_images, read_image_id
+from panoptic_blend.coco.left_out import ImageId, LeftOut
+from panoptic_blend.coco.segments_png import MAX_ID
+from panoptic_blend.coco.table import SegmentTableBuilder
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.names import check_file_name
+
+_MAX_COORDINATE = 2.0**31
+
+
+def parse_annotations(
+    rows: object,
+    images: ImageRows,
+    categories: Categories,
+    source: str,
+    left_out: LeftOut,
+    *,
+    truth: str = "",
+) -> tuple[SegmentTableBuilder, list[str]]:
+    """Check an `annotations` list and gather its segments image by image.
+
+    Args:
+        rows: the decoded list; its rows are dropped as they are read, to keep the peak of memory low.
+        images: what the rows belong to.
+        left_out: takes the images whose rows do not hold together, and rows without an image; rows of images that it
+            has already are passed over.
+        truth: when reading predictions, the file that lists images and categories. Only id and category of a segment
+            count then (whatever else is there is passed over), and rows of other images are passed over.
+
+    Returns:
+        The table under construction (`first` is -1 for images without a row), and PNG names by image position.
+
+    Raises:
+        DatasetError: this is no list, or what `left_out` raises.
+    """
+    rows = as_list(rows, "annotations", source)
+    positions = {image_id: position for position, image_id in enumerate(images.ids)}
+    numbers = {int(i): i for i in images.ids if isinstance(i, str) and _is_number(i)}
+    order = {category.id: position for position, category in enumerate(categories)}
+    table = SegmentTableBuilder(len(images.ids))
+    names = [""] * len(images.ids)
+    for position in range(len(rows)):
+        row, rows[position] = rows[position], None
+        where = f"{source}: annotations[{position}]"
+        image_id: ImageId | None = None
+        image: int | None = None
+        segments_before = len(table.ids)
+        try:
+            if not isinstance(row, dict):
+                raise DatasetError(
+                    f"{where} must be an object with image_id, file_name and segments_info, found {row!r:.80}."
+                )
+            image_id = read_image_id(row.get("image_id"), "image_id", where)
+            if image_id in left_out.ids:
+                continue
+            image = positions.get(image_id)
+            _check_segments_info(row, where)
+            if image is None:
+                _check_spelling(image_id, positions, numbers, truth or "'images'", where)
+                if truth:
+                    continue
+                raise DatasetError(
+                    f"{where}: image {image_id!r} is not in 'images'. List it there or drop the annotation."
+                )
+            where = f"{source}: image {image_id}"
+            if table.first[image] >= 0:
+                raise DatasetError(f"{where} has more than one annotation. Keep one.")
+            names[image] = check_file_name(row.get("file_name"), f"{where}: annotation")
+            _add_segments(table, image, row["segments_info"], order, where, truth)
+        except DatasetError as fault:
+            table.cut(segments_before)
+            left_out.add(fault, f"annotations[{position}]" if image is None else images.file_names[image], image_id)
+    return table, names
+
+
+def check_complete(table: SegmentTableBuilder, images: ImageRows, source: str, left_out: LeftOut) -> None:
+    """Hand images without an annotation to `left_out`.
+
+    Raises:
+        DatasetError: what `left_out` raises.
+    """
+    missing = [int(image) for image in np.flatnonzero(table.first < 0) if images.ids[image] not in left_out.ids]
+    # All in one sentence, where the first fault ends the reading.
+    for some in [missing] if left_out.raises and missing else [[image] for image in missing]:
+        named = name_images(some, images)
+        fault = DatasetError(f"{source}: no annotation for {named}. Add one, or drop it from 'images'.")
+        left_out.add(fault, images.file_names[some[0]], images.ids[some[0]])
+
+
+def check_areas(table: SegmentTableBuilder, images: ImageRows, source: str, left_out: LeftOut) -> None:
+    """Hand images with a segment that claims more pixels than the image has to `left_out`.
+
+    Raises:
+        DatasetError: what `left_out` raises.
+    """
+    for image, first in enumerate(table.first.tolist()):
+        limit = images.widths[image] * images.heights[image]
+        areas = table.areas[first : first + int(table.count[image])]
+        if areas and max(areas) > limit:
+            segment = table.ids[first + areas.index(max(areas))]
+            fault = DatasetError(
+                f"{source}: image {images.ids[image]}: segment {segment} has area {max(areas)}, but the image is "
+                f"{images.widths[image]} x {images.heights[image]}. Write its number of pixels, or leave 'area' out."
+            )
+            left_out.add(fault, images.file_names[image], images.ids[image])
+
+
+def _check_segments_info(row: dict[str, object], where: str) -> None:
+    segments = row.get("segments_info")
+    if not isinstance(segments, list):
+        raise DatasetError(
+            f"{where}: 'segments_info' must be a list, found {segments!r:.80}. If this is an instances file, give "
+            "the panoptic JSON."
+        )
+
+
+def _check_spelling(
+    image_id: ImageId, positions: Mapping[ImageId, int], numbers: Mapping[int, str], images: str, where: str
+) -> None:
+    """Raise `DatasetError` when an id that is not in `positions` is there as a number instead of a text, or vice versa.
+
+    Args:
+        numbers: the texts in `positions` that spell a number.
+        images: what error messages call the place that lists the images.
+    """
+    same: ImageId | None
+    if isinstance(image_id, int):
+        same = numbers.get(image_id)
+    else:
+        same = int(image_id) if _is_number(image_id) and int(image_id) in positions else None
+    if same is not None:
+        kinds = ("the number", "the text") if isinstance(image_id, int) else ("the text", "the number")
+        raise DatasetError(
+            f"{where}: image_id is {kinds[0]} {image_id!r}, but {images} has {kinds[1]} {same!r} as the image's id. "
+            "Write the ids of images in one way everywhere."
+        )
+
+
+def _is_number(text: str) -> bool:
+    return text.isdecimal() and len(text) < 20  # longer ones are no ids, and slow to convert
+
+
+def _add_segments(
+    table: SegmentTableBuilder, image: int, rows: list[object], order: Mapping[int, int], where: str, truth: str
+) -> None:
+    table.first[image] = len(table.ids)
+    for row in rows:
+        _add_segment(table, row, order, where, truth)
+    ids = table.ids[table.first[image] :]
+    table.count[image] = len(ids)
+    if len(set(ids)) < len(ids):
+        twice = sorted({i for i in ids if ids.count(i) > 1})
+        raise DatasetError(f"{where}: segment ids {twice} appear more than once. Give every segment its own id.")
+
+
+def _add_segment(table: SegmentTableBuilder, row: object, order: Mapping[int, int], where: str, truth: str) -> None:
+    if not isinstance(row, dict):
+        raise DatasetError(f"{where}: a segment must be an object with id and category_id, found {row!r:.80}.")
+    segment_id, category_id = row.get("id"), row.get("category_id")
+    if type(segment_id) is not int or not 1 <= segment_id <= MAX_ID:
+        raise DatasetError(f"{where}: a segment 'id' must be an integer in 1..{MAX_ID}, found {segment_id!r:.80}.")
+    category = order.get(category_id) if type(category_id) is int else None
+    if category is None:
+        lists = (
+            f"{truth} does not list. Predict with its categories"
+            if truth
+            else ("'categories' does not list. Add the category or correct the id")
+        )
+        raise DatasetError(f"{where}: segment {segment_id} has category_id {category_id!r:.80}, which {lists}.")
+    table.ids.append(segment_id)
+    table.categories.append(category)
+    if truth:
+        table.crowds.append(0)
+        table.areas.append(-1)
+        table.boxes.extend((0, 0, 0, 0))
+        return
+    is_crowd, area, box = row.get("iscrowd", 0), row.get("area", -1), row.get("bbox")
+    if type(is_crowd) not in (int, bool) or is_crowd not in (0, 1):
+        raise DatasetError(f"{where}: segment {segment_id}: 'iscrowd' must be 0 or 1, found {is_crowd!r:.80}.")
+    if isinstance(area, float) and area.is_integer():
+        area = int(area)
+    if "area" in row and (type(area) is not int or not 0 <= area < 2**63):
+        raise DatasetError(
+            f"{where}: segment {segment_id}: 'area' must be its number of pixels, an integer, found {area!r:.80}."
+        )
+    if "bbox" not in row:
+        box = (0, 0, 0, 0)
+    elif not isinstance(box, list) or len(box) != 4 or not all(_is_coordinate(value) for value in box):
+        raise DatasetError(f"{where}: segment {segment_id}: 'bbox' must be [x, y, width, height], found {box!r:.80}.")
+    table.crowds.append(is_crowd)
+    table.areas.append(area)
+    table.boxes.extend(box)
+
+
+def _is_coordinate(value: object) -> bool:
+    return type(value) in (int, float) and -_MAX_COORDINATE <= value <= _MAX_COORDINATE  # type: ignore[operator]
