@@ -18,16 +18,15 @@ import os, sys, time
 from pathlib import Path
 from panoptic_blend.files.lock import lock_folder
 with lock_folder(Path(sys.argv[1])):
-    forked = os.fork() if sys.argv[2:] else 0
-    if not forked and sys.argv[2:]:
-        time.sleep(60)
-    print(forked, flush=True)
+    is_child = bool(sys.argv[2:]) and os.fork() == 0
+    if is_child or not sys.argv[2:]:
+        print(os.getpid(), flush=True)  # the child itself: only then it is sure to run
     time.sleep(60)
 """
 
 
 def hold(folder: Path, *fork: str) -> tuple[subprocess.Popen[str], int]:
-    """Another process that has the lock, and the one it forked, if it was told to."""
+    """Another process that has the lock, and the id of the one it forked, or its own if it was not told to."""
     process = subprocess.Popen([sys.executable, "-c", HOLD, str(folder), *fork], stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     return process, int(process.stdout.readline())
