@@ -257,15 +257,17 @@ def _semantic(sample: dict[str, Any]) -> Tensor:
     return recorded.masked_fill(recorded == 255, IGNORE)
 
 
-def test_losses_and_gradients_equal_the_recording(recording: dict[str, Any]) -> None:
+def losses_and_gradient_norms(
+    recording: dict[str, Any], nudge: float = 0.0, seed: int = 0
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Losses and the norms of their gradients under AdelaiDet's names, with weights that are off by a share of each."""
     model = from_adelaidet(weights(recording), recording["config"]).train()
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.data *= 1 + nudge * torch.randn(parameter.shape, generator=generator)
     samples = recording["samples"]
     targets = [Targets.from_masks(s["boxes"], s["classes"], s["masks"], _semantic(s)) for s in samples]
     losses = model([_rgb(s) for s in samples], targets)
-    assert losses.keys() == recording["losses"].keys()
-    for name, loss in losses.items():
-        assert loss.item() == pytest.approx(recording["losses"][name], rel=RELATIVE), name
-
     torch.stack(list(losses.values())).sum().backward()
     rules = parameter_rules(model.config.fpn.finest_level)
     norms = {
@@ -273,11 +275,26 @@ def test_losses_and_gradients_equal_the_recording(recording: dict[str, Any]) -> 
         for name, parameter in model.named_parameters()
         if parameter.grad is not None
     }
+    return {name: loss.item() for name, loss in losses.items()}, norms
+
+
+def test_losses_and_gradients_equal_the_recording(recording: dict[str, Any]) -> None:
+    losses, norms = losses_and_gradient_norms(recording)
+    assert losses.keys() == recording["losses"].keys()
+    for name, loss in losses.items():
+        assert loss == pytest.approx(recording["losses"][name], rel=RELATIVE), name
+
     assert norms.keys() == recording["gradient_norms"].keys()
+    # A gradient jumps where a ReLU's input changes its sign: rounding may move a norm as far as weights do that are off
+    # by little more than rounding.
+    nudged = [losses_and_gradient_norms(recording, nudge=1e-6, seed=seed)[1] for seed in range(4)]
+    moved = {name: max(abs(each[name] - norm) for each in nudged) for name, norm in norms.items()}
     for name, norm in recording["gradient_norms"].items():
         # Biases in front of a norm have no gradient but rounding errors, of the size of the convolution's.
         of_the_layer = recording["gradient_norms"].get(name.replace("bias", "weight"), norm)
-        assert norms[name] == pytest.approx(norm, rel=1e-3, abs=1e-6 * of_the_layer), name
+        assert abs(norms[name] - norm) <= RELATIVE * norm + 1e-6 * of_the_layer + 2 * moved[name], name
+    far = [name for name, norm in norms.items() if moved[name] > 1e-2 * norm + 1e-5]  # biases in front of a norm aside
+    assert len(far) <= 0.1 * len(norms)
 
 
 def test_configuration_inferred_from_shapes_is_the_recorded_one(
