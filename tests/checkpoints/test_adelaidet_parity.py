@@ -285,16 +285,23 @@ def test_losses_and_gradients_equal_the_recording(recording: dict[str, Any]) -> 
         assert loss == pytest.approx(recording["losses"][name], rel=RELATIVE), name
 
     assert norms.keys() == recording["gradient_norms"].keys()
-    # A gradient jumps where a ReLU's input changes its sign: rounding may move a norm as far as weights do that are off
-    # by little more than rounding.
-    nudged = [losses_and_gradient_norms(recording, nudge=1e-6, seed=seed)[1] for seed in range(4)]
-    moved = {name: max(abs(each[name] - norm) for each in nudged) for name, norm in norms.items()}
+    moved = dict.fromkeys(norms, 0.0)
+    if norms_by_batch_statistics(recording):
+        # Over few pixels these magnify rounding until inputs of ReLUs change their signs, where gradients jump. Weights
+        # that are off by little more than rounding tell how far.
+        nudged = [losses_and_gradient_norms(recording, nudge=1e-5, seed=seed)[1] for seed in range(4)]
+        moved = {name: max(abs(each[name] - norm) for each in nudged) for name, norm in norms.items()}
+        far = [name for name, norm in norms.items() if moved[name] > 0.05 * norm + 1e-5]
+        assert len(far) <= 0.1 * len(norms)
     for name, norm in recording["gradient_norms"].items():
         # Biases in front of a norm have no gradient but rounding errors, of the size of the convolution's.
         of_the_layer = recording["gradient_norms"].get(name.replace("bias", "weight"), norm)
-        assert abs(norms[name] - norm) <= RELATIVE * norm + 1e-6 * of_the_layer + 2 * moved[name], name
-    far = [name for name, norm in norms.items() if moved[name] > 1e-2 * norm + 1e-5]  # biases in front of a norm aside
-    assert len(far) <= 0.1 * len(norms)
+        assert abs(norms[name] - norm) <= 1e-4 * norm + 1e-6 * of_the_layer + 2 * moved[name], name
+
+
+def norms_by_batch_statistics(recording: dict[str, Any]) -> bool:
+    """Whether the backbone is trained with the statistics of the batch, as in the larger recording of BlendMask-RT."""
+    return from_adelaidet(weights(recording), recording["config"]).config.backbone.norm == "batch"
 
 
 def test_configuration_inferred_from_shapes_is_the_recorded_one(
