@@ -37,7 +37,7 @@ def test_images_are_resized_as_torchvision_does(size, dtype, layout) -> None:
     image = torch.randint(0, 256, (1, 3, 60, 90)).to(dtype).contiguous(memory_format=layout)[0]
     resized = resize_image(image, size)
     assert resized.dtype == dtype
-    # On some kinds of CPUs torchvision resizes bytes by way of floats, on others, as we do on all, with rounded weights.
+    # Some kinds of CPUs make torchvision resize bytes by way of floats, others with rounded weights, as we always do.
     rounding = 1 if dtype == torch.uint8 else 0
     torch.testing.assert_close(resized, F.resize(image, list(size), antialias=True), rtol=0, atol=rounding)
     assert resize_image(image[:0], size).shape == F.resize(image[:0], list(size), antialias=True).shape
