@@ -10,6 +10,8 @@
     result = pb.panoptic_quality("panoptic_val.json", "out/predictions.json")
     print(result.all.pq)
 
+    quality = pb.metrics.PanopticQuality(categories)    # the metrics in a loop of one's own
+
 What is named here is imported when first used, so that scoring never waits for torch.
 """
 
@@ -21,6 +23,7 @@ from typing import TYPE_CHECKING
 from panoptic_blend._version import __version__
 
 if TYPE_CHECKING:
+    from panoptic_blend import metrics
     from panoptic_blend.categories import Categories, Category
     from panoptic_blend.checkpoints.backbone import load_backbone_weights
     from panoptic_blend.checkpoints.native import load_model as load
@@ -46,6 +49,7 @@ __all__ = [
     "build_model",
     "load",
     "load_backbone_weights",
+    "metrics",
     "panoptic_quality",
     "read_config",
     "save",
@@ -63,6 +67,7 @@ _HOMES = {
     "build_model": ("panoptic_blend.modeling.build", "build_model"),
     "load": ("panoptic_blend.checkpoints.native", "load_model"),
     "load_backbone_weights": ("panoptic_blend.checkpoints.backbone", "load_backbone_weights"),
+    "metrics": ("panoptic_blend.metrics", ""),
     "panoptic_quality": ("panoptic_blend.evaluation.pq", "panoptic_quality"),
     "read_config": ("panoptic_blend.config_files", "read_config"),
     "save": ("panoptic_blend.checkpoints.native", "save_model"),
@@ -73,8 +78,9 @@ _HOMES = {
 def __getattr__(name: str) -> object:
     if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    module, attribute = _HOMES[name]
-    value = getattr(import_module(module), attribute)
+    path, attribute = _HOMES[name]
+    module = import_module(path)
+    value = getattr(module, attribute) if attribute else module
     globals()[name] = value
     return value
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+import json
+from collections.abc import Mapping
 from contextlib import redirect_stdout
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -15,9 +17,34 @@ from pycocotools.cocoeval import COCOeval
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.evaluation.image_pair import ImagePair
+from panoptic_blend.evaluation.metric import State
 from panoptic_blend.structures import IdMap
 
 _MAX_DETECTIONS = 100
+_NO_DETECTIONS = np.zeros((0, 10), bool)
+
+
+@dataclass(frozen=True)
+class MaskAPResult:
+    """AP (IoU 0.50 to 0.95), AP50, AP75, and AP of small, medium and large objects, in 0..1.
+
+    A number without any object in the truth is 0, and noted.
+
+    Attributes:
+        per_class: {category id: AP} of the things that occur in the truth.
+        notes: what a reader of the numbers must know.
+    """
+
+    ap: float
+    ap50: float
+    ap75: float
+    ap_small: float
+    ap_medium: float
+    ap_large: float
+    per_class: Mapping[int, float]
+    notes: tuple[str, ...] = ()
 
 
 class MaskAP:
@@ -30,29 +57,21 @@ class MaskAP:
         self.categories = categories
         self._images: dict[int | str, dict[tuple[int, int], Any]] = {}
 
-    def update(
-        self,
-        truth_ids: IdMap,
-        truth_segments: Sequence[SegmentRecord],
-        image_id: int | str,
-        scores: Sequence[float] | npt.NDArray,
-        labels: Sequence[int] | npt.NDArray,
-        rles: Sequence[Mapping[str, Any]],
-    ) -> None:
-        """Match the detections of one image; a second call with an image's id replaces the first.
+    def update(self, pair: ImagePair) -> None:
+        """Match the detections of one image, the best 100 per category; an image given twice counts once.
 
-        Args:
-            truth_ids: [H, W].
-            scores: [N] confidences; the best 100 per category count.
-            labels: [N] contiguous thing labels.
-            rles: [N] COCO run-length masks of size (H, W).
+        Raises:
+            DatasetError: the image comes without detections.
         """
-        height, width = truth_ids.shape
+        if pair.detections is None:
+            raise DatasetError(f"{pair.source}: mask AP needs the detections of the image. Give them, or leave it out.")
+        height, width = pair.truth_ids.shape
         truth = [
-            self._truth_row(truth_ids, segment, number)
-            for number, segment in enumerate(truth_segments, start=1)
+            self._truth_row(pair.truth_ids, segment, number)
+            for number, segment in enumerate(pair.truth_segments, start=1)
             if self.categories.by_id(segment.category_id).is_thing
         ]
+        found = pair.detections
         detections = [
             {
                 "id": number,
@@ -63,7 +82,9 @@ class MaskAP:
                 "area": float(coco_mask.area(rle)),
                 "iscrowd": 0,
             }
-            for number, (score, label, rle) in enumerate(zip(scores, labels, rles, strict=True), start=1)
+            for number, (score, label, rle) in enumerate(
+                zip(found.scores, found.labels, found.rles, strict=True), start=1
+            )
         ]
         present = sorted({row["category_id"] for row in truth + detections})
         image = {"id": 1, "height": height, "width": width}
@@ -75,19 +96,61 @@ class MaskAP:
             evaluation.params.catIds = present
             evaluation.evaluate()
         sizes = len(evaluation.params.areaRng)
-        self._images[image_id] = {
+        self._images[pair.image_id] = {
             (label, size): _slim(evaluation.evalImgs[position * sizes + size])
             for position, label in enumerate(present)
             for size in range(sizes)
         }
 
-    def compute(self) -> dict[str, Any]:
-        """AP (IoU 0.50 to 0.95), AP50, AP75, and AP of small, medium and large objects, in 0..1.
+    def merge(self, other: MaskAP) -> None:
+        """Add the images of another one."""
+        self._images |= other._images
+
+    def state(self) -> dict[str, npt.NDArray]:
+        """Everything kept so far, one row for each image, category and size range of objects (an entry).
 
         Returns:
-            `AP AP50 AP75 APs APm APl`, `per_class` {category id: AP} of the things that occur in the truth, and
-            `notes`. A number without any object in the truth is 0, and noted.
+            `image_ids` [I] JSON texts; for every entry its `image` (position among the ids), `label`, `size`, and
+            the number of its `detections` and `truths`; one after the other, all entries' `scores` [D],
+            `matched` and `ignored` [D, 10] at each IoU threshold, and `truths_ignored` [T].
         """
+        keys = [(image, *key) for image, entries in enumerate(self._images.values()) for key in entries]
+        kept = [entry for entries in self._images.values() for entry in entries.values()]
+        image, label, size = np.array(keys, np.int64).reshape(-1, 3).T
+        return {
+            "image_ids": np.array([json.dumps(image_id) for image_id in self._images], np.str_),
+            "image": image,
+            "label": label,
+            "size": size,
+            "detections": np.array([len(entry["dtScores"]) for entry in kept], np.int64),
+            "truths": np.array([len(entry["gtIgnore"]) for entry in kept], np.int64),
+            "scores": np.concatenate([np.zeros(0), *(entry["dtScores"] for entry in kept)]),
+            "matched": np.concatenate([_NO_DETECTIONS, *(entry["dtMatches"].T for entry in kept)]),
+            "ignored": np.concatenate([_NO_DETECTIONS, *(entry["dtIgnore"].T for entry in kept)]),
+            "truths_ignored": np.concatenate([np.zeros(0, bool), *(entry["gtIgnore"] for entry in kept)]),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Continue from what `state` returned."""
+        image_ids = [json.loads(text) for text in state["image_ids"].tolist()]
+        self._images = {image_id: {} for image_id in image_ids}
+        detections, truths = (np.cumsum(state[name])[:-1] for name in ("detections", "truths"))
+        columns = zip(
+            *(state[name].tolist() for name in ("image", "label", "size")),
+            *(np.split(state[name], detections) for name in ("scores", "matched", "ignored")),
+            np.split(state["truths_ignored"], truths),
+            strict=False,  # splitting nothing gives one empty part
+        )
+        for image, label, size, scores, matched, ignored, truths_ignored in columns:
+            self._images[image_ids[image]][label, size] = {
+                "dtScores": scores.copy(),
+                "dtMatches": matched.T.copy(),
+                "dtIgnore": ignored.T.copy(),
+                "gtIgnore": truths_ignored.copy(),
+            }
+
+    def compute(self) -> MaskAPResult:
+        """Mask AP of all images so far."""
         evaluation = _evaluation()
         parameters = evaluation.params
         # Numbers before texts, each ascending: the order plain COCOeval takes, which decides between equal scores.
@@ -108,10 +171,11 @@ class MaskAP:
         # [IoU threshold, recall, category, size, 1]; -1 where the truth has no such object.
         precision = evaluation.eval["precision"]
         small, medium, large = (parameters.areaRngLbl.index(name) for name in ("small", "medium", "large"))
+        at_50, at_75 = np.isclose(parameters.iouThrs, 0.5), np.isclose(parameters.iouThrs, 0.75)
         views = {
             "AP": precision[:, :, :, 0],
-            "AP50": precision[np.isclose(parameters.iouThrs, 0.5), :, :, 0],
-            "AP75": precision[np.isclose(parameters.iouThrs, 0.75), :, :, 0],
+            "AP50": precision[at_50, :, :, 0],
+            "AP75": precision[at_75, :, :, 0],
             "APs": precision[:, :, :, small],
             "APm": precision[:, :, :, medium],
             "APl": precision[:, :, :, large],
@@ -122,8 +186,16 @@ class MaskAP:
             for label, category in enumerate(self.categories.things)
             if (precision[:, :, label, 0] > -1).any()
         }
-        notes = [f"the truth has no object for {', '.join(absent)}: 0"] if absent else []
-        return {**{name: _mean(values) for name, values in views.items()}, "per_class": per_class, "notes": notes}
+        return MaskAPResult(
+            ap=_mean(views["AP"]),
+            ap50=_mean(views["AP50"]),
+            ap75=_mean(views["AP75"]),
+            ap_small=_mean(views["APs"]),
+            ap_medium=_mean(views["APm"]),
+            ap_large=_mean(views["APl"]),
+            per_class=per_class,
+            notes=(f"the truth has no object for {', '.join(absent)}: 0",) if absent else (),
+        )
 
     def _truth_row(self, truth_ids: IdMap, segment: SegmentRecord, number: int) -> dict[str, Any]:
         mask = truth_ids == segment.id
@@ -150,10 +222,8 @@ def _coco(image: dict[str, int], rows: list[dict[str, Any]]) -> COCO:
     return coco
 
 
-def _slim(result: dict[str, Any] | None) -> dict[str, Any] | None:
+def _slim(result: dict[str, Any]) -> dict[str, Any]:
     """What accumulation needs of one image, category and size range, matches as booleans."""
-    if result is None:
-        return None
     return {
         "dtScores": np.array(result["dtScores"], np.float64),
         "dtMatches": np.asarray(result["dtMatches"]) != 0,

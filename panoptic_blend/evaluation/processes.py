@@ -7,15 +7,11 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 
-import numpy.typing as npt
-
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.evaluation.metric import State
 
 CHUNK = 32
 """Images a process scores before it reports."""
-
-State = dict[str, npt.NDArray]
-"""What `PanopticQuality.state` returns."""
 
 
 def available_cores() -> int:

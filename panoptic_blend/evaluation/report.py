@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.markup import escape
@@ -16,17 +15,13 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.evaluation.pq_result import PQResult
 from panoptic_blend.files.atomic import atomic_path
 
-MASK_AP_KEYS = ("AP", "AP50", "AP75", "APs", "APm", "APl")
+if TYPE_CHECKING:  # pycocotools takes time that scoring panoptic maps has no use for
+    from panoptic_blend.evaluation.instances import MaskAPResult
+    from panoptic_blend.evaluation.semantic import MeanIoUResult
 
 
-def metrics(
-    pq: PQResult, mask_ap: Mapping[str, Any] | None = None, mean_iou: Mapping[str, Any] | None = None
-) -> dict[str, Any]:
+def metrics(pq: PQResult, mask_ap: MaskAPResult | None = None, mean_iou: MeanIoUResult | None = None) -> dict[str, Any]:
     """All numbers as one JSON object, in percent.
-
-    Args:
-        mask_ap: what `MaskAP.compute` returned.
-        mean_iou: what `MeanIoU.compute` returned.
 
     Returns:
         `PQ SQ RQ PQ_th SQ_th RQ_th PQ_st SQ_st RQ_st N`, `per_class` {name: {PQ, SQ, RQ, tp, fp, fn}}, where given
@@ -50,18 +45,18 @@ def metrics(
     }
     notes = list(pq.notes)
     if mask_ap is not None:
-        result["mask_ap"] = {key: 100 * mask_ap[key] for key in MASK_AP_KEYS}
-        result["mask_ap"]["per_class"] = {names[i]: 100 * value for i, value in mask_ap["per_class"].items()}
-        notes += [f"mask AP: {note}" for note in mask_ap["notes"]]
+        result["mask_ap"] = {key: 100 * value for key, value in _mask_ap_numbers(mask_ap).items()}
+        result["mask_ap"]["per_class"] = {names[i]: 100 * value for i, value in mask_ap.per_class.items()}
+        notes += [f"mask AP: {note}" for note in mask_ap.notes]
     if mean_iou is not None:
-        result["semantic"] = {key: 100 * mean_iou[key] for key in ("mIoU", "pixel_accuracy")}
-        result["semantic"]["per_class"] = {names[i]: 100 * value for i, value in mean_iou["per_class"].items()}
-        notes += [f"mIoU: {note}" for note in mean_iou["notes"]]
+        result["semantic"] = {"mIoU": 100 * mean_iou.miou, "pixel_accuracy": 100 * mean_iou.pixel_accuracy}
+        result["semantic"]["per_class"] = {names[i]: 100 * value for i, value in mean_iou.per_class.items()}
+        notes += [f"mIoU: {note}" for note in mean_iou.notes]
     return result | {"notes": notes}
 
 
 def write_metrics(
-    path: Path, pq: PQResult, mask_ap: Mapping[str, Any] | None = None, mean_iou: Mapping[str, Any] | None = None
+    path: Path, pq: PQResult, mask_ap: MaskAPResult | None = None, mean_iou: MeanIoUResult | None = None
 ) -> None:
     """Write what `metrics` returns; the file appears whole or not at all."""
     text = json.dumps(metrics(pq, mask_ap, mean_iou), indent=2, ensure_ascii=False)
@@ -72,8 +67,8 @@ def write_metrics(
 def print_tables(
     console: Console,
     pq: PQResult,
-    mask_ap: Mapping[str, Any] | None = None,
-    mean_iou: Mapping[str, Any] | None = None,
+    mask_ap: MaskAPResult | None = None,
+    mean_iou: MeanIoUResult | None = None,
     per_class: bool = True,
 ) -> None:
     """Print panoptic quality overall and per category, mask AP and mIoU, and what to know about them."""
@@ -81,11 +76,10 @@ def print_tables(
     if per_class:
         console.print(_per_class(pq))
     if mask_ap is not None:
-        console.print("mask AP  " + "  ".join(f"{key} {100 * mask_ap[key]:.1f}" for key in MASK_AP_KEYS))
+        numbers = _mask_ap_numbers(mask_ap)
+        console.print("mask AP  " + "  ".join(f"{key} {100 * value:.1f}" for key, value in numbers.items()))
     if mean_iou is not None:
-        console.print(
-            f"semantic  mIoU {100 * mean_iou['mIoU']:.1f}  pixel accuracy {100 * mean_iou['pixel_accuracy']:.1f}"
-        )
+        console.print(f"semantic  mIoU {100 * mean_iou.miou:.1f}  pixel accuracy {100 * mean_iou.pixel_accuracy:.1f}")
     for note in metrics(pq, mask_ap, mean_iou)["notes"]:
         console.print(f"Note: {escape(note)}.")
 
@@ -98,6 +92,18 @@ def category_names(categories: Categories) -> dict[int, str]:
         times = Counter(names.values())
         names = {i: f"{name} ({i})" if times[name] > 1 else name for i, name in names.items()}
     return names
+
+
+def _mask_ap_numbers(result: MaskAPResult) -> dict[str, float]:
+    """COCO's names of the numbers."""
+    return {
+        "AP": result.ap,
+        "AP50": result.ap50,
+        "AP75": result.ap75,
+        "APs": result.ap_small,
+        "APm": result.ap_medium,
+        "APl": result.ap_large,
+    }
 
 
 def _overall(pq: PQResult) -> Table:

@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import SegmentRecord
-from panoptic_blend.coco.counting import count_pairs
-from panoptic_blend.evaluation.pq import PredictedSegment
-from panoptic_blend.structures import IdMap
+from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
+from panoptic_blend.evaluation.metric import State
+
+
+@dataclass(frozen=True)
+class MeanIoUResult:
+    """Mean IoU over the categories in truth or prediction, and the share of right pixels, in 0..1.
+
+    Attributes:
+        per_class: {category id: IoU} of the categories present.
+        notes: what a reader of the numbers must know.
+    """
+
+    miou: float
+    pixel_accuracy: float
+    per_class: Mapping[int, float]
+    notes: tuple[str, ...] = ()
 
 
 class MeanIoU:
@@ -22,45 +36,48 @@ class MeanIoU:
 
     def __init__(self, categories: Categories):
         self.categories = categories
-        self._order = {category.id: position for position, category in enumerate(categories)}
         # Last column: predicted void.
         self._confusion = np.zeros((len(categories), len(categories) + 1), np.int64)
 
-    def update(
-        self,
-        truth_ids: IdMap,
-        truth_segments: Sequence[SegmentRecord],
-        predicted_ids: IdMap,
-        predicted_segments: Sequence[PredictedSegment],
-    ) -> None:
-        """Add one image.
+    def update(self, pair: ImagePair) -> None:
+        """Add one image; ids that its segments do not list count as void.
 
-        Args:
-            truth_ids: [H, W]; ids that `truth_segments` does not list count as void.
-            predicted_ids: [H, W]; likewise.
+        Raises:
+            DatasetError: sizes differ, or an unknown category.
         """
-        row_of = {s.id: self._order[s.category_id] for s in truth_segments if not s.is_crowd}
-        column_of = {s.id: self._order[s.category_id] for s in predicted_segments}
         void = len(self.categories)
-        for truth, predicted, pixels in zip(*count_pairs(truth_ids, predicted_ids), strict=True):
-            if int(truth) in row_of:
-                self._confusion[row_of[int(truth)], column_of.get(int(predicted), void)] += pixels
+        labelled = [segment for segment in pair.truth_segments if not segment.is_crowd]
+        rows = category_positions(labelled, self.categories, pair.source).tolist()
+        columns = category_positions(pair.predicted_segments, self.categories, pair.source).tolist()
+        row_of = {segment.id: row for segment, row in zip(labelled, rows, strict=True)}
+        column_of = {segment.id: column for segment, column in zip(pair.predicted_segments, columns, strict=True)}
+        for truth, predicted, pixels in zip(*(column.tolist() for column in pair.overlaps), strict=True):
+            if truth in row_of:
+                self._confusion[row_of[truth], column_of.get(predicted, void)] += pixels
 
-    def compute(self) -> dict[str, Any]:
-        """Mean IoU over the categories in truth or prediction, and the share of right pixels, in 0..1.
+    def merge(self, other: MeanIoU) -> None:
+        """Add what another one counted on other images."""
+        self._confusion += other._confusion
 
-        Returns:
-            `mIoU`, `pixel_accuracy`, `per_class` {category id: IoU} of the categories present, and `notes`.
-        """
+    def state(self) -> dict[str, npt.NDArray]:
+        """Everything counted so far: `confusion`, int64 [C, C + 1] pixels by true and predicted category or void."""
+        return {"confusion": self._confusion.copy()}
+
+    def load_state(self, state: State) -> None:
+        """Continue from what `state` returned."""
+        self._confusion = state["confusion"].copy()
+
+    def compute(self) -> MeanIoUResult:
+        """Mean IoU of all images so far; 0, and noted, when no pixel is labelled."""
         right = np.diagonal(self._confusion)
         union = self._confusion.sum(axis=1) + self._confusion[:, :-1].sum(axis=0) - right
         per_class = {
             category.id: float(right[i] / union[i]) for i, category in enumerate(self.categories) if union[i] > 0
         }
         pixels = int(self._confusion.sum())
-        return {
-            "mIoU": sum(per_class.values()) / len(per_class) if per_class else 0.0,
-            "pixel_accuracy": float(right.sum() / pixels) if pixels else 0.0,
-            "per_class": per_class,
-            "notes": [] if pixels else ["the truth has no labelled pixel: mIoU is 0"],
-        }
+        return MeanIoUResult(
+            miou=sum(per_class.values()) / len(per_class) if per_class else 0.0,
+            pixel_accuracy=float(right.sum() / pixels) if pixels else 0.0,
+            per_class=per_class,
+            notes=() if pixels else ("the truth has no labelled pixel: mIoU is 0",),
+        )

@@ -15,7 +15,9 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.data.dataset import EvaluationDataset
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.evaluation.image_pair import Detections, ImagePair
 from panoptic_blend.evaluation.instances import MaskAP
+from panoptic_blend.evaluation.metric import Metric
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
@@ -71,6 +73,7 @@ def evaluate(
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
     source.check_files()  # the last as well, before predicting the first
     quality, mask_ap, mean_iou = PanopticQuality(categories), MaskAP(categories), MeanIoU(categories)
+    all_metrics: tuple[Metric, ...] = (quality, mask_ap, mean_iou)
     metrics = output / "metrics.json"
     counted = 0
 
@@ -78,9 +81,17 @@ def evaluate(
         nonlocal counted
         record, truth = result.sample.record, result.sample.id_map
         assert truth is not None
-        quality.update(truth, record.segments, result.id_map, result.segments, record.file_name)
-        mean_iou.update(truth, record.segments, result.id_map, result.segments)
-        mask_ap.update(truth, record.segments, record.image_id, **result.extra)
+        pair = ImagePair(
+            record.image_id,
+            truth,
+            record.segments,
+            result.id_map,
+            result.segments,
+            Detections(**result.extra),
+            source=record.file_name,
+        )
+        for metric in all_metrics:
+            metric.update(pair)
         counted += 1
         overlay = overlay_path(output, result.kept.png)
         if result.index < overlays and (result.is_new or not overlay.is_file()):
@@ -131,7 +142,7 @@ def true_segments(record: ImageRecord, categories: Categories) -> list[Segment]:
 
 
 def describe_detections(prediction: Prediction) -> dict[str, Any]:
-    """What `MaskAP.update` needs of a prediction, as JSON can hold it."""
+    """The fields of `Detections`, as JSON can hold them."""
     instances = prediction.panoptic.instances
     return {
         "scores": instances.scores.tolist(),

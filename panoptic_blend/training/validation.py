@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from copy import deepcopy
 
 import torch
 import torch.distributed as dist
 
 from panoptic_blend.data.dataset import EvaluationSample
+from panoptic_blend.evaluation.image_pair import ImagePair
+from panoptic_blend.evaluation.metric import SomeMetric, merge_states
 from panoptic_blend.evaluation.pq import PanopticQuality, PQResult
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.stopping import StopRequest
@@ -40,8 +43,17 @@ def validate(
         for sample in samples:
             (prediction,) = model.predict([model.resize(sample.image)], [(sample.record.height, sample.record.width)])
             assert sample.id_map is not None
-            found = (prediction.id_map, prediction.segments)
-            quality.update(sample.id_map, sample.record.segments, *found, sample.record.file_name)
+            record = sample.record
+            quality.update(
+                ImagePair(
+                    record.image_id,
+                    sample.id_map,
+                    record.segments,
+                    prediction.id_map,
+                    prediction.segments,
+                    source=record.file_name,
+                )
+            )
             if stop.signal:
                 break
     if stop.agree(device):
@@ -49,15 +61,12 @@ def validate(
     return merge_processes(quality).compute()
 
 
-def merge_processes(quality: PanopticQuality) -> PanopticQuality:
-    """Add up what every process counted; each image must have been counted in one process only."""
+def merge_processes(metric: SomeMetric) -> SomeMetric:
+    """What all processes counted together, in every one of them; each image must have been counted in one only."""
     if not (dist.is_available() and dist.is_initialized()):
-        return quality
-    states = [quality.state()] * dist.get_world_size()
-    dist.all_gather_object(states, quality.state())
-    merged = PanopticQuality(quality.categories)
-    for state in states:
-        part = PanopticQuality(quality.categories)
-        part.load_state(state)
-        merged.merge(part)
-    return merged
+        return metric
+    states = [metric.state()] * dist.get_world_size()
+    dist.all_gather_object(states, metric.state())
+    merged = deepcopy(metric)
+    merged.load_state(states[0])
+    return merge_states(merged, states[1:])

@@ -7,6 +7,7 @@ import numpy as np
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.coco.annotations import ImageRecord, SegmentRecord
 from panoptic_blend.coco.segments_png import MAX_ID
+from panoptic_blend.evaluation.image_pair import ImagePair
 from panoptic_blend.structures import Segment
 
 CATEGORIES = Categories(
@@ -55,3 +56,9 @@ def random_image(rng: np.random.Generator, image_id: int, size: tuple[int, int] 
     rng.shuffle(predictions)
     record = ImageRecord(image_id, f"{image_id}.jpg", size[1], size[0], f"{image_id}.png", segments)
     return record, truth, predicted, predictions
+
+
+def random_pair(rng: np.random.Generator, image_id: int, size: tuple[int, int] = (9, 11)) -> ImagePair:
+    """The same as metrics take it."""
+    record, truth, predicted, segments = random_image(rng, image_id, size)
+    return ImagePair(image_id, truth, record.segments, predicted, segments)

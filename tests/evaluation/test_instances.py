@@ -1,6 +1,5 @@
 import contextlib
 import io
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,8 +8,9 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.evaluation.image_pair import Detections, ImagePair
 from panoptic_blend.evaluation.instances import MaskAP
-from panoptic_blend.evaluation.report import MASK_AP_KEYS
 
 from .random_maps import CATEGORIES, random_image
 
@@ -33,21 +33,31 @@ def random_detections(rng, record, truth):
         masks.append(mask)
         labels.append(int(rng.integers(3)))
     scores = np.round(rng.random(len(masks)), 1)
-    return scores, labels, [coco_mask.encode(np.asfortranarray(m, np.uint8)) for m in masks]
+    return Detections(scores, labels, [coco_mask.encode(np.asfortranarray(m, np.uint8)) for m in masks])
 
 
-def plain_coco_eval(images):
+def random_images(rng, image_ids):
+    """Images with detections, as metrics take them."""
+    pairs = []
+    for image_id in image_ids:
+        record, truth, predicted, segments = random_image(rng, image_id, SIZE)
+        detections = random_detections(rng, record, truth)
+        pairs.append(ImagePair(image_id, truth, record.segments, predicted, segments, detections))
+    return pairs
+
+
+def plain_coco_eval(pairs):
     """Everything at once through pycocotools' own front door; the twelve official numbers."""
     truth_rows, results = [], []
-    for record, truth, (scores, labels, rles) in images:
-        for segment in record.segments:
+    for pair in pairs:
+        for segment in pair.truth_segments:
             if not CATEGORIES.by_id(segment.category_id).is_thing:
                 continue
-            mask = truth == segment.id
+            mask = pair.truth_ids == segment.id
             truth_rows.append(
                 {
                     "id": len(truth_rows) + 1,
-                    "image_id": record.image_id,
+                    "image_id": pair.image_id,
                     "category_id": segment.category_id,
                     "segmentation": coco_mask.encode(np.asfortranarray(mask, np.uint8)),
                     "area": int(mask.sum()),
@@ -55,14 +65,15 @@ def plain_coco_eval(images):
                     "iscrowd": int(segment.is_crowd),
                 }
             )
-        for score, label, rle in zip(scores, labels, rles, strict=True):
+        found = pair.detections
+        for score, label, rle in zip(found.scores, found.labels, found.rles, strict=True):
             category_id = CATEGORIES.things[label].id
             results.append(
-                {"image_id": record.image_id, "category_id": category_id, "segmentation": rle, "score": float(score)}
+                {"image_id": pair.image_id, "category_id": category_id, "segmentation": rle, "score": float(score)}
             )
     coco = COCO()
     coco.dataset = {
-        "images": [{"id": r.image_id, "width": r.width, "height": r.height} for r, *_ in images],
+        "images": [{"id": p.image_id, "width": SIZE[1], "height": SIZE[0]} for p in pairs],
         "annotations": truth_rows,
         "categories": [{"id": c.id, "name": c.name} for c in CATEGORIES.things],
     }
@@ -75,45 +86,51 @@ def plain_coco_eval(images):
     return evaluation.stats
 
 
+NAMES = ("ap", "ap50", "ap75", "ap_small", "ap_medium", "ap_large")
+
+
 def test_equals_coco_eval_on_the_whole_set(capsys):
-    rng = np.random.default_rng(0)
-    images = []
     # Ids out of order: which of two equal scores comes first depends on it.
-    for image_id in (7, 3, 12, 1, 30, 2, 9, 4, 5, 11, 10, 8):
-        record, truth, _, _ = random_image(rng, image_id, SIZE)
-        images.append((record, truth, random_detections(rng, record, truth)))
+    pairs = random_images(np.random.default_rng(0), (7, 3, 12, 1, 30, 2, 9, 4, 5, 11, 10, 8))
     metric = MaskAP(CATEGORIES)
-    for record, truth, detections in images:
-        metric.update(truth, record.segments, record.image_id, *detections)
+    for pair in pairs:
+        metric.update(pair)
     result = metric.compute()
     assert capsys.readouterr().out == ""
-    expected = plain_coco_eval(images)
+    expected = plain_coco_eval(pairs)
     assert 0.05 < expected[0] < 0.95
-    assert [result[name] for name in MASK_AP_KEYS] == pytest.approx(expected[:6].tolist(), abs=1e-12)
-    assert set(result["per_class"]) == {c.id for c in CATEGORIES.things}
-    assert np.mean(list(result["per_class"].values())) == pytest.approx(result["AP"])
-    assert result["notes"] == []
+    assert [getattr(result, name) for name in NAMES] == pytest.approx(expected[:6].tolist(), abs=1e-12)
+    assert set(result.per_class) == {c.id for c in CATEGORIES.things}
+    assert np.mean(list(result.per_class.values())) == pytest.approx(result.ap)
+    assert result.notes == ()
 
 
 def test_of_more_than_a_hundred_of_a_category_the_best_hundred_count_as_in_coco():
     truth = np.kron(np.arange(1, 301, dtype=np.int32).reshape(15, 20), np.ones((4, 4), np.int32))
     thing = CATEGORIES.things[0].id
-    record, *_ = random_image(np.random.default_rng(0), 1, truth.shape)
-    record = replace(record, segments=[SegmentRecord(i, thing, False, 16, (0, 0, 4, 4)) for i in range(1, 301)])
+    segments = [SegmentRecord(i, thing, False, 16, (0, 0, 4, 4)) for i in range(1, 301)]
     rles = [coco_mask.encode(np.asfortranarray(truth == i, np.uint8)) for i in range(1, 301)]
-    detections = np.linspace(1, 0.5, 300), [0] * 300, rles
+    detections = Detections(np.linspace(1, 0.5, 300), [0] * 300, rles)
+    pair = ImagePair(1, truth, segments, np.zeros_like(truth), [], detections)
     metric = MaskAP(CATEGORIES)
-    metric.update(truth, record.segments, record.image_id, *detections)
+    metric.update(pair)
     result = metric.compute()
-    assert [result[name] for name in ("AP", "AP50", "AP75", "APs")] == pytest.approx([34 / 101] * 4)  # recall 1/3
-    assert result["AP"] == pytest.approx(plain_coco_eval([(record, truth, detections)])[0], abs=1e-12)
+    assert [getattr(result, name) for name in NAMES[:4]] == pytest.approx([34 / 101] * 4)  # recall 1/3
+    assert result.ap == pytest.approx(plain_coco_eval([pair])[0], abs=1e-12)
 
 
 def test_nothing_to_find_is_zero_and_says_so():
     metric = MaskAP(CATEGORIES)
-    metric.update(np.zeros((4, 4), np.int32), [], 1, [], [], [])
+    nothing = np.zeros((4, 4), np.int32)
+    metric.update(ImagePair(1, nothing, [], nothing, [], Detections([], [], [])))
     result = metric.compute()
-    assert result["AP"] == 0
-    assert result["per_class"] == {}
-    assert result["notes"] == ["the truth has no object for AP, AP50, AP75, APs, APm, APl: 0"]
+    assert result.ap == 0
+    assert result.per_class == {}
+    assert result.notes == ("the truth has no object for AP, AP50, AP75, APs, APm, APl: 0",)
     assert MaskAP(CATEGORIES).compute() == result
+
+
+def test_an_image_without_detections_is_refused():
+    nothing = np.zeros((4, 4), np.int32)
+    with pytest.raises(DatasetError, match="image 6: mask AP needs the detections"):
+        MaskAP(CATEGORIES).update(ImagePair(6, nothing, [], nothing, []))

@@ -14,10 +14,11 @@ from panoptic_blend.coco.annotations import SegmentRecord
 from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.coco.segments_png import ids_to_rgb, write_id_map
 from panoptic_blend.errors import ConfigError, DatasetError
+from panoptic_blend.evaluation.image_pair import ImagePair
 from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
 from panoptic_blend.structures import Segment
 
-from .random_maps import CATEGORIES, random_image
+from .random_maps import CATEGORIES, random_image, random_pair
 
 
 def test_an_unknown_engine_is_named(tmp_path):
@@ -72,10 +73,11 @@ def assert_counts_equal(quality, expected, exact_iou=False):
 @given(st.integers(0, 2**63), st.integers(1, 12), st.integers(1, 12))
 @settings(max_examples=300, deadline=None)
 def test_equals_the_definition_pixel_by_pixel(seed, height, width):
-    record, truth, predicted, segments = random_image(np.random.default_rng(seed), 1, (height, width))
+    pair = random_pair(np.random.default_rng(seed), 1, (height, width))
     quality = PanopticQuality(CATEGORIES)
-    quality.update(truth, record.segments, predicted, segments)
-    assert_counts_equal(quality, slow_counts(truth, record.segments, predicted, segments))
+    quality.update(pair)
+    maps = pair.truth_ids, pair.truth_segments, pair.predicted_ids, pair.predicted_segments
+    assert_counts_equal(quality, slow_counts(*maps))
 
 
 def write_random_set(root, images, seed, size=(9, 11)):
@@ -112,7 +114,7 @@ def test_equals_panopticapi_on_two_thousand_images(tmp_path):
     truth_json, predictions_json, cases = write_random_set(tmp_path, 2000, seed=0)
     quality = PanopticQuality(CATEGORIES)
     for record, truth, predicted, segments in cases:
-        quality.update(truth, record.segments, predicted, segments)
+        quality.update(ImagePair(record.image_id, truth, record.segments, predicted, segments))
     pairs = list(
         zip(
             json.loads(truth_json.read_text())["annotations"],
@@ -154,21 +156,6 @@ def test_files_score_the_same_here_there_and_with_any_number_of_processes(tmp_pa
     assert done == [(32, 70), (64, 70), (70, 70)]
 
 
-def test_merged_parts_equal_the_whole():
-    rng = np.random.default_rng(3)
-    whole, first, second = (PanopticQuality(CATEGORIES) for _ in range(3))
-    for i in range(40):
-        record, truth, predicted, segments = random_image(rng, i)
-        for quality in (whole, first if i < 25 else second):
-            quality.update(truth, record.segments, predicted, segments)
-    restored = PanopticQuality(CATEGORIES)
-    restored.load_state(second.state())
-    first.merge(restored)
-    for a, b in zip(first.compute().per_class, whole.compute().per_class, strict=True):
-        assert (a.tp, a.fp, a.fn) == (b.tp, b.fp, b.fn)
-        assert a.iou == pytest.approx(b.iou, abs=1e-12)
-
-
 def test_nothing_at_all_is_zero_and_says_so():
     result = PanopticQuality(CATEGORIES).compute()
     assert (result.all.pq, result.things.sq, result.stuff.rq, result.all.n) == (0, 0, 0, 0)
@@ -179,7 +166,7 @@ def test_nothing_at_all_is_zero_and_says_so():
 def test_absent_classes_are_left_out_of_the_mean():
     quality = PanopticQuality(CATEGORIES)
     ids = np.full((2, 2), 5, np.int32)
-    quality.update(ids, [SegmentRecord(5, 1, False, 4, (0, 0, 2, 2))], ids, [Segment(5, 1, True, 1.0, 4)])
+    quality.update(ImagePair(1, ids, [SegmentRecord(5, 1, False, 4, (0, 0, 2, 2))], ids, [Segment(5, 1, True, 1.0, 4)]))
     result = quality.compute()
     assert (result.all.pq, result.all.n, result.things.n, result.stuff.n) == (1.0, 1, 1, 0)
     assert result.notes == ("no stuff is in truth or prediction: its PQ is 0",)
@@ -191,11 +178,9 @@ def one_pixel_row(values):
 
 def test_a_wrong_area_in_the_truth_is_used_and_noted():
     quality = PanopticQuality(CATEGORIES)
+    truth, predicted = one_pixel_row([5, 5, 5, 5]), one_pixel_row([6, 6, 6, 6])
     quality.update(
-        one_pixel_row([5, 5, 5, 5]),
-        [SegmentRecord(5, 1, False, 5, (0, 0, 0, 0))],
-        one_pixel_row([6, 6, 6, 6]),
-        [Segment(6, 1, True, 1.0, 4)],
+        ImagePair(1, truth, [SegmentRecord(5, 1, False, 5, (0, 0, 0, 0))], predicted, [Segment(6, 1, True, 1.0, 4)])
     )
     assert quality.compute().per_class[1].iou == 4 / 5
     assert "1 true segments have another 'area'" in quality.compute().notes[0]
@@ -204,7 +189,9 @@ def test_a_wrong_area_in_the_truth_is_used_and_noted():
 def test_an_area_the_truth_does_not_say_is_counted():
     quality = PanopticQuality(CATEGORIES)
     ids = one_pixel_row([5, 5])
-    quality.update(ids, [SegmentRecord(5, 1, False, -1, (0, 0, 0, 0))], ids, [Segment(5, 1, True, 1.0, 2)])
+    quality.update(
+        ImagePair(1, ids, [SegmentRecord(5, 1, False, -1, (0, 0, 0, 0))], ids, [Segment(5, 1, True, 1.0, 2)])
+    )
     assert quality.compute().per_class[1].iou == 1
     assert not any("area" in note for note in quality.compute().notes)
 
@@ -222,14 +209,9 @@ def test_an_area_the_truth_does_not_say_is_counted():
 )
 def test_what_does_not_hold_together_is_refused(truth, predicted, segments, message):
     quality = PanopticQuality(CATEGORIES)
+    true = [SegmentRecord(5, 1, False, 2, (0, 0, 0, 0))]
     with pytest.raises(DatasetError, match=f"image 8: .*{message}"):
-        quality.update(
-            one_pixel_row(truth),
-            [SegmentRecord(5, 1, False, 2, (0, 0, 0, 0))],
-            one_pixel_row(predicted),
-            segments,
-            "image 8",
-        )
+        quality.update(ImagePair(8, one_pixel_row(truth), true, one_pixel_row(predicted), segments))
 
 
 def test_missing_predictions_are_named(tmp_path):
@@ -324,7 +306,7 @@ def test_thing_or_stuff_is_what_the_truth_says(is_thing):
     quality = PanopticQuality(Categories([Category(1, "a", is_thing, (0, 0, 0))]))
     ids = one_pixel_row([5, 5])
     said_otherwise = Segment(5, 1, not is_thing, 1.0, 2)
-    quality.update(ids, [SegmentRecord(5, 1, False, 2, (0, 0, 2, 1))], ids, [said_otherwise])
+    quality.update(ImagePair(1, ids, [SegmentRecord(5, 1, False, 2, (0, 0, 2, 1))], ids, [said_otherwise]))
     result = quality.compute()
     assert (result.things.n, result.stuff.n) == (int(is_thing), int(not is_thing))
     assert (result.things.pq, result.stuff.pq) == (float(is_thing), float(not is_thing))

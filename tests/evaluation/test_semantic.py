@@ -5,7 +5,7 @@ import pytest
 
 from panoptic_blend.evaluation.semantic import MeanIoU
 
-from .random_maps import CATEGORIES, random_image
+from .random_maps import CATEGORIES, random_pair
 
 
 def test_equals_counting_pixel_by_pixel():
@@ -13,13 +13,13 @@ def test_equals_counting_pixel_by_pixel():
     metric = MeanIoU(CATEGORIES)
     both, either, right, pixels = Counter(), Counter(), 0, 0
     for number in range(30):
-        record, truth, predicted, segments = random_image(rng, number)
-        metric.update(truth, record.segments, predicted, segments)
-        true_category = {s.id: s.category_id for s in record.segments if not s.is_crowd}
-        predicted_category = {s.id: s.category_id for s in segments}
-        for place in np.ndindex(truth.shape):
-            a = true_category.get(int(truth[place]))
-            b = predicted_category.get(int(predicted[place]))
+        pair = random_pair(rng, number)
+        metric.update(pair)
+        true_category = {s.id: s.category_id for s in pair.truth_segments if not s.is_crowd}
+        predicted_category = {s.id: s.category_id for s in pair.predicted_segments}
+        for place in np.ndindex(pair.truth_ids.shape):
+            a = true_category.get(int(pair.truth_ids[place]))
+            b = predicted_category.get(int(pair.predicted_ids[place]))
             if a is None:
                 continue
             pixels += 1
@@ -29,13 +29,13 @@ def test_equals_counting_pixel_by_pixel():
             if a == b:
                 both[a] += 1
     result = metric.compute()
-    assert result["per_class"] == pytest.approx({c.id: both[c.id] / either[c.id] for c in CATEGORIES})
-    assert result["mIoU"] == pytest.approx(sum(both[i] / either[i] for i in either) / len(either))
-    assert result["pixel_accuracy"] == pytest.approx(right / pixels)
-    assert result["notes"] == []
+    assert result.per_class == pytest.approx({c.id: both[c.id] / either[c.id] for c in CATEGORIES})
+    assert result.miou == pytest.approx(sum(both[i] / either[i] for i in either) / len(either))
+    assert result.pixel_accuracy == pytest.approx(right / pixels)
+    assert result.notes == ()
 
 
 def test_nothing_labelled_is_zero_and_says_so():
     result = MeanIoU(CATEGORIES).compute()
-    assert (result["mIoU"], result["pixel_accuracy"], result["per_class"]) == (0, 0, {})
-    assert result["notes"] == ["the truth has no labelled pixel: mIoU is 0"]
+    assert (result.miou, result.pixel_accuracy, result.per_class) == (0, 0, {})
+    assert result.notes == ("the truth has no labelled pixel: mIoU is 0",)

@@ -1,0 +1,34 @@
+"""The metrics, for loops of one's own; none of them needs torch.
+
+    quality = pb.metrics.PanopticQuality(categories)
+    for ...:
+        quality.update(pb.metrics.ImagePair(image_id, truth_ids, truth_segments, ids, segments))
+    print(quality.compute().all.pq)
+
+All of them offer what `Metric` says: parts that several processes counted are merged exactly.
+"""
+
+from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.evaluation.image_pair import Detections, ImagePair
+from panoptic_blend.evaluation.instances import MaskAP, MaskAPResult
+from panoptic_blend.evaluation.metric import Metric, merge_states
+from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
+from panoptic_blend.evaluation.pq_result import PQResult
+from panoptic_blend.evaluation.semantic import MeanIoU, MeanIoUResult
+from panoptic_blend.structures import Segment
+
+__all__ = [
+    "Detections",
+    "ImagePair",
+    "MaskAP",
+    "MaskAPResult",
+    "MeanIoU",
+    "MeanIoUResult",
+    "Metric",
+    "PQResult",
+    "PanopticQuality",
+    "Segment",
+    "SegmentRecord",
+    "merge_states",
+    "panoptic_quality",
+]
