@@ -1,4 +1,4 @@
-"""Panoptic quality as a metric of torchmetrics (installed with Lightning), which adds it up over processes and logs it."""
+"""Panoptic quality as a metric of torchmetrics (which Lightning brings along), added up over processes and logged."""
 
 from __future__ import annotations
 
