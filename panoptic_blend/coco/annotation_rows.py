@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -182,6 +183,7 @@ def _add_segment(table: SegmentTableBuilder, row: object, order: Mapping[int, in
         table.crowds.append(0)
         table.areas.append(-1)
         table.boxes.extend((0, 0, 0, 0))
+        table.scores.append(math.nan)
         return
     is_crowd, area, box = row.get("iscrowd", 0), row.get("area", -1), row.get("bbox")
     if type(is_crowd) not in (int, bool) or is_crowd not in (0, 1):
@@ -199,6 +201,8 @@ def _add_segment(table: SegmentTableBuilder, row: object, order: Mapping[int, in
     table.crowds.append(is_crowd)
     table.areas.append(area)
     table.boxes.extend(box)
+    score = row.get("score")
+    table.scores.append(score if isinstance(score, (int, float)) and 0 <= score <= 1 else math.nan)
 
 
 def _is_coordinate(value: object) -> bool:

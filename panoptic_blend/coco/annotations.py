@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,6 +38,7 @@ class SegmentRecord:
         is_crowd: a group of things nobody told apart; ignored in training and scoring.
         area: pixels as the file says, -1 where it does not.
         bbox: XYWH pixels as the file says, zeros where it does not.
+        score: 0..1 of a prediction, None where the file does not say.
     """
 
     id: int
@@ -44,6 +46,7 @@ class SegmentRecord:
     is_crowd: bool
     area: int
     bbox: tuple[float, float, float, float]
+    score: float | None = None
 
 
 @dataclass(frozen=True)
@@ -194,10 +197,20 @@ class PanopticAnnotations(Sequence[ImageRecord]):
 
     def _record(self, image: int) -> ImageRecord:
         rows = self._table.of_image(image)
-        columns = (self._table.categories, self._table.ids, self._table.crowds, self._table.areas, self._table.boxes)
+        table = self._table
+        columns = (table.categories, table.ids, table.crowds, table.areas, table.boxes, table.scores)
         segments = [
-            SegmentRecord(segment_id, self.categories[category].id, is_crowd, area, tuple(box))
-            for category, segment_id, is_crowd, area, box in zip(*(c[rows].tolist() for c in columns), strict=True)
+            SegmentRecord(
+                segment_id,
+                self.categories[category].id,
+                is_crowd,
+                area,
+                tuple(box),
+                None if math.isnan(score) else round(score, 6),
+            )
+            for category, segment_id, is_crowd, area, box, score in zip(
+                *(c[rows].tolist() for c in columns), strict=True
+            )
         ]
         width, height = self._sizes[:, image].tolist()
         return ImageRecord(

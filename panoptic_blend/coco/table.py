@@ -39,6 +39,7 @@ class SegmentTable:
         first, count: [images] where an image's segments start and how many there are.
         ids, categories, crowds, areas, boxes: [segments] segment id, position of its category in the data set's
             list, iscrowd, pixels (-1 where the file does not say), XYWH box ([segments, 4], zeros where not said).
+        scores: [segments] of predictions, NaN where the file does not say.
     """
 
     first: npt.NDArray[np.int64]
@@ -48,6 +49,7 @@ class SegmentTable:
     crowds: npt.NDArray[np.bool_]
     areas: npt.NDArray[np.int64]
     boxes: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float32]
 
     def of_image(self, image: int) -> slice:
         """Where an image's segments are."""
@@ -65,11 +67,11 @@ class SegmentTableBuilder:
         self.first = np.full(images, -1, np.int64)
         self.count = np.zeros(images, np.int64)
         self.ids, self.categories, self.crowds = array("i"), array("i"), array("b")
-        self.areas, self.boxes = array("q"), array("f")
+        self.areas, self.boxes, self.scores = array("q"), array("f"), array("f")
 
     def cut(self, segments: int) -> None:
         """Keep so many segments and forget those after them, the last of which may be half written."""
-        for column in (self.ids, self.categories, self.crowds, self.areas):
+        for column in (self.ids, self.categories, self.crowds, self.areas, self.scores):
             del column[segments:]
         del self.boxes[4 * segments :]
 
@@ -83,4 +85,5 @@ class SegmentTableBuilder:
             crowds=np.array(self.crowds, np.bool_),
             areas=np.array(self.areas, np.int64),
             boxes=np.array(self.boxes, np.float32).reshape(-1, 4),
+            scores=np.array(self.scores, np.float32),
         )
