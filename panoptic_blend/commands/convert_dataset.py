@@ -1,35 +1,54 @@
-"""Another format's data set as one of COCO panoptic."""
+"""Another format's data set as one of COCO panoptic, and back."""
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from panoptic_blend.commands.parsing import command, one_or_more, parse
+from panoptic_blend.commands.parsing import Parser, add_segments, command, one_or_more, parse
 from panoptic_blend.errors import ConfigError
 
-SHOWN = 20
-"""Losses that are listed on the terminal; all of them are in the file."""
+if TYPE_CHECKING:
+    from rich.console import Console
+
+_READING = {
+    "--from": "kind",
+    **{f"--{name}": name for name in ("labels", "maps", "instances", "things", "stuff", "rename", "merge", "drop")},
+    **{f"--{name}": name for name in ("overlap", "split", "seed")},
+    "--stuff-labels": "stuff_labels",
+    "--min-area": "min_area",
+    "--group-by": "group_by",
+}
+"""Options that have no meaning with `--to`, and their names in the parsed arguments."""
 
 
 def run(arguments: list[str]) -> None:
     """`panoptic-blend convert-dataset`."""
-    from panoptic_blend.convert.formats import FORMATS, recognise_format
+    from panoptic_blend.convert.formats import FORMATS, TARGETS
 
     layouts = "\n".join(f"  {name:<24} {each.layout}" for name, each in FORMATS.items())
     parser = command(
         "convert-dataset",
-        "Turn a data set of another format into COCO panoptic, in the layout that training expects.",
-        "panoptic-blend convert-dataset [--from FORMAT] SOURCE --output DIR [options]",
+        "Turn a data set of another format into COCO panoptic, in the layout that training expects; or, with --to,\n"
+        "COCO panoptic annotations or predictions into another format, for instance to correct them by hand.",
+        "panoptic-blend convert-dataset [--from FORMAT] SOURCE --output DIR [options]\n"
+        "       panoptic-blend convert-dataset --to FORMAT ANNOTATIONS.json --output DIR [--images DIR]",
         f"formats:\n{layouts}",
     )
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder or file of the data set")
+    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder or file of the data set; its JSON for --to")
     parser.add_argument(
         "--from", dest="kind", metavar="FORMAT", choices=FORMATS, help="see below (default: what it looks like)"
     )
+    parser.add_argument("--to", metavar="FORMAT", choices=TARGETS, help=f"one of {', '.join(TARGETS)}")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="new folder for the result")
     parser.add_argument("--labels", metavar="FILE", type=Path, help="names of the values or colours of label maps")
-    parser.add_argument("--images", metavar="DIR", type=Path, help="folder of the images, where not the usual one")
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        type=Path,
+        help="folder of the images, where not the usual one; with --to, without it labels are written alone",
+    )
     parser.add_argument("--maps", metavar="DIR", type=Path, help="folder of the label maps, likewise")
     parser.add_argument("--instances", metavar="DIR", type=Path, help="folder of the instance maps, likewise")
     parser.add_argument(
@@ -56,21 +75,45 @@ def run(arguments: list[str]) -> None:
     parser.add_argument(
         "--group-by", metavar="REGEX", default="", help="images of equal matches stay in one split (default: by folder)"
     )
-    parser.add_argument("--name", metavar="SPLIT", default="train", help="of the only split (default: train)")
+    parser.add_argument(
+        "--name", metavar="SPLIT", help="of the only split (default: train; with --to, after the JSON's name)"
+    )
+    add_segments(parser, "--segments", "annotations of --to")
     parser.add_argument("--copy", dest="images_mode", action="store_const", const="copy", help="images (the default)")
     parser.add_argument("--link", dest="images_mode", action="store_const", const="link", help="link to the images")
     parser.add_argument("--leave", dest="images_mode", action="store_const", const="leave", help="leave them there")
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes (default: one per core)")
     options = parse(parser, arguments)
     from rich.console import Console
+
+    console = Console(markup=False, highlight=False, soft_wrap=True)
+    if options.to:
+        _check_back(options, parser)
+        _convert_back(options, console)
+    elif options.segments:
+        raise ConfigError("--segments belongs to --to, which reads COCO panoptic data.")
+    else:
+        _convert(options, console)
+
+
+def _check_back(options: argparse.Namespace, parser: Parser) -> None:
+    for option, name in _READING.items():
+        if getattr(options, name) != parser.get_default(name):
+            raise ConfigError(f"{option} is for reading other formats; it has no meaning with --to. Leave it out.")
+    if options.images_mode in ("copy", "link") and options.images is None:
+        raise ConfigError(f"--{options.images_mode}: say where the images are with --images DIR.")
+
+
+def _convert(options: argparse.Namespace, console: Console) -> None:
     from rich.progress import Progress
 
     from panoptic_blend.convert.choices import CategoryChoices, assign_splits, choose_categories
     from panoptic_blend.convert.conversion import Images, common_folder, convert
+    from panoptic_blend.convert.formats import FORMATS, recognise_format
     from panoptic_blend.convert.options import FormatOptions
+    from panoptic_blend.convert.summary import SHOWN
     from panoptic_blend.evaluation.processes import available_cores
 
-    console = Console(markup=False, highlight=False, soft_wrap=True)
     kind = options.kind or recognise_format(options.source)
     if options.kind is None:
         console.print(f"{options.source} looks like {kind}.")
@@ -88,7 +131,7 @@ def run(arguments: list[str]) -> None:
     )
     choices = CategoryChoices(options.things, options.stuff, _renamed(options), options.drop)
     categories, meaning = choose_categories(source.categories, choices)
-    splits = assign_splits(source.images, options.split, options.seed, options.group_by, options.name)
+    splits = assign_splits(source.images, options.split, options.seed, options.group_by, options.name or "train")
     mode: Images = options.images_mode or "copy"
     with Progress(console=console) as bar:
         task = bar.add_task("converting", total=len(source.images))
@@ -104,19 +147,41 @@ def run(arguments: list[str]) -> None:
             options.workers or available_cores(),
             lambda: bar.advance(task),
         )
-    for split, count in summary.images.items():
-        console.print(f"{split}: {count} images, {options.output / 'annotations' / f'panoptic_{split}.json'}")
-    for category in categories:
-        kind_name = "thing" if category.is_thing else "stuff"
-        console.print(f"  {summary.segments[category.name]:>8} {category.name} ({kind_name})")
-    if summary.overlaps:
-        console.print(f"{summary.overlaps} objects are hidden in part by another; --overlap says which stays in front.")
-    for lost in summary.lost[:SHOWN]:
-        console.print(f"lost: {lost.file_name}: {lost.what}")
-    if len(summary.lost) > SHOWN:
-        console.print(f"and {len(summary.lost) - SHOWN} more")
+    for line in summary.lines(SHOWN):
+        console.print(line)
+    for split in splits:
+        console.print(f"written: {options.output / 'annotations' / f'panoptic_{split}.json'}")
     if mode == "leave":
         console.print(f"The images stay in {common_folder(source)}; give it as data.train_images and data.val_images.")
+
+
+def _convert_back(options: argparse.Namespace, console: Console) -> None:
+    from rich.progress import Progress
+
+    from panoptic_blend.coco.annotations import PanopticAnnotations
+    from panoptic_blend.convert.back import convert_back
+    from panoptic_blend.convert.formats import TARGETS
+    from panoptic_blend.convert.summary import SHOWN
+    from panoptic_blend.evaluation.processes import available_cores
+
+    annotations = PanopticAnnotations.load(options.source)
+    split = options.name or options.source.stem.rpartition("_")[2]
+    with Progress(console=console) as bar:
+        task = bar.add_task("converting", total=len(annotations))
+        summary = convert_back(
+            annotations,
+            options.output,
+            TARGETS[options.to](annotations.categories, split),
+            split,
+            options.segments,
+            options.images if options.images_mode != "leave" else None,
+            options.images_mode == "link",
+            options.workers or available_cores(),
+            lambda: bar.advance(task),
+        )
+    for line in summary.lines(SHOWN):
+        console.print(line)
+    console.print(f"written: {options.output}")
 
 
 def _names(text: str) -> list[str]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import os
 import shutil
-import tempfile
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,41 +15,14 @@ from panoptic_blend.categories import Categories, Category
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.coco.truth import TruthWriter, segments_info
 from panoptic_blend.convert.painting import Overlap, paint
+from panoptic_blend.convert.processes import in_processes
 from panoptic_blend.convert.source import Source
-from panoptic_blend.errors import ConfigError, DatasetError
+from panoptic_blend.convert.summary import Lost, Summary
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.atomic import atomic_folder
 from panoptic_blend.files.images import check_image
 
 Images = Literal["copy", "link", "leave"]
-
-
-@dataclass(frozen=True)
-class Lost:
-    """Something that is not in the result.
-
-    Attributes:
-        file_name: of the image.
-        what: what, and why.
-    """
-
-    file_name: str
-    what: str
-
-
-@dataclass
-class Summary:
-    """What a conversion did.
-
-    Attributes:
-        images: number of each split.
-        segments: number of each category, by name.
-        lost: everything that is not in the result.
-        overlaps: objects that another one hides in part.
-    """
-
-    images: dict[str, int]
-    segments: Counter[str]
-    lost: list[Lost]
-    overlaps: int = 0
 
 
 @dataclass(frozen=True)
@@ -98,7 +68,7 @@ def convert(
 ) -> Summary:
     """Write `output/SPLIT/`, `output/annotations/panoptic_SPLIT.json` and `output/panoptic_SPLIT/` for every split.
 
-    The same source gives the same bytes, whatever the number of processes.
+    The same source gives the same bytes, whatever the number of processes. `output/summary.txt` lists what was lost.
 
     Args:
         source: the data set.
@@ -117,19 +87,10 @@ def convert(
         DatasetError: an image or its labels cannot be read, or do not fit each other, or no label can be used; nothing
             is written.
     """
-    if output.exists() and (not output.is_dir() or any(output.iterdir())):
-        raise ConfigError(f"{output}: is there already. Choose a new folder, or remove this one.")
-    output.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{output.name}-", dir=output.parent))
-    try:
+    with atomic_folder(output) as staging:
         work = _Work(source, meaning, overlap, min_area, images)
         summary = _convert_into(staging, work, categories, splits, workers, progress)
-        os.chmod(staging, 0o777 & ~_umask())  # mkdtemp's folder is its owner's alone
-        if output.exists():
-            output.rmdir()
-        os.replace(staging, output)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+        summary.write(staging)
     return summary
 
 
@@ -147,7 +108,8 @@ def _convert_into(
     progress: Callable[[], None] | None,
 ) -> Summary:
     source, names = work.source, {category.id: category.name for category in categories}
-    summary = Summary({split: len(indices) for split, indices in splits.items()}, Counter(), [])
+    summary = Summary({split: len(indices) for split, indices in splits.items()}, categories)
+    folder = common_folder(source)
     with ExitStack() as stack:
         tasks: list[tuple[TruthWriter, str, str, _Task]] = []
         for split, indices in splits.items():
@@ -156,10 +118,10 @@ def _convert_into(
                 image = source.images[index]
                 name = image.name
                 if work.images == "leave":
-                    name = os.path.relpath(os.path.abspath(image.path), common_folder(source)).replace(os.sep, "/")
+                    name = os.path.relpath(os.path.abspath(image.path), folder).replace(os.sep, "/")
                 png = writer.free_name(name)
                 tasks.append((writer, name, png, _Task(index, root / split / name, writer.staging / png)))
-        done = _in_processes(work, [task for *_, task in tasks], workers)
+        done = in_processes(partial(_convert_one, work), [task for *_, task in tasks], workers)
         for (writer, name, png, _), result in zip(tasks, done, strict=True):
             writer.add(name, png, result.width, result.height, result.rows)
             summary.segments.update(names[int(str(row["category_id"]))] for row in result.rows)
@@ -171,33 +133,6 @@ def _convert_into(
             first = summary.lost[0]
             raise DatasetError(f"None of the labels can be used. The first: {first.file_name}: {first.what}.")
     return summary
-
-
-def _in_processes(work: _Work, tasks: list[_Task], workers: int) -> Iterator[_Done]:
-    if min(workers, len(tasks)) <= 1:
-        yield from (_convert_one(work, task) for task in tasks)
-        return
-    executor = ProcessPoolExecutor(min(workers, len(tasks)), initializer=_begin, initargs=(work,))
-    try:
-        yield from executor.map(_convert_here, tasks, chunksize=4)
-    except BrokenProcessPool as error:
-        raise DatasetError(
-            "A process of the conversion was ended from outside, probably for lack of memory. Try --workers 1."
-        ) from error
-    finally:
-        executor.shutdown(cancel_futures=True)
-
-
-_here: list[_Work] = []
-"""The work of this process."""
-
-
-def _begin(work: _Work) -> None:
-    _here[:] = [work]
-
-
-def _convert_here(task: _Task) -> _Done:
-    return _convert_one(_here[0], task)
 
 
 def _convert_one(work: _Work, task: _Task) -> _Done:
@@ -222,9 +157,3 @@ def _convert_one(work: _Work, task: _Task) -> _Done:
             os.symlink(os.path.abspath(image.path), task.image)
     rows = segments_info(painted.id_map, painted.segments)
     return _Done(labels.width, labels.height, rows, painted.lost, painted.overlaps)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from panoptic_blend.categories import Categories
 from panoptic_blend.convert import (
     ade20k,
     cityscapes,
@@ -28,6 +29,11 @@ from panoptic_blend.convert import (
 )
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.source import Source
+from panoptic_blend.convert.target import Target
+from panoptic_blend.convert.to_coco_instances import ToCocoInstances
+from panoptic_blend.convert.to_label_maps import ToLabelMaps
+from panoptic_blend.convert.to_labelme import ToLabelMe
+from panoptic_blend.convert.to_yolo_seg import ToYoloSeg
 from panoptic_blend.errors import DatasetError
 
 
@@ -140,6 +146,14 @@ FORMATS = {
         "DIR with data.yaml, images/ and labels/, or that file",
     ),
 }
+
+TARGETS: dict[str, Callable[[Categories, str], Target]] = {
+    "coco-instances": ToCocoInstances,
+    "label-maps": lambda categories, _: ToLabelMaps(categories),
+    "labelme": lambda categories, _: ToLabelMe(categories),
+    "yolo-seg": ToYoloSeg,
+}
+"""What COCO panoptic data can be turned into, by categories and split."""
 
 
 def recognise_format(source: Path) -> str:

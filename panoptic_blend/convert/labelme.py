@@ -28,6 +28,8 @@ from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import check_image
 from panoptic_blend.files.names import check_file_name
 
+CROWD = "crowd"
+"""Flag of a shape that outlines several objects."""
 _NO_AREA = ("point", "points", "line", "linestrip")
 
 
@@ -43,7 +45,7 @@ def recognise(source: Path) -> bool:
 def open_source(source: Path, options: FormatOptions) -> LabelMe:
     """A JSON for every image, which says where it lies; or `Annotations/`, `Images/` and `Masks/` of XML.
 
-    Shapes of one group and one label are one object.
+    Shapes of one group and one label are one object. The flag `crowd` says that a shape is several objects.
 
     Raises:
         DatasetError: there are neither, or a file cannot be read.
@@ -138,7 +140,8 @@ def _add(labels: ImageLabels, shape: object, where: str, what: str) -> None:
     if needed and len(points) != needed:
         raise DatasetError(f"{where}: a {kind} has {needed // 2} points, found {len(points) // 2}.")
     if kind in ("polygon", "rotation", "oriented_rectangle"):
-        add_polygons(labels, category, [points], what)
+        is_crowd = field(shape, "flags", dict, where, {}).get(CROWD) is True
+        add_polygons(labels, category, [points], what, is_crowd)
     elif kind == "rectangle":
         left, top, right, bottom = points
         add_polygons(labels, category, [[left, top, right, top, right, bottom, left, bottom]], what)

@@ -121,7 +121,8 @@ def _union(regions: Sequence[Region]) -> Region:
     for each in regions:
         rows, columns = each.window
         mask[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left] |= each.mask
-    union = region_from_mask(regions[0].category, mask, top=top, left=left)
+    is_crowd = any(each.is_crowd for each in regions)
+    union = region_from_mask(regions[0].category, mask, is_crowd=is_crowd, top=top, left=left)
     assert union is not None
     return union
 

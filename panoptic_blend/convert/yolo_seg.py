@@ -19,13 +19,13 @@ from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import check_image
 from panoptic_blend.files.names import check_file_name
 
-_SPLITS = ("train", "val", "test")
+SPLITS = ("train", "val", "test")
 
 
 def recognise(source: Path) -> bool:
     """Whether a path looks like this format."""
     path = _yaml_file(source)
-    return path is not None and any((path.parent / each).is_dir() for each in ("images", "labels", *_SPLITS))
+    return path is not None and any((path.parent / each).is_dir() for each in ("images", "labels", *SPLITS))
 
 
 def open_source(source: Path, options: FormatOptions) -> YoloSeg:
@@ -49,12 +49,12 @@ def open_source(source: Path, options: FormatOptions) -> YoloSeg:
     images: list[SourceImage] = []
     files: list[Path] = []
     root = path.parent.resolve()
-    for split in _SPLITS:
+    for split in SPLITS:
         places = _places(content.get(split), f"{path}: {split!r}")
         for place in places:
             found = _images(_locate(path, content, place), root, alone=len(places) == 1)
             images += [replace(image, split=split) for image in found]
-            files += [_labels_file(image.path.relative_to(root), root) for image in found]
+            files += [labels_file(image.path.relative_to(root), root) for image in found]
     if not files:
         raise DatasetError(f"{path}: names no images: neither 'train' nor 'val' nor 'test'.")
     if not any(file.is_file() for file in files):
@@ -164,7 +164,7 @@ def _images(place: Path, root: Path, alone: bool) -> list[SourceImage]:
     return [SourceImage(folder_with(name, [place.parent, root], place) / name, name) for name in names]
 
 
-def _labels_file(image: Path, root: Path) -> Path:
+def labels_file(image: Path, root: Path) -> Path:
     """The text file of an image: in `labels` instead of the last `images` of its path, or beside it."""
     parts = list(image.with_suffix(".txt").parts)
     if "images" in parts[:-1]:

@@ -109,6 +109,27 @@ def test_bad_input_is_named_and_nothing_is_written(break_it, said: str, label_ma
     assert sorted(tmp_path.iterdir()) == before
 
 
+def test_all_losses_are_in_a_file_and_twenty_on_the_terminal(label_maps: Path, tmp_path: Path, capsys):
+    for path in (label_maps / "labels").rglob("*.png"):
+        Image.fromarray(np.kron(np.eye(10, 15), np.full((2, 2), 2)).astype(np.uint8)).save(path)
+        for number in range(2):
+            for folder, end in (("images", ".jpg"), ("labels", ".png")):
+                old = label_maps / folder / path.relative_to(label_maps / "labels").with_suffix(end)
+                (old.with_name(f"{old.stem}{number}{end}")).write_bytes(old.read_bytes())
+    options = ["--labels", str(label_maps / "names.txt"), "--things", "car", "--min-area", "41"]
+    options += ["--drop", "road"]
+    Image.fromarray(np.full((20, 30), 3, np.uint8)).save(label_maps / "labels" / "drive0" / "0.png")
+    assert convert(label_maps, tmp_path / "out", *options) == 0
+    shown = [line for line in capsys.readouterr().out.splitlines() if line.startswith("lost: ")]
+    lines = (tmp_path / "out" / "summary.txt").read_text().splitlines()
+    lost = [line for line in lines if line.startswith("lost: ")]
+    assert lines[0] == "train: 30 images"
+    assert "         0 car (thing)" in lines
+    assert len(lost) == 29
+    assert lost[-1] == "lost: drive1/91.jpg: 1 parts of 'car' below 41 pixels"
+    assert shown == lost[:20]
+
+
 def test_a_used_folder_is_left_alone(label_maps: Path, tmp_path: Path, capsys):
     (tmp_path / "out").mkdir()
     (tmp_path / "out" / "mine.txt").write_text("mine")

@@ -107,6 +107,7 @@ def test_lists_say_which_images_are_taken_and_their_splits(tmp_path: Path):
         "annotations",
         "panoptic_train",
         "panoptic_val",
+        "summary.txt",
         "train",
         "val",
     ]
