@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Literal
 
@@ -21,8 +22,12 @@ from panoptic_blend.structures import Segment
 SIZE = (480, 640)
 
 
-def draw_map(rng: np.random.Generator, shift: int) -> np.ndarray:
-    """A map as crowded as COCO's: about four bands of stuff and seven things; `shift` moves every outline."""
+Scene = Callable[[np.random.Generator, int], tuple[np.ndarray, int]]
+"""Draws an id map, its outlines moved by so many pixels; returns it with the number of stuff segments, ids 1, 2, ..."""
+
+
+def bands(rng: np.random.Generator, shift: int) -> tuple[np.ndarray, int]:
+    """As crowded as COCO: about four bands of stuff and seven things, in long runs of pixels."""
     height, width = SIZE
     y, x = np.mgrid[:height, :width]
     ids = np.zeros(SIZE, np.int32)
@@ -33,21 +38,35 @@ def draw_map(rng: np.random.Generator, shift: int) -> np.ndarray:
         radius_y, radius_x = rng.integers(10, 120, 2)
         inside = ((y - centre_y) / radius_y) ** 2 + ((x - centre_x - shift) / radius_x) ** 2 <= 1
         ids[inside] = thing + 5
-    return ids
+    return ids, 4
 
 
-def write(folder: Path, images: int, shift: int) -> Path:
+def discs(rng: np.random.Generator, shift: int) -> tuple[np.ndarray, int]:
+    """Many short runs: 22 overlapping discs on stuff."""
+    height, width = SIZE
+    y, x = np.mgrid[:height, :width]
+    ids = np.ones(SIZE, np.int32)
+    for disc in range(22):
+        centre_y, centre_x, radius = rng.integers(0, height), rng.integers(0, width), rng.integers(10, 90)
+        ids[(y - centre_y) ** 2 + (x - centre_x - shift) ** 2 <= radius**2] = disc + 2
+    return ids, 1
+
+
+def write(folder: Path, scene: Scene, images: int, shift: int) -> Path:
     """Generate `images` maps of the same scenes, their outlines moved by `shift` pixels."""
     categories = coco_categories()
     things, stuff = [c.id for c in categories.things], [c.id for c in categories.stuff]
     with PredictionWriter(folder, categories) as writer:
         for number in range(images):
             rng = np.random.default_rng(number)
-            kinds = [int(k) for k in (*rng.choice(stuff, 4, replace=False), *rng.choice(things, 7))]
-            ids = draw_map(rng, shift)
+            ids, stuff_segments = scene(rng, shift)
+            # Kinds by the number of the scene, the same for truth and prediction.
+            kinds = np.random.default_rng([number, 1])
             found, areas = np.unique(ids[ids > 0], return_counts=True)
+            category_of = [0, *kinds.choice(stuff, stuff_segments, replace=False), *kinds.choice(things, 22)]
             segments = [
-                Segment(int(i), kinds[i - 1], bool(i > 4), 1.0, int(a)) for i, a in zip(found, areas, strict=True)
+                Segment(int(i), int(category_of[i]), bool(i > stuff_segments), 1.0, int(a))
+                for i, a in zip(found, areas, strict=True)
             ]
             writer.write(ImageRecord(number + 1, f"{number:06}.jpg", SIZE[1], SIZE[0], "", []), ids, segments)
     return folder / "predictions.json"

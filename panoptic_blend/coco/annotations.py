@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotation_rows import check_areas, check_complete, parse_annotations
@@ -244,6 +245,17 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
     Raises:
         DatasetError: no PNG, not a PNG of 8-bit colours, another size, or missing or extra segments.
     """
+    id_map = read_sized_id_map(record, segments_folder, source)
+    check_painted_ids(record, id_map, distinct_ids(id_map), segments_folder, categories, source)
+    return id_map
+
+
+def read_sized_id_map(record: ImageRecord, segments_folder: Path, source: Path | str) -> IdMap:
+    """Read the id map of one image as `read_segments` does, without looking for the ids in it.
+
+    Raises:
+        DatasetError: no PNG, not a PNG of 8-bit colours, or another size.
+    """
     where = f"{source}: image {record.image_id}"
     if not record.segments_file_name:
         raise DatasetError(f"{where} has no annotation. Give a panoptic JSON with 'annotations'.")
@@ -254,7 +266,24 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
             f"{where} is {record.width} x {record.height}, but {path} is {id_map.shape[1]} x {id_map.shape[0]}. "
             "Save the id map at the size the JSON gives."
         )
-    ids = distinct_ids(id_map)
+    return id_map
+
+
+def check_painted_ids(
+    record: ImageRecord,
+    id_map: IdMap,
+    ids: npt.NDArray[np.int64],
+    segments_folder: Path,
+    categories: Categories,
+    source: Path | str,
+) -> None:
+    """Check the `ids` of an id map against its image's record.
+
+    Raises:
+        DatasetError: the ids, 0 (void) aside, are not those of the record.
+    """
+    where = f"{source}: image {record.image_id}"
+    path = segments_folder / record.segments_file_name
     painted, listed = set(ids.tolist()) - {0}, {segment.id for segment in record.segments}
     if painted != listed and set(swap_channels(ids).tolist()) - {0} == listed:
         raise DatasetError(
@@ -275,7 +304,6 @@ def read_segments(record: ImageRecord, segments_folder: Path, categories: Catego
             f"{where}: {path} has {pixels} pixels of id {extra[0]}, which segments_info does not list. "
             "List it, or paint those pixels 0 (void)."
         )
-    return id_map
 
 
 def check_painted_areas(record: ImageRecord, id_map: IdMap, source: Path | str) -> None:

@@ -13,6 +13,9 @@ from panoptic_blend.structures import IdMap
 
 Int64s = npt.NDArray[np.int64]
 
+_LARGEST_TABLE = 2**20
+"""Pairs of expected ids, beyond which a table of their counts is no faster than sorting."""
+
 
 def distinct_ids(id_map: IdMap) -> Int64s:
     """Ids in a map [H, W], ascending."""
@@ -20,16 +23,31 @@ def distinct_ids(id_map: IdMap) -> Int64s:
     return np.unique(np.append(flat[:1], flat[1:][flat[1:] != flat[:-1]])).astype(np.int64)
 
 
-def count_pairs(first: IdMap, second: IdMap) -> tuple[Int64s, Int64s, Int64s]:
+def count_pairs(
+    first: IdMap, second: IdMap, expected: tuple[Int64s, Int64s] | None = None
+) -> tuple[Int64s, Int64s, Int64s]:
     """How often every pair of ids falls on the same pixel of two maps of equal size.
+
+    Args:
+        expected: ids that the first and the second map should hold, ascending. While they hold no others, pairs are
+            counted in a table, which is faster than sorting them.
 
     Returns:
         ids of `first` [N], ids of `second` [N] and pixel counts [N], ascending by the pair.
     """
     a, b = first.ravel(), second.ravel()
-    starts, lengths = _runs((a[1:] != a[:-1]) | (b[1:] != b[:-1]), a.size)
-    keys = (a[starts].astype(np.int64) << 32) | b[starts].astype(np.int64)
-    pairs, counts = _sum_by_key(keys, lengths)
+    changes = a[1:] != a[:-1]
+    changes |= b[1:] != b[:-1]
+    starts, lengths = _runs(changes, a.size)
+    a, b = a[starts], b[starts]
+    if expected is not None and len(expected[0]) * len(expected[1]) <= _LARGEST_TABLE:
+        rows, columns = (_positions(values, ids) for values, ids in zip((a, b), expected, strict=True))
+        if rows is not None and columns is not None:
+            width = len(expected[1])
+            counts = np.bincount(rows * width + columns, weights=lengths)  # floats, exact below 2^53
+            pairs = np.flatnonzero(counts)
+            return expected[0][pairs // width], expected[1][pairs % width], counts[pairs].astype(np.int64)
+    pairs, counts = _sum_by_key((a.astype(np.int64) << 32) | b.astype(np.int64), lengths)
     return pairs >> 32, pairs & 0xFFFFFFFF, counts
 
 
@@ -51,6 +69,14 @@ def _runs(changes: npt.NDArray[np.bool_], size: int) -> tuple[Int64s, Int64s]:
         return np.zeros(0, np.int64), np.zeros(0, np.int64)
     starts = np.concatenate(([0], np.flatnonzero(changes) + 1))
     return starts, np.diff(starts, append=size)
+
+
+def _positions(values: IdMap, ids: Int64s) -> Int64s | None:
+    """Where each value stands among some ids; None when it is not always there."""
+    if not len(ids):
+        return None
+    found = np.minimum(np.searchsorted(ids, values), len(ids) - 1)
+    return found if np.array_equal(ids[found], values) else None
 
 
 def _sum_by_key(keys: Int64s, lengths: Int64s) -> tuple[Int64s, Int64s]:

@@ -88,7 +88,11 @@ class ImagePair:
                 f"{self.source}: the truth is {width} x {height}, the prediction {predicted_width} x "
                 f"{predicted_height} pixels. Predict at the size of the truth."
             )
-        return count_pairs(self.truth_ids, self.predicted_ids)
+        listed = tuple(
+            np.array(sorted({VOID, *(segment.id for segment in segments)}), np.int64)
+            for segments in (self.truth_segments, self.predicted_segments)
+        )
+        return count_pairs(self.truth_ids, self.predicted_ids, expected=(listed[0], listed[1]))
 
     @cached_property
     def matching(self) -> Matching:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, check_painted_ids, read_sized_id_map
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
 from panoptic_blend.evaluation.metric import State, merge_states
@@ -141,10 +141,13 @@ def _score_images(
 ) -> dict[str, npt.NDArray]:
     quality = PanopticQuality(categories)
     for true, predicted in zip(truth, predictions, strict=True):
-        truth_ids = read_segments(true, folder, categories, source)
-        predicted_ids = read_segments(predicted, predicted_folder, categories, predicted_source)
+        truth_ids = read_sized_id_map(true, folder, source)
+        predicted_ids = read_sized_id_map(predicted, predicted_folder, predicted_source)
         where = f"{predicted_source}: image {predicted.image_id}"
-        quality.update(
-            ImagePair(true.image_id, truth_ids, true.segments, predicted_ids, predicted.segments, source=where)
-        )
+        pair = ImagePair(true.image_id, truth_ids, true.segments, predicted_ids, predicted.segments, source=where)
+        # Ids are looked for once, in both maps together.
+        painted, predicted_painted = (np.unique(ids) for ids in pair.overlaps[:2])
+        check_painted_ids(true, truth_ids, painted, folder, categories, source)
+        check_painted_ids(predicted, predicted_ids, predicted_painted, predicted_folder, categories, predicted_source)
+        quality.update(pair)
     return quality.state()

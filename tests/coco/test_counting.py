@@ -27,6 +27,21 @@ def test_count_pairs_equals_unique_of_stacked_pixels(pair):
     np.testing.assert_array_equal(counts, expected_counts)
 
 
+@given(maps(2), st.lists(st.sets(IDS), min_size=2, max_size=2))
+def test_what_is_expected_never_changes_the_count(pair, expected):
+    expected = tuple(np.array(sorted(ids), np.int64) for ids in expected)
+    for found, counted in zip(count_pairs(*pair, expected), count_pairs(*pair), strict=True):
+        np.testing.assert_array_equal(found, counted)
+        assert found.dtype == counted.dtype
+
+
+@given(maps(2))
+def test_expected_ids_are_counted_in_a_table(pair):
+    expected = tuple(np.array([0, 1, 7, 256, 2**24 - 1]) for _ in range(2))
+    for found, counted in zip(count_pairs(*pair, expected), count_pairs(*pair), strict=True):
+        np.testing.assert_array_equal(found, counted)
+
+
 @given(maps(1))
 def test_contiguous_labels_index_the_ids(pair):
     ids, labels = contiguous_labels(pair[0])

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from PIL import Image
 
+from panoptic_blend.coco import segments_png
 from panoptic_blend.coco.segments_png import MAX_ID, ids_to_rgb, read_id_map, rgb_to_ids, write_id_map
 from panoptic_blend.errors import DatasetError
 
@@ -103,3 +104,60 @@ def test_damaged_files_never_raise_anything_else(tmp_path_factory, changes, leng
             shape = None
             message = str(refused)
     assert shape is not None or str(path) in message
+
+
+@pytest.fixture
+def pillow_alone(monkeypatch):
+    monkeypatch.setattr(segments_png, "_fast_decoder", lambda: None)
+
+
+def test_pillow_reads_what_the_fast_decoder_reads(tmp_path, pillow_alone):
+    id_map = np.random.default_rng(0).integers(0, MAX_ID, (10, 12)).astype(np.int32)
+    write_id_map(tmp_path / "a.png", id_map)
+    np.testing.assert_array_equal(read_id_map(tmp_path / "a.png"), id_map)
+
+
+def test_the_fast_decoder_takes_plain_files_only(tmp_path):
+    pytest.importorskip("kornia_rs")
+    id_map = np.random.default_rng(0).integers(0, MAX_ID, (10, 12)).astype(np.int32)
+    write_id_map(tmp_path / "a.png", id_map)
+    data = (tmp_path / "a.png").read_bytes()
+    np.testing.assert_array_equal(segments_png._decode_fast(data), ids_to_rgb(id_map))
+    assert segments_png._decode_fast(data[:-1]) is None  # Pillow says that it is cut off
+    assert segments_png._decode_fast(data[:60] + b"!" + data[61:]) is None
+    Image.fromarray(ids_to_rgb(id_map)).convert("RGBA").save(tmp_path / "b.png")
+    assert segments_png._decode_fast((tmp_path / "b.png").read_bytes()) is None
+
+
+def test_damage_is_told_in_the_same_words_with_and_without_the_fast_decoder(tmp_path, monkeypatch):
+    pytest.importorskip("kornia_rs")
+    path = tmp_path / "a.png"
+    write_id_map(path, np.random.default_rng(0).integers(0, MAX_ID, (10, 12)).astype(np.int32))
+    whole = path.read_bytes()
+
+    def outcome():
+        try:
+            return read_id_map(path).tolist()
+        except DatasetError as refused:
+            return str(refused)
+
+    damaged = [whole[:-5], whole[:-30], whole[:200], whole[:100] + b"\0\0\0" + whole[103:]]
+    refused = 0
+    for data in damaged:
+        path.write_bytes(data)
+        with_it = outcome()
+        with monkeypatch.context() as without:
+            without.setattr(segments_png, "_fast_decoder", lambda: None)
+            assert outcome() == with_it
+        refused += isinstance(with_it, str)
+    assert refused >= 3
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+@pytest.mark.parametrize("size", [(0, 4), (1, 1), (2, 3)])
+def test_any_layout_in_memory_becomes_ids(size, channels):
+    rgb = np.random.default_rng(0).integers(0, 256, (*size, channels)).astype(np.uint8)
+    expected = rgb[..., :3].astype(np.int32) @ np.array([1, 256, 65536], np.int32)
+    np.testing.assert_array_equal(rgb_to_ids(rgb), expected)
+    np.testing.assert_array_equal(rgb_to_ids(np.asfortranarray(rgb)), expected)
+    np.testing.assert_array_equal(rgb_to_ids(rgb[::-1, ::-1]), expected[::-1, ::-1])
