@@ -36,7 +36,9 @@ def run(arguments: list[str]) -> None:
         "       panoptic-blend convert-dataset --to FORMAT ANNOTATIONS.json --output DIR [--images DIR]",
         f"formats:\n{layouts}",
     )
-    parser.add_argument("source", metavar="SOURCE", type=Path, help="folder or file of the data set; its JSON for --to")
+    parser.add_argument(
+        "source", metavar="SOURCE", type=Path, help="folder, file or zip of the data set; its JSON for --to"
+    )
     parser.add_argument(
         "--from", dest="kind", metavar="FORMAT", choices=FORMATS, help="see below (default: what it looks like)"
     )
@@ -105,6 +107,21 @@ def _check_back(options: argparse.Namespace, parser: Parser) -> None:
 
 
 def _convert(options: argparse.Namespace, console: Console) -> None:
+    from panoptic_blend.convert.archive import is_archive, unpacked
+    from panoptic_blend.convert.formats import place_in
+
+    if not is_archive(options.source):
+        _convert_from(options.source, options, console)
+        return
+    if options.images_mode in ("link", "leave"):
+        raise ConfigError(
+            f"--{options.images_mode}: {options.source} is unpacked for the conversion only. Leave it out."
+        )
+    with unpacked(options.source, options.output.parent) as folder:
+        _convert_from(place_in(folder, options.kind), options, console)
+
+
+def _convert_from(place: Path, options: argparse.Namespace, console: Console) -> None:
     from rich.progress import Progress
 
     from panoptic_blend.convert.choices import CategoryChoices, assign_splits, choose_categories
@@ -114,11 +131,11 @@ def _convert(options: argparse.Namespace, console: Console) -> None:
     from panoptic_blend.convert.summary import SHOWN
     from panoptic_blend.evaluation.processes import available_cores
 
-    kind = options.kind or recognise_format(options.source)
+    kind = options.kind or recognise_format(place)
     if options.kind is None:
         console.print(f"{options.source} looks like {kind}.")
     source = FORMATS[kind].open_source(
-        options.source,
+        place,
         FormatOptions(
             labels=options.labels,
             images=options.images,

@@ -10,10 +10,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.json_rows import ImageRows, parse_images, read_json
+from panoptic_blend.coco.json_rows import ImageRows, parse_images
 from panoptic_blend.coco.left_out import LeftOut
 from panoptic_blend.convert.fields import begins_with, field, typed
 from panoptic_blend.convert.files import folder_with, read_map
+from panoptic_blend.convert.long_json import read_json_rows
 from panoptic_blend.convert.names import read_names
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.shapes import add_polygons, mask_from_runs, runs_of_string
@@ -75,7 +76,7 @@ def open_files(files: Sequence[CocoFile], options: FormatOptions) -> CocoInstanc
     """
     images: list[SourceImage] = []
     sizes: list[tuple[int, int]] = []
-    rows: list[list[_Row]] = []
+    rows: list[list[str]] = []
     categories: dict[str, SourceCategory] = {}
     for file in files:
         content = _Content.read(file.path)
@@ -96,7 +97,7 @@ def open_files(files: Sequence[CocoFile], options: FormatOptions) -> CocoInstanc
             found = _add_stuff(options.stuff_labels, objects, images, rows)
         for each in found:
             categories.setdefault(each.name, each)
-    texts = [json.dumps(each) for each in rows]  # a tenth of the memory
+    texts = [f"[{','.join(each)}]" for each in rows]
     return CocoInstances(list(categories.values()), images, sizes, texts, maps, names)
 
 
@@ -170,35 +171,33 @@ def _mask(rle: dict[str, object], labels: ImageLabels, where: str) -> Mask:
     return mask_from_runs(typed(counts, list, f"{where}: 'counts'"), labels.height, labels.width, where)
 
 
-_Row = dict[str, object]
-"""The arguments of `_add` for an annotation."""
-
-
 @dataclass(frozen=True)
 class _Content:
     """A JSON, checked as far as its rows belong together.
 
     Attributes:
-        rows: the annotations of each image.
+        rows: for each image, the arguments of `_add` for its annotations as JSON: a tenth of the memory of objects.
     """
 
     images: ImageRows
     categories: list[SourceCategory]
-    rows: list[list[_Row]]
+    rows: list[list[str]]
 
     @classmethod
-    def read(cls, path: Path) -> _Content:
-        data = read_json(path, "a COCO instances JSON")
+    def read(cls, path: Path, is_object: bool = True, left_out: Collection[str] = ()) -> _Content:
+        """All annotations but those of the categories that are left out."""
+        data, annotations = read_json_rows(path, "annotations", "a COCO instances JSON")
         images = parse_images(data.get("images"), str(path), LeftOut())
         if not images.ids:
             raise DatasetError(f"{path}: lists no images.")
         categories = Categories.from_json(data.get("categories"), str(path))
         found = [SourceCategory(each.name, each.is_thing, each.id) for each in categories]
         positions = {image_id: position for position, image_id in enumerate(images.ids)}
-        rows: list[list[_Row]] = [[] for _ in images.ids]
-        for number, row in enumerate(field(data, "annotations", list, str(path))):
+        rows: list[list[str]] = [[] for _ in images.ids]
+        for number, annotation in enumerate(annotations):
             where = f"{path}: annotations[{number}]"
-            image_id = typed(row, dict, where).get("image_id")
+            row = typed(annotation, dict, where)
+            image_id = row.get("image_id")
             image = positions.get(image_id) if isinstance(image_id, (int, str)) else None
             if image is None:
                 raise DatasetError(f"{where}: image {image_id!r:.80} is not in 'images'. List it, or drop the row.")
@@ -208,27 +207,27 @@ class _Content:
                     f"{where}: category_id {category} is not in 'categories'. Add the category, or correct the id."
                 )
             name = categories.by_id(category).name
-            rows[image].append(
-                {
+            if name not in left_out:
+                arguments = {
                     "where": where,
                     "what": f"annotation {row.get('id', number)!r:.20} ({name!r})",
                     "category": name,
                     "segmentation": row.get("segmentation"),
                     "is_crowd": row.get("iscrowd") == 1,
-                    "is_object": True,
+                    "is_object": is_object,
                 }
-            )
+                rows[image].append(json.dumps(arguments))
         return cls(images, found, rows)
 
 
 def _add_stuff(
-    path: Path, objects: Collection[str], images: Sequence[SourceImage], rows: Sequence[list[_Row]]
+    path: Path, objects: Collection[str], images: Sequence[SourceImage], rows: Sequence[list[str]]
 ) -> list[SourceCategory]:
     """Add another JSON's annotations as stuff, but for categories of objects; its categories."""
-    content = _Content.read(path)
+    content = _Content.read(path, is_object=False, left_out=objects)
     by_name = dict(zip(content.images.file_names, content.rows, strict=True))
     for image, own in zip(images, rows, strict=True):
-        own += [row | {"is_object": False} for row in by_name.get(image.name, []) if row["category"] not in objects]
+        own += by_name.get(image.name, [])
     return [replace(each, is_thing=False) for each in content.categories]
 
 

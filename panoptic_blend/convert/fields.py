@@ -24,14 +24,28 @@ def read_json_file(path: Path, what: str) -> object:
     Raises:
         DatasetError: the file is missing or not JSON.
     """
+    text = read_text(path, what)
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DatasetError(f"{path}: not valid JSON ({error}). Export it again.") from error
+
+
+def read_text(path: Path, what: str) -> str:
+    """The text of a file.
+
+    Args:
+        what: the file should be, for error messages.
+
+    Raises:
+        DatasetError: the file is missing or no text.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         raise DatasetError(f"{path}: no such file. Give {what}.") from None
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
-    except (ValueError, RecursionError) as error:
-        raise DatasetError(f"{path}: not valid JSON ({error}). Export it again.") from error
 
 
 def begins_with(path: Path, start: bytes) -> bool:

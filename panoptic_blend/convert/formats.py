@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,3 +169,34 @@ def recognise_format(source: Path) -> str:
         return found[0]
     like = f"like {' and '.join(found)}" if found else "like none of the formats"
     raise DatasetError(f"{source}: looks {like}. Say which it is with --from, one of: {', '.join(FORMATS)}.")
+
+
+def place_in(folder: Path, kind: str | None) -> Path:
+    """Where in an unpacked archive the data set is: the folder, one it holds alone, or a file of annotations.
+
+    Args:
+        kind: the format, where it is known.
+
+    Raises:
+        DatasetError: several files look like data sets.
+    """
+    formats = FORMATS.values() if kind is None else [FORMATS[kind]]
+
+    def like_one(paths: Iterable[Path]) -> list[Path]:
+        return [path for path in paths if any(each.recognise(path) for each in formats)]
+
+    chain = [folder]
+    while len(inside := _inside(chain[-1])) == 1 and inside[0].is_dir():
+        chain += inside
+    if folders := like_one(reversed(chain)):
+        return folders[0]
+    files = like_one(path for path in (*inside, *_inside(chain[-1] / "annotations")) if path.is_file())
+    if len(files) > 1:
+        raise DatasetError(f"{files[0]}: is not alone: {files[1]} is there too. Unpack the archive and give one.")
+    return files[0] if files else folder
+
+
+def _inside(folder: Path) -> list[Path]:
+    """What is in a folder, if it is there, but for what archives have beside their content."""
+    found = sorted(folder.iterdir()) if folder.is_dir() else []
+    return [path for path in found if path.name != "__MACOSX" and not path.name.startswith(".")]
