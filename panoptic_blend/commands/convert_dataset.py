@@ -144,6 +144,7 @@ def _convert_from(place: Path, options: argparse.Namespace, console: Console) ->
             stuff_labels=options.stuff_labels,
             things=options.things,
             stuff=options.stuff,
+            drop=options.drop,
         ),
     )
     choices = CategoryChoices(options.things, options.stuff, _renamed(options), options.drop)

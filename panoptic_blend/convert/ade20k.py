@@ -1,4 +1,4 @@
-"""ADE20K: the full releases of 2017 and 2020, or the panoptic JSON of its challenge's 150 categories."""
+"""ADE20K: the full releases of 2017 and 2020, or the 150 categories of its challenge, as maps or panoptic JSON."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_blend.coco.json_rows import read_json
+from panoptic_blend.convert.ade20k_challenge import STUFF, is_challenge, open_challenge
 from panoptic_blend.convert.files import check_size, is_split_folder, read_channels, read_map, split_of_folder
 from panoptic_blend.convert.instance_maps import Values
 from panoptic_blend.convert.options import FormatOptions
@@ -19,31 +20,21 @@ from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import check_image
 from panoptic_blend.files.names import check_file_name
 
-STUFF = frozenset(
-    (
-        *("wall", "building", "sky", "floor", "tree", "ceiling", "road", "grass", "sidewalk", "earth", "mountain"),
-        *("plant", "water", "house", "sea", "rug", "field", "rock", "base", "sand", "skyscraper", "grandstand", "path"),
-        *("runway", "stairway", "river", "bridge", "blind", "hill", "bar", "hovel", "tower", "dirt track", "land"),
-        *("escalator", "buffet", "poster", "stage", "conveyer belt", "canopy", "swimming pool", "waterfall", "tent"),
-        *("cradle", "tank", "lake", "blanket", "pier", "CRT screen", "shower"),
-    )
-)
-"""What the challenge counts as stuff."""
-
 
 def recognise(source: Path) -> bool:
     """Whether a path looks like this format."""
-    return bool(_panoptic_jsons(source)) or _root(source) is not None
+    return bool(_panoptic_jsons(source)) or is_challenge(source) or _root(source) is not None
 
 
 def open_source(source: Path, options: FormatOptions) -> Source:
-    """`training/` and `validation/` of a full release, there or in `images/` or `images/ADE/`, or the panoptic JSONs.
+    """`training/` and `validation/` of a full release, there or in `images/` or `images/ADE/`; or the challenge.
 
     Beside every image lie `NAME_seg.png` and `NAME_atr.txt` (2017), or `NAME.json` and `NAME/instance_*.png` (2020). A
     category is named by the first of its WordNet names, or by all where several begin alike; it is stuff if the
     challenge says so. Parts of objects are left out, but for categories that `--things` or `--stuff` names.
 
-    The panoptic JSONs are `ade20k_panoptic_train.json` and `ade20k_panoptic_val.json`, with `images/` beside them.
+    The challenge's panoptic JSONs are `ade20k_panoptic_train.json` and `ade20k_panoptic_val.json`, with `images/`
+    beside them. Where they are not there, `open_challenge` reads its maps.
 
     Raises:
         DatasetError: no images, an image without annotations, or annotations that cannot be read.
@@ -58,6 +49,8 @@ def open_source(source: Path, options: FormatOptions) -> Source:
                 for path, split in files
             ]
         )
+    if is_challenge(source):
+        return open_challenge(source, options)
     root = _root(source)
     if root is None:
         raise DatasetError(f"{source}: has no training/ or validation/ with *_seg.png, nor has images/ or images/ADE/.")

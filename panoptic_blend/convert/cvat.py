@@ -53,7 +53,8 @@ def open_source(source: Path, options: FormatOptions) -> Cvat:
     rows = root.findall("image")
     if not categories or not rows:
         raise DatasetError(f"{path}: has no {'labels' if not categories else 'images'}. Export it again.")
-    return Cvat(categories, [_image(row, path, options.images) for row in rows], rows, path)
+    images = [_image(row, path, options.images) for row in rows]
+    return Cvat(categories, images, rows, path, frozenset(options.drop))
 
 
 @dataclass(frozen=True)
@@ -63,15 +64,17 @@ class Cvat:
     Attributes:
         rows: the element of each image.
         path: of the file.
+        dropped: labels that are passed over.
     """
 
     categories: list[SourceCategory]
     images: list[SourceImage]
     rows: list[Element]
     path: Path
+    dropped: frozenset[str]
 
     def read(self, index: int) -> ImageLabels:
-        """The shapes of one image; a box is refused."""
+        """The shapes of one image; a box is refused, unless its label is dropped."""
         row = self.rows[index]
         where = f"{self.path}: image {row.get('name')}"
         height, width = (whole_number(row.get(side), f"{where}: {side}") for side in ("height", "width"))
@@ -81,7 +84,7 @@ class Cvat:
         labels = ImageLabels(height, width)
         groups: list[str | None] = []
         names = {each.name for each in self.categories}
-        shapes = [each for each in row if each.tag != "tag"]
+        shapes = [each for each in row if each.tag != "tag" and each.get("label") not in self.dropped]
         shapes.sort(key=lambda each: whole_number(each.get("z_order", "0"), f"{where}: z_order"))
         for shape in shapes:
             label = shape.get("label", "")
@@ -113,7 +116,10 @@ def _add(labels: ImageLabels, shape: Element, label: str, where: str) -> None:
         mask = mask_from_runs(runs, height, width, where, by_columns=False)
         add_placed(labels, label, mask, top, left, what)
     elif shape.tag == "box":
-        raise DatasetError(f"{where}: a box does not say which pixels are the object. Draw its outline, or delete it.")
+        raise DatasetError(
+            f"{where}: a box does not say which pixels are the object. Draw its outline, or leave all of {label!r} out "
+            f"with --drop {label!r}."
+        )
     elif shape.tag in _NO_AREA:
         labels.lost.append(f"{what}: has no area")
     else:

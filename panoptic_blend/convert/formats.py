@@ -56,7 +56,8 @@ FORMATS = {
     "ade20k": Format(
         ade20k.recognise,
         ade20k.open_source,
-        "DIR of the full release of 2017 or 2020 (training/, validation/), or with ade20k_panoptic_train.json",
+        "DIR of the full release of 2017 or 2020 (training/, validation/), ADEChallengeData2016/, or with "
+        "ade20k_panoptic_train.json",
     ),
     "cityscapes": Format(
         cityscapes.recognise,

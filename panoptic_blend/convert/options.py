@@ -19,6 +19,7 @@ class FormatOptions:
         stuff_labels: folder of label maps, or a JSON, with the stuff of a format that has objects only.
         things: names of the categories that are things.
         stuff: names of the categories that are stuff.
+        drop: names of the categories that are left out, whatever is wrong with their labels.
     """
 
     labels: Path | None = None
@@ -28,3 +29,4 @@ class FormatOptions:
     stuff_labels: Path | None = None
     things: Sequence[str] = ()
     stuff: Sequence[str] = ()
+    drop: Sequence[str] = ()

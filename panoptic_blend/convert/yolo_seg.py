@@ -125,7 +125,8 @@ def _read_yaml(path: Path) -> dict[str, object]:
     try:
         return typed(yaml.safe_load(_read_text(path)), dict, str(path))
     except (yaml.YAMLError, RecursionError) as error:
-        raise DatasetError(f"{path}: not valid YAML ({error}).") from error
+        what = " ".join(str(error).split())  # several lines, with the place drawn beneath
+        raise DatasetError(f"{path}: not valid YAML ({what}).") from error
 
 
 def _name(name: object, path: Path) -> str:

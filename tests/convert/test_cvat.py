@@ -119,6 +119,15 @@ def test_what_has_no_area_is_lost_and_said(tmp_path: Path, capsys):
     assert segments_of(tmp_path / "out") == {"a.png": seen_of([("cat", (1, 1, 5, 5))], HEIGHT, WIDTH)}
 
 
+def test_boxes_of_a_dropped_label_are_passed_over(tmp_path: Path, capsys):
+    shapes = [shape("box", xtl=1, ytl=1, xbr=5, ybr=5), polygon("cat", (1, 1, 5, 5))]
+    source = write(tmp_path / "source", {"a.png": shapes})
+    assert convert_dataset(source, tmp_path / "refused") == 1
+    assert "leave all of 'car' out with --drop 'car'" in " ".join(capsys.readouterr().err.split())
+    assert convert_dataset(source, tmp_path / "out", "--drop", "car") == 0
+    assert segments_of(tmp_path / "out") == {"a.png": seen_of([("cat", (1, 1, 5, 5))], HEIGHT, WIDTH)}
+
+
 @pytest.mark.parametrize(
     ("shapes", "attributes", "said"),
     [
