@@ -186,6 +186,11 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         beside = self.path.parent.parent / inside.name
         return beside if beside.is_dir() and not inside.is_dir() else inside
 
+    @property
+    def segments_file_names(self) -> Sequence[str]:
+        """Of every image's id-map PNG, relative to the segments' folder."""
+        return self._segments_file_names
+
     def __len__(self) -> int:
         return len(self._file_names)
 
@@ -256,17 +261,23 @@ def read_sized_id_map(record: ImageRecord, segments_folder: Path, source: Path |
     Raises:
         DatasetError: no PNG, not a PNG of 8-bit colours, or another size.
     """
-    where = f"{source}: image {record.image_id}"
     if not record.segments_file_name:
-        raise DatasetError(f"{where} has no annotation. Give a panoptic JSON with 'annotations'.")
+        raise DatasetError(
+            f"{source}: image {record.image_id} has no annotation. Give a panoptic JSON with 'annotations'."
+        )
     path = segments_folder / record.segments_file_name
     id_map = read_id_map(path)
-    if id_map.shape != (record.height, record.width):
-        raise DatasetError(
-            f"{where} is {record.width} x {record.height}, but {path} is {id_map.shape[1]} x {id_map.shape[0]}. "
-            "Save the id map at the size the JSON gives."
-        )
+    check_size(record, id_map.shape, path, source)
     return id_map
+
+
+def check_size(record: ImageRecord, size: tuple[int, ...], path: Path, source: Path | str) -> None:
+    """Raise `DatasetError` when the (height, width) of the id map at `path` is not its image's."""
+    if size != (record.height, record.width):
+        raise DatasetError(
+            f"{source}: image {record.image_id} is {record.width} x {record.height}, but {path} is {size[1]} x "
+            f"{size[0]}. Save the id map at the size the JSON gives."
+        )
 
 
 def check_painted_ids(

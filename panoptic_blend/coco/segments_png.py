@@ -8,6 +8,7 @@ import zlib
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -71,8 +72,7 @@ def read_id_map(path: Path) -> IdMap:
     """
     try:
         with open(path, "rb") as file:
-            header = file.read(_HEADER_BYTES)
-            _check_header(header, path)
+            header = _read_header(file, path)
             data = header + file.read()
         rgb = _decode_fast(data)
         if rgb is None:
@@ -80,7 +80,7 @@ def read_id_map(path: Path) -> IdMap:
                 rgb = np.asarray(image if image.mode == "RGB" else image.convert("RGBA"))
         return rgb_to_ids(rgb)
     except FileNotFoundError:
-        raise DatasetError(f"{path}: no such file. Give the folder that holds the id-map PNGs.") from None
+        raise _missing(path) from None
     except Image.DecompressionBombError as error:
         raise DatasetError(
             f"{path}: too large to decode safely ({error}). Cut image and id map into smaller ones, or scale both "
@@ -88,6 +88,21 @@ def read_id_map(path: Path) -> IdMap:
         ) from error
     except _DAMAGED as error:
         raise DatasetError(f"{path}: cannot be read as a PNG ({error}). Write the file again.") from error
+
+
+def read_png_size(path: Path) -> tuple[int, int]:
+    """Height and width of an id map, of which no more than the first bytes are read.
+
+    Raises:
+        DatasetError: the file is missing, or not a PNG of 8-bit colours.
+    """
+    try:
+        with open(path, "rb") as file:
+            return _size(_read_header(file, path))
+    except FileNotFoundError:
+        raise _missing(path) from None
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error}).") from error
 
 
 def write_id_map(path: Path, id_map: IdMap) -> None:
@@ -101,8 +116,18 @@ def write_id_map(path: Path, id_map: IdMap) -> None:
         image.save(temporary, format="PNG")
 
 
-def _check_header(header: bytes, path: Path) -> None:
-    """Raise `DatasetError` when the first bytes of a file are not those of a PNG of 8-bit colours."""
+def _missing(path: Path) -> DatasetError:
+    return DatasetError(f"{path}: no such file. Give the folder that holds the id-map PNGs.")
+
+
+def _size(header: bytes) -> tuple[int, int]:
+    width, height = struct.unpack(">II", header[16:24])
+    return height, width
+
+
+def _read_header(file: BinaryIO, path: Path) -> bytes:
+    """The first bytes of a file; `DatasetError` when they are not those of a PNG of 8-bit colours."""
+    header = file.read(_HEADER_BYTES)
     # Pillow silently reduces 16-bit RGB to 8 bits, so the depth is read from the file itself.
     if len(header) < _HEADER_BYTES or header[:8] != _SIGNATURE:
         raise DatasetError(f"{path}: not a PNG file. Id maps are 8-bit RGB PNGs (id = R + 256 G + 65536 B).")
@@ -113,6 +138,7 @@ def _check_header(header: bytes, path: Path) -> None:
         raise DatasetError(
             f"{path}: is {found}. Id maps are 8-bit RGB (id = R + 256 G + 65536 B); save it in that mode."
         )
+    return header
 
 
 @cache
@@ -127,7 +153,7 @@ def _fast_decoder() -> Callable[[bytes, tuple[int, int], str], npt.NDArray[np.ui
 def _decode_fast(data: bytes) -> npt.NDArray[np.uint8] | None:
     """A plain RGB file as uint8 [H, W, 3]; None when Pillow must read it, or say what is wrong with it."""
     decode = _fast_decoder()
-    width, height = struct.unpack(">II", data[16:24])
+    height, width = _size(data)
     plain = data[25] == _RGB and not data[28] and data.endswith(_END)  # no interlacing, nothing cut off
     if decode is None or not plain or width * height > (Image.MAX_IMAGE_PIXELS or 0):
         return None

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 
-class Texts:
+class Texts(Sequence[str]):
     """A list of texts in one byte string."""
 
     def __init__(self, texts: Iterable[str]):
@@ -26,7 +26,7 @@ class Texts:
     def __len__(self) -> int:
         return len(self._ends)
 
-    def __getitem__(self, index: int) -> str:
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # an int from 0 on: nobody needs slices
         start = self._ends[index - 1] if index > 0 else 0
         return self._bytes[start : self._ends[index]].decode()
 

@@ -17,11 +17,12 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the metrics to this JSON file")
     parser.add_argument(
         "--engine",
-        choices=["builtin", "panopticapi"],
-        default="builtin",
-        help="'panopticapi' lets the official implementation count, when it is installed (default: builtin)",
+        choices=["auto", "builtin", "hotcoco", "panopticapi"],
+        default="auto",
+        help="who counts: 'hotcoco' is faster, 'panopticapi' is the official implementation, where they are installed; "
+        "'auto' takes hotcoco when nothing can make it differ from 'builtin' (default: auto)",
     )
-    parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes (default: one per core)")
+    parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes or threads (default: one per core)")
     options = parse(parser, arguments)
     from rich.console import Console
     from rich.progress import Progress

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -13,11 +14,16 @@ import numpy.typing as npt
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, check_painted_ids, read_sized_id_map
 from panoptic_blend.errors import ConfigError, DatasetError
+from panoptic_blend.evaluation.agreement import fingerprint, is_checked, remember
+from panoptic_blend.evaluation.hotcoco_engine import has_hotcoco, score_with_hotcoco
 from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
 from panoptic_blend.evaluation.metric import State, merge_states
 from panoptic_blend.evaluation.panopticapi_engine import score_with_panopticapi
 from panoptic_blend.evaluation.pq_result import PQResult, summarize
 from panoptic_blend.evaluation.processes import available_cores, score_in_processes
+
+Engine = Literal["auto", "builtin", "hotcoco", "panopticapi"]
+ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
 class PanopticQuality:
@@ -84,7 +90,7 @@ def panoptic_quality(
     segments: Path | str | None = None,
     predicted_segments: Path | str | None = None,
     workers: int | None = None,
-    engine: Literal["builtin", "panopticapi"] = "builtin",
+    engine: Engine = "auto",
     progress: Callable[[int, int], None] | None = None,
 ) -> PQResult:
     """Score predictions in COCO panoptic format against the truth.
@@ -94,17 +100,19 @@ def panoptic_quality(
         predictions_json: COCO panoptic JSON of the predictions; images that the truth lacks are passed over.
         segments: folder of the true id-map PNGs; None takes the JSON's path without `.json`.
         predicted_segments: folder of the predicted id-map PNGs; None as above.
-        workers: processes that read and match PNGs; None takes one per available core.
-        engine: "panopticapi" lets the official implementation count, when it is installed.
+        workers: processes that read and match PNGs, or hotcoco's threads (it keeps the number that it is first used
+            with in a process); None takes one per available core.
+        engine: "builtin"; "hotcoco" or "panopticapi" let these count, when they are installed; "auto" takes hotcoco
+            when it is installed and must count the same as the built-in engine (see `agreement`).
         progress: called with (images done, images in all).
 
     Raises:
         ConfigError: there is no such engine.
-        DatasetError: files are missing or do not hold together, images have no prediction, or panopticapi is wanted
-            but not installed.
+        DatasetError: files are missing or do not hold together, images have no prediction, or an engine is wanted that
+            is not installed.
     """
-    if engine not in ("builtin", "panopticapi"):
-        raise ConfigError(f"engine {engine!r}: choose 'builtin' or 'panopticapi'.")
+    if engine not in ENGINES:
+        raise ConfigError(f"engine {engine!r}: choose one of {', '.join(ENGINES)}.")
     truth = PanopticAnnotations.load(ground_truth_json)
     if not truth.has_segments:
         raise DatasetError(f"{truth.path}: has no 'annotations' to score against. Give the JSON with the truth.")
@@ -116,18 +124,42 @@ def panoptic_quality(
     for path in (folder, predicted_folder):
         if not path.is_dir():
             raise DatasetError(f"{path}: no such folder. Give the folder that holds the id-map PNGs.")
+    workers = workers or available_cores()
+    places = truth, predictions, folder, predicted_folder
     if engine == "panopticapi":
-        return score_with_panopticapi(truth, predictions, folder, predicted_folder)
+        return score_with_panopticapi(*places)
+    if engine == "hotcoco":
+        return score_with_hotcoco(*places, workers, progress)
+    if engine == "builtin" or not has_hotcoco():
+        return _score(*places, workers, progress).compute()
+    # The fast engine where both must agree; where it refuses, the other says better what is wrong.
+    found = fingerprint(truth, folder)
+    if is_checked(truth, found):
+        with suppress(DatasetError):
+            return score_with_hotcoco(*places, workers, progress)
+    quality = _score(*places, workers, progress)
+    if found and not quality.state()["wrong_areas"][0] and fingerprint(truth, folder) == found:
+        remember(truth, found)
+    return quality.compute()
 
+
+def _score(
+    truth: PanopticAnnotations,
+    predictions: PanopticAnnotations,
+    folder: Path,
+    predicted_folder: Path,
+    workers: int,
+    progress: Callable[[int, int], None] | None,
+) -> PanopticQuality:
     score = partial(_score_images, truth.categories, folder, truth.path, predicted_folder, predictions.path)
     total = PanopticQuality(truth.categories)
     done = 0
-    for images, state in score_in_processes(score, truth, predictions, workers or available_cores()):
+    for images, state in score_in_processes(score, truth, predictions, workers):
         merge_states(total, [state])
         done += images
         if progress is not None:
             progress(done, len(truth))
-    return total.compute()
+    return total
 
 
 def _score_images(

@@ -22,7 +22,7 @@ from .random_maps import CATEGORIES, random_image, random_pair
 
 
 def test_an_unknown_engine_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=r"'fast'.*'builtin' or 'panopticapi'"):
+    with pytest.raises(ConfigError, match=r"'fast'.*auto, builtin, hotcoco, panopticapi"):
         panoptic_quality(tmp_path / "a.json", tmp_path / "b.json", engine="fast")
 
 
