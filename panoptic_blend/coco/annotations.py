@@ -14,6 +14,7 @@ import numpy.typing as npt
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotation_rows import check_areas, check_complete, parse_annotations
 from panoptic_blend.coco.counting import contiguous_labels, distinct_ids
+from panoptic_blend.coco.index_cache import keep_index, read_index, stamp_to_keep
 from panoptic_blend.coco.json_rows import (
     ImageRows,
     check_categories,
@@ -24,7 +25,7 @@ from panoptic_blend.coco.json_rows import (
 )
 from panoptic_blend.coco.left_out import BadSample, ImageId, LeftOut, OnBadSample
 from panoptic_blend.coco.segments_png import read_id_map, swap_channels
-from panoptic_blend.coco.table import SegmentTable, SegmentTableBuilder, Texts
+from panoptic_blend.coco.table import Index, SegmentTable, SegmentTableBuilder, Texts
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import IdMap
 
@@ -79,9 +80,7 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         self,
         path: Path,
         categories: Categories | None,
-        images: ImageRows,
-        table: SegmentTable,
-        segments_file_names: Sequence[str],
+        index: Index,
         has_segments: bool,
         left_out: Sequence[BadSample] = (),
     ):
@@ -91,17 +90,14 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         self.has_segments = has_segments
         """False for an image-info JSON (COCO's test sets), which lists images only."""
         self._categories = categories
-        self._image_ids = Texts(map(json.dumps, images.ids))
-        self._file_names = Texts(images.file_names)
-        self._sizes = np.array([images.widths, images.heights], np.int64)
-        self._table = table
-        self._segments_file_names = Texts(segments_file_names)
+        self._index = index
 
     @classmethod
     def load(cls, path: Path | str, on_bad_sample: OnBadSample = "raise") -> PanopticAnnotations:
         """Read and check a COCO panoptic JSON, or an image-info JSON (no `annotations`).
 
-        The id-map PNGs are not opened; `read_segments` checks them one by one.
+        The id-map PNGs are not opened; `read_segments` checks them one by one. What was read of a large file is kept
+        beside it (see `index_cache`), and is opened at once as long as the file does not change.
 
         Args:
             on_bad_sample: stop at an image whose rows do not hold together, or leave such images out.
@@ -111,11 +107,15 @@ class PanopticAnnotations(Sequence[ImageRecord]):
                 "raise", some image does not.
         """
         path = Path(path)
+        kept = read_index(path)
+        if kept is not None:
+            index, categories, has_segments = kept
+            return cls(path, categories, index, has_segments)
+        before = stamp_to_keep(path)
         data = read_json(path)
         source, left_out = str(path), LeftOut(on_bad_sample)
         images = parse_images(data.get("images"), source, left_out)
         has_segments = "annotations" in data
-        categories: Categories | None
         if has_segments:
             categories = check_categories(data.get("categories"), source)
             builder, names = parse_annotations(data["annotations"], images, categories, source, left_out)
@@ -126,9 +126,12 @@ class PanopticAnnotations(Sequence[ImageRecord]):
             builder, names = SegmentTableBuilder(len(images.ids)), [""] * len(images.ids)
         table = builder.build()
         if left_out.ids:
-            kept = [position for position, image_id in enumerate(images.ids) if image_id not in left_out.ids]
-            images, table, names = images.only(kept), table.only(kept), [names[position] for position in kept]
-        return cls(path, categories, images, table, names, has_segments, left_out.samples)
+            good = [position for position, image_id in enumerate(images.ids) if image_id not in left_out.ids]
+            images, table, names = images.only(good), table.only(good), [names[position] for position in good]
+        index = _make_index(images, table, names)
+        if before is not None and not left_out.samples:
+            keep_index(path, before, index, categories, has_segments)
+        return cls(path, categories, index, has_segments, left_out.samples)
 
     @classmethod
     def load_predictions(cls, path: Path | str, truth: PanopticAnnotations) -> PanopticAnnotations:
@@ -157,7 +160,7 @@ class PanopticAnnotations(Sequence[ImageRecord]):
             raise DatasetError(
                 f"{path}: no prediction for {name_images(missing, images)} of {truth.path}. Predict every image."
             )
-        return cls(path, truth.categories, images, table.build(), names, has_segments=True)
+        return cls(path, truth.categories, _make_index(images, table.build(), names), has_segments=True)
 
     @property
     def has_categories(self) -> bool:
@@ -189,10 +192,10 @@ class PanopticAnnotations(Sequence[ImageRecord]):
     @property
     def segments_file_names(self) -> Sequence[str]:
         """Of every image's id-map PNG, relative to the segments' folder."""
-        return self._segments_file_names
+        return self._index.segments_file_names
 
     def __len__(self) -> int:
-        return len(self._file_names)
+        return len(self._index.file_names)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # int or slice, as in any Sequence
         if isinstance(index, slice):
@@ -202,8 +205,8 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         return self._record(int(index) % len(self))
 
     def _record(self, image: int) -> ImageRecord:
-        rows = self._table.of_image(image)
-        table = self._table
+        index, table = self._index, self._index.segments
+        rows = table.of_image(image)
         columns = (table.categories, table.ids, table.crowds, table.areas, table.boxes, table.scores)
         segments = [
             SegmentRecord(
@@ -218,23 +221,33 @@ class PanopticAnnotations(Sequence[ImageRecord]):
                 *(c[rows].tolist() for c in columns), strict=True
             )
         ]
-        width, height = self._sizes[:, image].tolist()
+        width, height = index.sizes[:, image].tolist()
         return ImageRecord(
-            image_id=json.loads(self._image_ids[image]),
-            file_name=self._file_names[image],
+            image_id=json.loads(index.image_ids[image]),
+            file_name=index.file_names[image],
             width=width,
             height=height,
-            segments_file_name=self._segments_file_names[image],
+            segments_file_name=index.segments_file_names[image],
             segments=segments,
         )
 
     def _image_rows(self) -> ImageRows:
         return ImageRows(
-            ids=[json.loads(self._image_ids[i]) for i in range(len(self))],
-            file_names=[self._file_names[i] for i in range(len(self))],
-            widths=self._sizes[0].tolist(),
-            heights=self._sizes[1].tolist(),
+            ids=[json.loads(text) for text in self._index.image_ids],
+            file_names=list(self._index.file_names),
+            widths=self._index.sizes[0].tolist(),
+            heights=self._index.sizes[1].tolist(),
         )
+
+
+def _make_index(images: ImageRows, segments: SegmentTable, segments_file_names: Sequence[str]) -> Index:
+    return Index(
+        image_ids=Texts.of(map(json.dumps, images.ids)),
+        file_names=Texts.of(images.file_names),
+        segments_file_names=Texts.of(segments_file_names),
+        sizes=np.array([images.widths, images.heights], np.int64),
+        segments=segments,
+    )
 
 
 def read_segments(record: ImageRecord, segments_folder: Path, categories: Categories, source: Path | str) -> IdMap:

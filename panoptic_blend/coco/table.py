@@ -8,27 +8,39 @@ shared.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
 
+@dataclass(frozen=True, eq=False)
 class Texts(Sequence[str]):
-    """A list of texts in one byte string."""
+    """A list of texts in one array of bytes.
 
-    def __init__(self, texts: Iterable[str]):
+    Attributes:
+        characters: uint8, the texts in UTF-8, one after the other.
+        ends: int64 [N], where each of them ends.
+    """
+
+    characters: npt.NDArray[np.uint8]
+    ends: npt.NDArray[np.int64]
+
+    @staticmethod
+    def of(texts: Iterable[str]) -> Texts:
+        """Put texts together."""
         encoded = [text.encode() for text in texts]
-        self._bytes = b"".join(encoded)
-        self._ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+        ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
+        return Texts(np.frombuffer(b"".join(encoded), np.uint8), ends)
 
     def __len__(self) -> int:
-        return len(self._ends)
+        return len(self.ends)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # an int from 0 on: nobody needs slices
-        start = self._ends[index - 1] if index > 0 else 0
-        return self._bytes[start : self._ends[index]].decode()
+        start = self.ends[index - 1] if index > 0 else 0
+        return self.characters[start : self.ends[index]].tobytes().decode()
 
 
 @dataclass(frozen=True)
@@ -58,6 +70,51 @@ class SegmentTable:
     def only(self, images: Sequence[int]) -> SegmentTable:
         """The table of these images; the other images' segments stay in it, but belong to none."""
         return replace(self, first=self.first[images], count=self.count[images])
+
+
+Part = TypeVar("Part", Texts, SegmentTable)
+
+
+@dataclass(frozen=True)
+class Index:
+    """All that a COCO panoptic JSON says of images and their segments.
+
+    Attributes:
+        image_ids: as JSON texts, since an id is a number or a text.
+        file_names: of the images.
+        segments_file_names: of the id-map PNGs; "" for an image without an annotation.
+        sizes: int64 [2, images] width and height.
+        segments: of all images.
+    """
+
+    image_ids: Texts
+    file_names: Texts
+    segments_file_names: Texts
+    sizes: npt.NDArray[np.int64]
+    segments: SegmentTable
+
+    def columns(self) -> dict[str, npt.NDArray]:
+        """Every array by a name of its own."""
+        parts = {name: getattr(self, name) for name in ("image_ids", "file_names", "segments_file_names", "segments")}
+        columns = {
+            f"{name}.{field.name}": getattr(part, field.name) for name, part in parts.items() for field in fields(part)
+        }
+        return {"sizes": self.sizes, **columns}
+
+    @staticmethod
+    def from_columns(columns: Mapping[str, npt.NDArray]) -> Index:
+        """What `columns` returned as an index again; `KeyError` when one is missing."""
+
+        def part(kind: type[Part], name: str) -> Part:
+            return kind(**{field.name: columns[f"{name}.{field.name}"] for field in fields(kind)})
+
+        return Index(
+            image_ids=part(Texts, "image_ids"),
+            file_names=part(Texts, "file_names"),
+            segments_file_names=part(Texts, "segments_file_names"),
+            sizes=columns["sizes"],
+            segments=part(SegmentTable, "segments"),
+        )
 
 
 class SegmentTableBuilder:

@@ -1,0 +1,180 @@
+"""What is kept beside a JSON is what the JSON says, as long as it says it."""
+
+import json
+import os
+
+import pytest
+
+from panoptic_blend.coco import annotations, index_cache
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.files import stamps
+
+CATEGORIES = [
+    {"id": 7, "name": "car", "isthing": 1, "color": [1, 2, 3], "supercategory": None},
+    {"id": -3, "name": "Straße", "isthing": 0},
+]
+
+
+def write(path, images=5, **other):
+    """A panoptic JSON with what such files have: texts and numbers as ids, crowds, no areas, scores."""
+    ids = [f"ü_{i}" if i % 2 else i for i in range(images)]
+    data = {
+        "images": [{"id": k, "file_name": f"{i}/ä.jpg", "width": 30 + i, "height": 20} for i, k in enumerate(ids)],
+        "annotations": [
+            {
+                "image_id": k,
+                "file_name": f"{i}.png",
+                "segments_info": [
+                    {"id": 5 + s, "category_id": CATEGORIES[s % 2]["id"], "iscrowd": s % 2, "score": 0.5}
+                    | ({"area": 9, "bbox": [1, 2, 3, 4.5]} if s else {})
+                    for s in range(i)
+                ],
+            }
+            for i, k in reversed(list(enumerate(ids)))
+        ],
+        "categories": CATEGORIES,
+    }
+    path.write_text(json.dumps(data | other), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(autouse=True)
+def small_and_old(monkeypatch):
+    """Small files are kept, too, and files made just now count as old ones."""
+    monkeypatch.setattr(index_cache, "WORTH_KEEPING", 1)
+    monkeypatch.setattr(stamps, "_SETTLED_NS", -(10**15))
+
+
+@pytest.fixture
+def readings(monkeypatch):
+    """Which JSON files were read."""
+    read, paths = annotations.read_json, []
+
+    def note(path):
+        paths.append(path.name)
+        return read(path)
+
+    monkeypatch.setattr(annotations, "read_json", note)
+    return paths
+
+
+def assert_same(one, other):
+    assert list(one) == list(other)
+    assert one.has_segments == other.has_segments
+    assert one.has_categories == other.has_categories
+    if one.has_categories:
+        assert one.categories == other.categories
+
+
+def test_a_second_start_reads_nothing_and_knows_the_same(tmp_path, readings):
+    path = write(tmp_path / "a.json")
+    first, second = PanopticAnnotations.load(path), PanopticAnnotations.load(path, "skip")
+    assert readings == ["a.json"]
+    assert len(first[4].segments) == 4
+    assert_same(first, second)
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a.json.index", "a.json"]
+
+
+def test_an_image_info_file_is_kept_too(tmp_path, readings):
+    path = tmp_path / "info.json"
+    images = [{"id": 1, "file_name": "a.jpg", "width": 3, "height": 2}]
+    for data in ({"images": images}, {"images": images, "categories": [{"id": 1, "name": "no isthing"}]}):
+        path.write_text(json.dumps(data))
+        assert_same(*(PanopticAnnotations.load(path) for _ in range(2)))
+    assert readings == ["info.json"] * 2
+
+
+def test_every_change_of_the_json_is_seen(tmp_path):
+    path = write(tmp_path / "a.json")
+    PanopticAnnotations.load(path)
+    write(path, images=6)
+    assert len(PanopticAnnotations.load(path)) == 6
+
+    status = path.stat()
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"car", b"bus"))  # of the same size
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))  # and, as a copy leaves it, of the same time
+    assert PanopticAnnotations.load(path).categories.by_id(7).name == "bus"
+
+    other = write(tmp_path / "b.json", images=6)
+    os.replace(other, path)
+    assert PanopticAnnotations.load(path).categories.by_id(7).name == "car"
+
+    path.write_text("{")
+    with pytest.raises(DatasetError, match="not valid JSON"):
+        PanopticAnnotations.load(path)
+    path.unlink()
+    with pytest.raises(DatasetError, match="no such file"):
+        PanopticAnnotations.load(path)
+
+
+def test_a_file_that_changed_just_now_is_not_kept(tmp_path, monkeypatch):
+    monkeypatch.setattr(stamps, "_SETTLED_NS", 3_000_000_000)
+    path = write(tmp_path / "a.json")
+    PanopticAnnotations.load(path)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path, monkeypatch):
+    path = write(tmp_path / "a.json")
+    read = annotations.read_json
+
+    def read_and_change(path):
+        data = read(path)
+        write(path, images=6)
+        return data
+
+    with monkeypatch.context() as changing:
+        changing.setattr(annotations, "read_json", read_and_change)
+        assert len(PanopticAnnotations.load(path)) == 5
+    assert len(PanopticAnnotations.load(path)) == 6
+
+
+def test_bad_samples_are_named_at_every_start(tmp_path):
+    path = write(tmp_path / "a.json", images=3)
+    data = json.loads(path.read_text())
+    data["images"][0]["width"] = 0
+    path.write_text(json.dumps(data))
+    for _ in range(2):
+        assert len(PanopticAnnotations.load(path, "skip").left_out) == 1
+        with pytest.raises(DatasetError, match="width"):
+            PanopticAnnotations.load(path)
+
+
+@pytest.mark.parametrize("what", ["damaged", "of another version", "lacks a column"])
+def test_a_cache_of_no_use_is_replaced(tmp_path, what, readings, monkeypatch):
+    path = write(tmp_path / "a.json")
+    first = PanopticAnnotations.load(path)
+    cache = tmp_path / ".a.json.index"
+    if what == "damaged":
+        cache.write_bytes(cache.read_bytes()[:-1])
+    elif what == "of another version":
+        monkeypatch.setattr(index_cache, "_RULES", 10**6)
+    else:
+        cache.write_bytes(cache.read_bytes().replace(b'"segments.areas"', b'"segments.ar3as"'))
+    assert_same(PanopticAnnotations.load(path), first)
+    assert_same(PanopticAnnotations.load(path), first)
+    assert readings == ["a.json"] * 2
+
+
+def test_without_leave_to_write_the_json_is_read_every_time(tmp_path, readings):
+    path = write(tmp_path / "a.json")
+    (tmp_path / ".a.json.index").mkdir()  # no file can take its place
+    assert_same(*(PanopticAnnotations.load(path) for _ in range(2)))
+    assert readings == ["a.json"] * 2
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a.json.index", "a.json"]
+
+
+def test_small_files_leave_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_cache, "WORTH_KEEPING", 2**22)
+    PanopticAnnotations.load(write(tmp_path / "a.json"))
+    assert [p.name for p in tmp_path.iterdir()] == ["a.json"]
+
+
+def test_predictions_are_read_against_a_truth_that_was_kept(tmp_path):
+    path = write(tmp_path / "a.json")
+    PanopticAnnotations.load(path)
+    truth = PanopticAnnotations.load(path)
+    predictions = PanopticAnnotations.load_predictions(write(tmp_path / "b.json"), truth)
+    assert [len(record.segments) for record in predictions] == [0, 1, 2, 3, 4]
