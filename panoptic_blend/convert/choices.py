@@ -89,8 +89,11 @@ def assign_splits(
         name: of the split of images that have none.
 
     Raises:
-        ConfigError: shares that do not add up to 1, or an expression that is not valid or does not match an image.
+        ConfigError: shares that do not add up to 1, an expression that is not valid or does not match an image, or a
+            name that cannot be part of a file's name.
     """
+    if not re.fullmatch(r"\w[\w. -]*", name):
+        raise ConfigError(f"--name {name}: use letters, digits, '-', '_', '.' only.")
     if not shares:
         splits: dict[str, list[int]] = {}
         for position, image in enumerate(images):
@@ -106,11 +109,13 @@ def assign_splits(
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     dealt: list[list[int]] = [[] for _ in shares]
-    for group in order:
-        # To the split that lacks most of its share.
+    for dealt_groups, group in enumerate(order):
+        # To the split that lacks most of its share, but no split ends empty.
         lacking = [share - len(given) / len(images) for share, given in zip(shares, dealt, strict=True)]
-        dealt[lacking.index(max(lacking))] += groups[group]
-    return {split: sorted(given) for split, given in zip(("train", "val", "test"), dealt, strict=False) if given}
+        empty = [position for position, given in enumerate(dealt) if not given]
+        takers = empty if len(empty) == len(order) - dealt_groups else range(len(shares))
+        dealt[max(takers, key=lacking.__getitem__)] += groups[group]
+    return {split: sorted(given) for split, given in zip(("train", "val", "test"), dealt, strict=False)}
 
 
 def _group(name: str, pattern: str) -> str:
