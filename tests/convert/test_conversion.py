@@ -12,7 +12,7 @@ from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import DataConfig
 from panoptic_blend.data.dataset import EvaluationDataset
 from tests.convert.scenes import convert_dataset as convert
-from tests.convert.scenes import pixels, random_blobs, segments_of
+from tests.convert.scenes import random_blobs
 
 NAMES = {1: "road", 2: "car", 3: "sign"}
 
@@ -152,20 +152,3 @@ def test_a_used_folder_is_left_alone(label_maps: Path, tmp_path: Path, capsys):
 def test_wrong_choices_are_refused(options: list[str], said: str, label_maps: Path, tmp_path: Path, capsys):
     assert convert(label_maps, tmp_path / "out", "--labels", str(label_maps / "names.txt"), *options) == 2
     assert said in " ".join(capsys.readouterr().err.split())
-
-
-def test_mask_folders_give_an_object_a_file(tmp_path: Path):
-    source, expected = tmp_path / "source", {}
-    for number in range(3):
-        folder = source / f"cell{number}"
-        (folder / "images").mkdir(parents=True)
-        (folder / "masks").mkdir()
-        blobs = random_blobs(np.random.default_rng(number), 16, 24, number * 3)
-        Image.fromarray(np.zeros((16, 24, 3), np.uint8)).save(folder / "images" / "x.png")
-        numbers = [n for n in np.unique(blobs) if n > 0]
-        for n in numbers:
-            Image.fromarray((blobs == n).astype(np.uint8) * 255).save(folder / "masks" / f"{n}.png")
-        rest = {("background", False, pixels(blobs == 0))} if (blobs == 0).any() else set()
-        expected[f"cell{number}.png"] = {("nucleus", False, pixels(blobs == n)) for n in numbers} | rest
-    assert convert(source, tmp_path / "out", "--thing", "nucleus", "--stuff", "background") == 0
-    assert segments_of(tmp_path / "out") == expected
