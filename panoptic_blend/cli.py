@@ -17,6 +17,7 @@ from types import FrameType
 from panoptic_blend._version import __version__
 from panoptic_blend.commands import (
     benchmark,
+    check_dataset,
     compare,
     convert_checkpoint,
     convert_dataset,
@@ -164,6 +165,8 @@ commands:
   explain     draw what happens inside the model on one image
   convert-dataset
               turn label maps, masks or an annotation tool's files into COCO panoptic
+  check-dataset
+              check a data set, and draw a page of what it holds and what is odd about it
   convert-checkpoint
               turn weights of AdelaiDet's BlendMask into a model of this program
 
@@ -182,6 +185,7 @@ _COMMANDS = {
     "explain": explain.run,
     "convert-checkpoint": convert_checkpoint.run,
     "convert-dataset": convert_dataset.run,
+    "check-dataset": check_dataset.run,
 }
 
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotation_rows import check_areas, check_complete, parse_annotations
-from panoptic_blend.coco.counting import contiguous_labels, distinct_ids
+from panoptic_blend.coco.counting import distinct_ids
 from panoptic_blend.coco.index_cache import keep_index, read_index, stamp_to_keep
 from panoptic_blend.coco.json_rows import (
     ImageRows,
@@ -328,15 +328,3 @@ def check_painted_ids(
             f"{where}: {path} has {pixels} pixels of id {extra[0]}, which segments_info does not list. "
             "List it, or paint those pixels 0 (void)."
         )
-
-
-def check_painted_areas(record: ImageRecord, id_map: IdMap, source: Path | str) -> None:
-    """Raise `DatasetError` when a segment has more pixels than its `area`: no prediction of it could be scored."""
-    ids, labels = contiguous_labels(id_map)
-    pixels = dict(zip(ids.tolist(), np.bincount(labels.ravel(), minlength=len(ids)).tolist(), strict=True))
-    for segment in record.segments:
-        if 0 <= segment.area < pixels.get(segment.id, 0):
-            raise DatasetError(
-                f"{source}: image {record.image_id}: segment {segment.id} has area {segment.area}, but "
-                f"{pixels[segment.id]} pixels in its PNG. Write its number of pixels, or leave 'area' out."
-            )

@@ -15,6 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
 from panoptic_blend.coco.json_rows import ImageId
+from panoptic_blend.coco.samples import check_image_size
 from panoptic_blend.data.images import read_image
 from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.errors import DatasetError
@@ -253,12 +254,3 @@ def _read_image_of(record: ImageRecord, folder: Path) -> Tensor:
     image = read_image(path)
     check_image_size(path, (image.shape[1], image.shape[2]), record)
     return image
-
-
-def check_image_size(path: Path, size: tuple[int, int], record: ImageRecord) -> None:
-    """Raise `DatasetError` unless an upright image's (height, width) is that of its record."""
-    if size != (record.height, record.width):
-        raise DatasetError(
-            f"{path}: is {size[1]} x {size[0]} pixels upright (EXIF orientation applied), but the annotations say "
-            f"{record.width} x {record.height}. Correct width and height in the JSON, or replace the image."
-        )

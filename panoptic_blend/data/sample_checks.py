@@ -11,12 +11,11 @@ from rich.console import Console
 from rich.progress import track
 from torch.utils.data import Dataset
 
-from panoptic_blend.coco.annotations import PanopticAnnotations, check_painted_areas, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.left_out import BadSample, OnBadSample
-from panoptic_blend.data.dataset import check_image_size
+from panoptic_blend.coco.samples import read_sample
 from panoptic_blend.data.loading import Loader
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import check_image
 
 
 class _Checks(Dataset[str]):
@@ -32,11 +31,8 @@ class _Checks(Dataset[str]):
 
     def __getitem__(self, index: int) -> str:
         record = self.annotations[index]
-        path = self.images / record.file_name
         try:
-            check_image_size(path, check_image(path), record)
-            id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
-            check_painted_areas(record, id_map, self.annotations.path)
+            read_sample(record, self.images, self.segments, self.annotations.categories, self.annotations.path)
         except DatasetError as error:
             return str(error)
         return ""

@@ -91,6 +91,19 @@ def check_image(path: Path | str) -> tuple[int, int]:
     Raises:
         DatasetError: as `read_rgb`.
     """
+    return read_thumbnail(path)[0]
+
+
+def read_thumbnail(path: Path | str) -> tuple[tuple[int, int], Image.Image]:
+    """Decode an image file to its end, but draw it small where that is cheaper.
+
+    Returns:
+        (height, width) as `read_rgb` would return them, and the upright image at an eighth of that (JPEG) or whole, in
+        any mode.
+
+    Raises:
+        DatasetError: as `read_rgb`.
+    """
     path = Path(path)
     try:
         with Image.open(path) as image:
@@ -98,10 +111,12 @@ def check_image(path: Path | str) -> tuple[int, int]:
             image.draft("RGB", (width // 8 + 1, height // 8 + 1))  # JPEG: reads every byte, but draws a thumbnail
             image.load()
             _check_samples(image)
-            turned = _orientation(image) >= 5
+            orientation = _orientation(image)
+            turn = _TURNS.get(orientation)
+            upright = image.copy() if turn is None else image.transpose(turn)
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
-    return (width, height) if turned else (height, width)
+    return (width, height) if orientation >= 5 else (height, width), upright
 
 
 def _orientation(image: Image.Image) -> int:

@@ -68,7 +68,7 @@ def draw_overlay(
     known = {segment.id: segment for segment in segments}
     order = [known.get(int(i)) for i in ids]
     index_map = _enlarge(positions.reshape(id_map.shape).astype(np.int32), factor)
-    painted = _paint(np.asarray(canvas), index_map, order, _segment_colors(segments, categories))
+    painted = _paint(np.asarray(canvas), index_map, order, segment_colors(segments, categories))
     canvas = Image.fromarray(painted)
     _write_labels(canvas, _place_labels(index_map, order, categories, scores))
     return canvas
@@ -106,7 +106,7 @@ def _join(tiles: Sequence[Image.Image], vertical: bool) -> Image.Image:
     return sheet
 
 
-def _segment_colors(segments: Sequence[Segment], categories: Categories) -> dict[int, Color]:
+def segment_colors(segments: Sequence[Segment], categories: Categories) -> dict[int, Color]:
     """Segment id -> colour: the category's own for its first segment, varied for the following ones."""
     seen: Counter[int] = Counter()
     colors = {}
@@ -145,7 +145,7 @@ def _paint(
     rows, columns = np.ogrid[: void.shape[0], : void.shape[1]]
     blended[void & ((rows + columns) % 12 < 2)] += 28
 
-    border = _borders(index_map)
+    border = borders(index_map)
     things = is_thing[index_map]
     blended[border & ~things] *= 0.55
     rim = border & things
@@ -153,7 +153,7 @@ def _paint(
     return blended.clip(0, 255).astype(np.uint8)
 
 
-def _borders(index_map: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
+def borders(index_map: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
     """[H, W] bool, true at pixels with another segment directly beside, above or below them."""
     border = np.zeros(index_map.shape, bool)
     beside = index_map[:, 1:] != index_map[:, :-1]

@@ -1,0 +1,179 @@
+"""What the images of a split hold, all together: flat arrays, so that a hundred thousand images fit into memory."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.left_out import BadSample
+from panoptic_blend.errors import ResourceError
+from panoptic_blend.report.fingerprints import Fingerprints
+from panoptic_blend.report.measuring import ImageFacts, SplitFiles, measure_image
+
+_CHUNK = 16
+"""Images a process measures before it reports."""
+
+
+@dataclass(frozen=True)
+class Segments:
+    """Segments of the images that hold together, a row each.
+
+    Attributes:
+        image: position of the image in its split.
+        id: in the id map.
+        category: position of the category.
+        area: pixels.
+        gap: between the parts of a thing, in diagonals of the picture.
+        crowd: it is one.
+    """
+
+    image: npt.NDArray[np.int32]
+    id: npt.NDArray[np.int32]
+    category: npt.NDArray[np.int32]
+    area: npt.NDArray[np.int64]
+    gap: npt.NDArray[np.float32]
+    crowd: npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class SplitFacts:
+    """A split, measured.
+
+    Attributes:
+        name: of the split.
+        files: where it lies.
+        annotations: its images and their segments.
+        bad_rows: images that are not among them, since their rows do not hold together.
+        faults: by position of the image, why training would not take it.
+        segments: of all others.
+        pixels: [images] of each image.
+        void: [images] share of the pixels that no segment has.
+        fingerprints: [images, 32].
+        usual_share: [categories] log2 of the median share of the picture that a segment has; nan without any.
+    """
+
+    name: str
+    files: SplitFiles
+    annotations: PanopticAnnotations
+    bad_rows: Sequence[BadSample]
+    faults: dict[int, str]
+    segments: Segments
+    pixels: npt.NDArray[np.int64]
+    void: npt.NDArray[np.float64]
+    fingerprints: Fingerprints
+    usual_share: npt.NDArray[np.float64]
+
+    @property
+    def categories(self) -> Categories:
+        """Of its annotations."""
+        return self.annotations.categories
+
+    def file_name(self, image: int) -> str:
+        """Of an image."""
+        return self.annotations[image].file_name
+
+
+def measure_split(
+    name: str, files: SplitFiles, annotations: PanopticAnnotations, workers: int, progress: Callable[[int], None]
+) -> SplitFacts:
+    """Read every image and id map of a split once.
+
+    Args:
+        annotations: of `files`, loaded with `on_bad_sample="skip"`.
+        workers: processes.
+        progress: called with the number of images that were read since the last call.
+
+    Raises:
+        ResourceError: a process was ended from outside.
+    """
+    columns: list[list[npt.NDArray[np.generic]]] = [[], [], [], [], [], []]
+    faults: dict[int, str] = {}
+    void, fingerprints, pixels = np.zeros(len(annotations)), [], np.zeros(len(annotations), np.int64)
+    position = 0
+    for facts_of_some in _measure(files, annotations, workers):
+        for facts in facts_of_some:
+            record = annotations[position]
+            if facts.fault:
+                faults[position] = facts.fault
+            void[position], pixels[position] = facts.void, record.width * record.height
+            fingerprints.append(facts.fingerprint)
+            for column, values in zip(columns, _rows(position, record, facts, annotations.categories), strict=True):
+                column.append(values)
+            position += 1
+        progress(len(facts_of_some))
+    kinds = (np.int32, np.int32, np.int32, np.int64, np.float32, np.bool_)
+    joined = [np.concatenate([np.zeros(0, kind), *column]) for column, kind in zip(columns, kinds, strict=True)]
+    segments = Segments(*(column.astype(kind) for column, kind in zip(joined, kinds, strict=True)))
+    return SplitFacts(
+        name,
+        files,
+        annotations,
+        annotations.left_out,
+        faults,
+        segments,
+        pixels,
+        void,
+        np.array(fingerprints, np.uint8).reshape(len(annotations), -1),
+        _usual_shares(segments, pixels, len(annotations.categories)),
+    )
+
+
+def _rows(
+    position: int, record: ImageRecord, facts: ImageFacts, categories: Categories
+) -> list[npt.NDArray[np.generic]]:
+    segments = record.segments if not facts.fault else []
+    order = {category.id: place for place, category in enumerate(categories)}
+    return [
+        np.full(len(segments), position, np.int32),
+        np.array([segment.id for segment in segments], np.int32),
+        np.array([order[segment.category_id] for segment in segments], np.int32),
+        facts.areas,
+        facts.gaps.astype(np.float32),
+        np.array([segment.is_crowd for segment in segments], np.bool_),
+    ]
+
+
+def _usual_shares(segments: Segments, pixels: npt.NDArray[np.int64], categories: int) -> npt.NDArray[np.float64]:
+    share = np.log2(np.maximum(segments.area, 1) / np.maximum(pixels[segments.image], 1))
+    usual = np.full(categories, np.nan)
+    for category in range(categories):
+        rows = (segments.category == category) & ~segments.crowd
+        if rows.any():
+            usual[category] = np.median(share[rows])
+    return usual
+
+
+def _measure_some(records: list[ImageRecord], files: SplitFiles, categories: Categories) -> list[ImageFacts]:
+    return [measure_image(record, files, categories) for record in records]
+
+
+def _measure(files: SplitFiles, annotations: PanopticAnnotations, workers: int) -> Iterator[list[ImageFacts]]:
+    chunks = [slice(start, start + _CHUNK) for start in range(0, len(annotations), _CHUNK)]
+    workers = min(workers, len(chunks))
+    if workers <= 1:
+        for chunk in chunks:
+            yield _measure_some(annotations[chunk], files, annotations.categories)
+        return
+    executor = ProcessPoolExecutor(workers)
+    try:
+        running: deque[Future[list[ImageFacts]]] = deque()
+        for chunk in chunks:
+            running.append(executor.submit(_measure_some, annotations[chunk], files, annotations.categories))
+            if len(running) > 2 * workers:  # records become Python objects, so not all of them at once
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    except BrokenProcessPool as error:
+        raise ResourceError(
+            "A process was ended from outside, probably for lack of memory. Try --workers 1."
+        ) from error
+    finally:
+        executor.shutdown(cancel_futures=True)
