@@ -23,6 +23,13 @@ def distinct_ids(id_map: IdMap) -> Int64s:
     return np.unique(np.append(flat[:1], flat[1:][flat[1:] != flat[:-1]])).astype(np.int64)
 
 
+def count_ids(id_map: IdMap) -> tuple[Int64s, Int64s]:
+    """Ids in a map [H, W], ascending, and how many pixels each has."""
+    flat = id_map.ravel()
+    starts, lengths = _runs(flat[1:] != flat[:-1], flat.size)
+    return _sum_by_key(flat[starts].astype(np.int64), lengths)
+
+
 def count_pairs(
     first: IdMap, second: IdMap, expected: tuple[Int64s, Int64s] | None = None
 ) -> tuple[Int64s, Int64s, Int64s]:

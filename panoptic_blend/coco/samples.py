@@ -5,12 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 from PIL import Image
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, check_painted_ids, read_sized_id_map
-from panoptic_blend.coco.counting import contiguous_labels
+from panoptic_blend.coco.counting import count_ids
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import read_thumbnail
 from panoptic_blend.structures import IdMap
@@ -22,12 +21,12 @@ class Sample:
 
     Attributes:
         thumbnail: the upright image, decoded as small as its format allows, or whole.
-        labels: int32 [H, W]; for every pixel the position of its id in `pixels`.
+        id_map: int32 [H, W].
         pixels: how many pixels each id of the map has, ids ascending; 0 is void.
     """
 
     thumbnail: Image.Image
-    labels: IdMap
+    id_map: IdMap
     pixels: dict[int, int]
 
 
@@ -48,16 +47,16 @@ def read_sample(
     size, thumbnail = read_thumbnail(path)
     check_image_size(path, size, record)
     id_map = read_sized_id_map(record, segments, source)
-    ids, labels = contiguous_labels(id_map)
+    ids, counts = count_ids(id_map)
     check_painted_ids(record, id_map, ids, segments, categories, source)
-    pixels = dict(zip(ids.tolist(), np.bincount(labels.ravel(), minlength=len(ids)).tolist(), strict=True))
+    pixels = dict(zip(ids.tolist(), counts.tolist(), strict=True))
     for segment in record.segments:
         if 0 <= segment.area < pixels.get(segment.id, 0):  # no prediction of it could be scored
             raise DatasetError(
                 f"{source}: image {record.image_id}: segment {segment.id} has area {segment.area}, but "
                 f"{pixels[segment.id]} pixels in its PNG. Write its number of pixels, or leave 'area' out."
             )
-    return Sample(thumbnail, labels, pixels)
+    return Sample(thumbnail, id_map, pixels)
 
 
 def check_image_size(path: Path, size: tuple[int, int], record: ImageRecord) -> None:

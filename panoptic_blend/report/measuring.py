@@ -11,7 +11,8 @@ from scipy import ndimage
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
-from panoptic_blend.coco.samples import Sample, read_sample
+from panoptic_blend.coco.counting import contiguous_labels
+from panoptic_blend.coco.samples import read_sample
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.report.fingerprints import BITS, Fingerprints, fingerprint
 from panoptic_blend.structures import IdMap
@@ -63,27 +64,29 @@ def measure_image(record: ImageRecord, files: SplitFiles, categories: Categories
     except DatasetError as error:
         nothing = np.zeros(0)
         return ImageFacts(str(error), nothing.astype(np.int64), nothing, 0.0, np.zeros(BITS // 8, np.uint8))
-    gaps = _gaps(sample)
     single = [not segment.is_crowd and categories.by_id(segment.category_id).is_thing for segment in record.segments]
     return ImageFacts(
         fault="",
         areas=np.array([sample.pixels[segment.id] for segment in record.segments], np.int64),
-        gaps=np.array([gaps[s.id] if one else 0.0 for s, one in zip(record.segments, single, strict=True)]),
-        void=sample.pixels.get(0, 0) / sample.labels.size,
+        gaps=_gaps(sample.id_map, [s.id if one else 0 for s, one in zip(record.segments, single, strict=True)]),
+        void=sample.pixels.get(0, 0) / sample.id_map.size,
         fingerprint=fingerprint(sample.thumbnail),
     )
 
 
-def _gaps(sample: Sample) -> dict[int, float]:
-    """By segment id, the widest gap between its largest part and another, in diagonals of the image."""
-    step = max(1, min(sample.labels.shape) // _CELLS_ACROSS)
-    coarse = np.ascontiguousarray(sample.labels[::step, ::step])
-    boxes = ndimage.find_objects(coarse + 1, max_label=len(sample.pixels))
+def _gaps(id_map: IdMap, wanted: list[int]) -> npt.NDArray[np.float64]:
+    """For each wanted id, the widest gap between its largest part and another, in diagonals of the image; of 0, 0."""
+    step = max(1, min(id_map.shape) // _CELLS_ACROSS)
+    ids, coarse = contiguous_labels(np.ascontiguousarray(id_map[::step, ::step]))
+    boxes = dict(zip(ids.tolist(), ndimage.find_objects(coarse + 1), strict=True))
+    places = {segment_id: place for place, segment_id in enumerate(boxes)}
     diagonal = float(np.hypot(*coarse.shape))
-    return {
-        segment_id: 0.0 if box is None else widest_gap(coarse[box] == position) / diagonal
-        for position, (segment_id, box) in enumerate(zip(sample.pixels, boxes, strict=True))
-    }
+    return np.array(
+        [
+            widest_gap(coarse[boxes[i]] == places[i]) / diagonal if i and i in boxes else 0.0  # some fall between cells
+            for i in wanted
+        ]
+    )
 
 
 def widest_gap(mask: npt.NDArray[np.bool_]) -> float:

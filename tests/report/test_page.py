@@ -1,0 +1,62 @@
+"""Pages: what they are given cannot become HTML."""
+
+from __future__ import annotations
+
+import json
+from html.parser import HTMLParser
+
+from panoptic_blend.report.page import bar, element, table, write_page
+
+HOSTILE = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
+
+
+class _Tags(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.texts += [value for _, value in attrs if value]
+
+    def handle_data(self, data):
+        self.texts.append(data)
+
+
+def test_text_and_attributes_are_escaped_and_read_back_unchanged():
+    parsed = _Tags()
+    parsed.feed(element("p", HOSTILE, element("b", HOSTILE), title=HOSTILE))
+    assert parsed.tags == ["p", "b"]
+    assert parsed.texts == [HOSTILE] * 3
+
+
+def test_attributes_without_a_value_and_words_of_python():
+    assert element("input", hidden=True, disabled=False, class_="a", aria_label="b") == (
+        '<input hidden class="a" aria-label="b">'
+    )
+
+
+def test_columns_of_numbers_stand_on_the_right():
+    html = table(("name", "count", "what"), [["a", "1,234", "text"]], "Things")
+    assert '<th scope="col" class="number">count</th>' in html
+    assert '<td class="number">1,234</td>' in html
+    assert '<td class="text">text</td>' in html
+
+
+def test_a_bar_without_a_largest_value_is_empty():
+    assert "width: 0.00%" in bar(0, 0, "0")
+
+
+def test_a_page_has_its_files_beside_it_and_asks_for_no_other(tmp_path):
+    data = {"filters": [], "categories": [{"name": HOSTILE, "color": "red"}], "pictures": []}
+    write_page(tmp_path, HOSTILE, [element("p", HOSTILE)], data)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["data.js", "index.html", "page.css", "page.js"]
+    parsed = _Tags()
+    parsed.feed((tmp_path / "index.html").read_text(encoding="utf-8"))
+    assert "img" not in parsed.tags
+    assert parsed.tags.count("script") == 2
+    script = (tmp_path / "data.js").read_text(encoding="utf-8")
+    assert json.loads(script.removeprefix("const DATA = ").rstrip(";\n")) == data
+    for path in tmp_path.iterdir():
+        assert "http" not in path.read_text(encoding="utf-8")
