@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -159,6 +161,16 @@ def test_splits_of_other_categories_are_refused(data_set, capsys):
 def test_a_folder_of_images_for_each_file(data_set, capsys):
     assert _check(data_set, "--images", str(data_set / "train")) == 2
     assert "--images: give as many folders as JSON files, 2" in capsys.readouterr().err
+
+
+def test_torch_is_not_loaded(data_set):
+    files = [str(data_set / f"annotations/panoptic_{split}.json") for split in ("train", "val")]
+    program = f"""
+import sys
+from panoptic_blend.cli import main
+code = main(["check-dataset", *{files!r}, "--output", {str(data_set.parent / "page")!r}, "--workers", "1"])
+sys.exit(code or "torch" in sys.modules)"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
 
 
 def test_in_a_browser(data_set, tmp_path):
