@@ -190,6 +190,11 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         return beside if beside.is_dir() and not inside.is_dir() else inside
 
     @property
+    def image_ids(self) -> list[ImageId]:
+        """Of every image."""
+        return [json.loads(text) for text in self._index.image_ids]
+
+    @property
     def segments_file_names(self) -> Sequence[str]:
         """Of every image's id-map PNG, relative to the segments' folder."""
         return self._index.segments_file_names
@@ -233,7 +238,7 @@ class PanopticAnnotations(Sequence[ImageRecord]):
 
     def _image_rows(self) -> ImageRows:
         return ImageRows(
-            ids=[json.loads(text) for text in self._index.image_ids],
+            ids=self.image_ids,
             file_names=list(self._index.file_names),
             widths=self._index.sizes[0].tolist(),
             heights=self._index.sizes[1].tolist(),

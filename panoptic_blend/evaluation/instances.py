@@ -16,13 +16,12 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import SegmentRecord
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.image_pair import ImagePair
 from panoptic_blend.evaluation.metric import State
-from panoptic_blend.structures import IdMap
 
-_MAX_DETECTIONS = 100
+MAX_DETECTIONS = 100
+"""Of a category and an image, the best."""
 _NO_DETECTIONS = np.zeros((0, 10), bool)
 
 
@@ -63,31 +62,8 @@ class MaskAP:
         Raises:
             DatasetError: the image comes without detections.
         """
-        if pair.detections is None:
-            raise DatasetError(f"{pair.source}: mask AP needs the detections of the image. Give them, or leave it out.")
-        height, width = pair.truth_ids.shape
-        truth = [
-            self._truth_row(pair.truth_ids, segment, number)
-            for number, segment in enumerate(pair.truth_segments, start=1)
-            if self.categories.by_id(segment.category_id).is_thing
-        ]
-        found = pair.detections
-        detections = [
-            {
-                "id": number,
-                "image_id": 1,
-                "category_id": int(label),
-                "score": float(score),
-                "segmentation": rle,
-                "area": float(coco_mask.area(rle)),
-                "iscrowd": 0,
-            }
-            for number, (score, label, rle) in enumerate(
-                zip(found.scores, found.labels, found.rles, strict=True), start=1
-            )
-        ]
+        image, truth, detections = coco_rows(pair, self.categories)
         present = sorted({row["category_id"] for row in truth + detections})
-        image = {"id": 1, "height": height, "width": width}
         evaluation = _evaluation()
         with redirect_stdout(io.StringIO()):
             evaluation.cocoGt = _coco(image, truth)
@@ -168,50 +144,82 @@ class MaskAP:
         evaluation._paramsEval = parameters
         with redirect_stdout(io.StringIO()):
             evaluation.accumulate()
-        # [IoU threshold, recall, category, size, 1]; -1 where the truth has no such object.
-        precision = evaluation.eval["precision"]
-        small, medium, large = (parameters.areaRngLbl.index(name) for name in ("small", "medium", "large"))
-        at_50, at_75 = np.isclose(parameters.iouThrs, 0.5), np.isclose(parameters.iouThrs, 0.75)
-        views = {
-            "AP": precision[:, :, :, 0],
-            "AP50": precision[at_50, :, :, 0],
-            "AP75": precision[at_75, :, :, 0],
-            "APs": precision[:, :, :, small],
-            "APm": precision[:, :, :, medium],
-            "APl": precision[:, :, :, large],
-        }
-        absent = [name for name, values in views.items() if not (values > -1).any()]
-        per_class = {
-            category.id: _mean(precision[:, :, label, 0])
-            for label, category in enumerate(self.categories.things)
-            if (precision[:, :, label, 0] > -1).any()
-        }
-        return MaskAPResult(
-            ap=_mean(views["AP"]),
-            ap50=_mean(views["AP50"]),
-            ap75=_mean(views["AP75"]),
-            ap_small=_mean(views["APs"]),
-            ap_medium=_mean(views["APm"]),
-            ap_large=_mean(views["APl"]),
-            per_class=per_class,
-            notes=(f"the truth has no object for {', '.join(absent)}: 0",) if absent else (),
-        )
+        return summarize_precision(evaluation.eval["precision"], self.categories)
 
-    def _truth_row(self, truth_ids: IdMap, segment: SegmentRecord, number: int) -> dict[str, Any]:
-        mask = truth_ids == segment.id
-        return {
-            "id": number,
-            "image_id": 1,
-            "category_id": self.categories.thing_label(segment.category_id),
-            "segmentation": coco_mask.encode(np.asfortranarray(mask, np.uint8)),
-            "area": int(mask.sum()),
-            "iscrowd": int(segment.is_crowd),
-        }
+
+def coco_rows(
+    pair: ImagePair, categories: Categories
+) -> tuple[dict[str, Any], list[dict[str, Any]], list[dict[str, Any]]]:
+    """An image, the true things on it and its detections as COCO's rows; categories by their labels.
+
+    Raises:
+        DatasetError: the image comes without detections.
+    """
+    if pair.detections is None:
+        raise DatasetError(f"{pair.source}: mask AP needs the detections of the image. Give them, or leave it out.")
+    height, width = pair.truth_ids.shape
+    columns_first = np.asfortranarray(pair.truth_ids)  # the order of run-length masks
+    truth: list[dict[str, Any]] = []
+    for segment in pair.truth_segments:
+        if categories.by_id(segment.category_id).is_thing:
+            rle = coco_mask.encode((columns_first == segment.id).view(np.uint8))
+            label = categories.thing_label(segment.category_id)
+            truth.append(_row(len(truth) + 1, label, rle, segment.is_crowd))
+    found = pair.detections
+    detections = [
+        {**_row(number, int(label), rle, False), "score": float(score)}
+        for number, (score, label, rle) in enumerate(zip(found.scores, found.labels, found.rles, strict=True), start=1)
+    ]
+    return {"id": 1, "height": height, "width": width}, truth, detections
+
+
+def _row(number: int, label: int, rle: Mapping[str, Any], is_crowd: bool) -> dict[str, Any]:
+    return {
+        "id": number,
+        "image_id": 1,
+        "category_id": label,
+        "segmentation": rle,
+        "area": int(coco_mask.area(rle)),
+        "iscrowd": int(is_crowd),
+    }
+
+
+def summarize_precision(precision: npt.NDArray[np.float64], categories: Categories) -> MaskAPResult:
+    """COCO's averages of a table of precision.
+
+    Args:
+        precision: [IoU threshold 0.50 to 0.95, recall, thing, size, 1]; -1 where the truth has no such object. Sizes
+            are all, small, medium, large.
+    """
+    views = {
+        "AP": precision[:, :, :, 0],
+        "AP50": precision[0, :, :, 0],
+        "AP75": precision[5, :, :, 0],
+        "APs": precision[:, :, :, 1],
+        "APm": precision[:, :, :, 2],
+        "APl": precision[:, :, :, 3],
+    }
+    absent = [name for name, values in views.items() if not (values > -1).any()]
+    per_class = {
+        category.id: _mean(precision[:, :, label, 0])
+        for label, category in enumerate(categories.things)
+        if (precision[:, :, label, 0] > -1).any()
+    }
+    return MaskAPResult(
+        ap=_mean(views["AP"]),
+        ap50=_mean(views["AP50"]),
+        ap75=_mean(views["AP75"]),
+        ap_small=_mean(views["APs"]),
+        ap_medium=_mean(views["APm"]),
+        ap_large=_mean(views["APl"]),
+        per_class=per_class,
+        notes=(f"the truth has no object for {', '.join(absent)}: 0",) if absent else (),
+    )
 
 
 def _evaluation() -> COCOeval:
     evaluation = COCOeval(iouType="segm")
-    evaluation.params.maxDets = [_MAX_DETECTIONS]
+    evaluation.params.maxDets = [MAX_DETECTIONS]
     return evaluation
 
 

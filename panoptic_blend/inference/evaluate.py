@@ -15,8 +15,8 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.data.dataset import EvaluationDataset
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.evaluation.hotcoco_instances import fastest_mask_ap
 from panoptic_blend.evaluation.image_pair import Detections, ImagePair
-from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.metric import Metric
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.report import print_tables, write_metrics
@@ -72,7 +72,8 @@ def evaluate(
     check_same_categories(categories, annotations.categories, annotations.path)
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
     source.check_files()  # the last as well, before predicting the first
-    quality, mask_ap, mean_iou = PanopticQuality(categories), MaskAP(categories), MeanIoU(categories)
+    quality, mean_iou = PanopticQuality(categories), MeanIoU(categories)
+    mask_ap = fastest_mask_ap(categories, annotations.image_ids)
     all_metrics: tuple[Metric, ...] = (quality, mask_ap, mean_iou)
     metrics = output / "metrics.json"
     counted = 0
