@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from panoptic_blend.commands.parsing import Parser, add_segments, command, one_or_more, parse
-from panoptic_blend.errors import ConfigError
+from panoptic_blend.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -182,6 +182,8 @@ def _convert_back(options: argparse.Namespace, console: Console) -> None:
     from panoptic_blend.convert.summary import SHOWN
     from panoptic_blend.evaluation.processes import available_cores
 
+    if options.source.is_dir():
+        raise DatasetError(f"{options.source}: is a folder. Give its JSON, such as annotations/panoptic_val.json.")
     annotations = PanopticAnnotations.load(options.source)
     split = options.name or options.source.stem.rpartition("_")[2]
     with Progress(console=console) as bar:

@@ -16,7 +16,11 @@ from panoptic_blend.files.images import check_image
 
 def recognise(source: Path) -> bool:
     """Whether a folder looks like this format."""
-    return any((folder / "masks").is_dir() and (folder / "images").is_dir() for folder in source.glob("*/"))
+    return any((folder / "masks").is_dir() and _has_one_image(folder / "images") for folder in source.glob("*/"))
+
+
+def _has_one_image(folder: Path) -> bool:
+    return folder.is_dir() and len([path for path in folder.iterdir() if not path.name.startswith(".")]) == 1
 
 
 def open_source(source: Path, options: FormatOptions) -> MaskFolders:

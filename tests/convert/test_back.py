@@ -291,6 +291,11 @@ def test_options_that_do_not_go_together(options: list[str], said: str, data_set
     assert said in capsys.readouterr().err
 
 
+def test_a_folder_is_not_taken_for_its_json(data_set: Path, tmp_path: Path, capsys):
+    assert main(["convert-dataset", str(data_set), "--to", "labelme", "--output", str(tmp_path / "out")]) == 1
+    assert f"{data_set}: is a folder. Give its JSON" in capsys.readouterr().err
+
+
 def test_names_and_ids_that_label_maps_cannot_hold(tmp_path: Path, capsys):
     for number, category in enumerate(
         (replace(CATEGORIES[0], id=0), replace(CATEGORIES[0], id=70000), replace(CATEGORIES[0], name="car # 1"))

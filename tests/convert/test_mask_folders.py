@@ -10,6 +10,7 @@ from PIL import Image
 
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
 from panoptic_blend.coco.segments_png import read_id_map
+from panoptic_blend.convert.mask_folders import recognise
 from tests.convert.scenes import convert_dataset, pixels, random_blobs, segments_of, write_map
 
 PUBLISHED = "kaggle-dsbowl-2018-dataset-fixes/stage1_train"
@@ -31,6 +32,11 @@ def test_mask_folders_give_an_object_a_file(tmp_path: Path):
         expected[f"cell{number}.png"] = {("nucleus", False, pixels(blobs == n)) for n in numbers} | rest
     assert convert_dataset(source, tmp_path / "out", *OPTIONS) == 0
     assert segments_of(tmp_path / "out") == expected
+
+
+@pytest.mark.parametrize("name", ["common_semantic_segmentation_dataset", "open_images_dataset"])
+def test_folders_of_many_images_are_not_taken_for_it(name: str, shared: Path):
+    assert not recognise(shared / "fixtures" / "datumaro" / name)
 
 
 def records_of(truth: Path) -> list[tuple[str, ImageRecord, PanopticAnnotations]]:
