@@ -1,0 +1,1 @@
+"""Runs an exported folder: onnxruntime or OpenVINO, numpy, and no torch."""
