@@ -59,8 +59,8 @@ def read_names(path: Path) -> list[LabelName]:
     elif path.suffix.lower() == ".csv":
         names = [_from_row(dict(row), f"{path}, row {n}") for n, row in enumerate(csv.DictReader(text.splitlines()), 1)]
     else:
-        lines = [(n, line.split("#", 1)[0].strip()) for n, line in enumerate(text.splitlines(), 1)]
-        names = [_from_line(line, f"{path}, line {n}") for n, line in lines if line]
+        lines = [parse_line(line, f"{path}, line {n}") for n, line in enumerate(text.splitlines(), 1)]
+        names = [name for name in lines if name is not None]
     if not names:
         raise DatasetError(f"{path}: names no category. Write one 'value name' a line.")
     groups: tuple[tuple[str, list[object]], ...] = (
@@ -73,6 +73,22 @@ def read_names(path: Path) -> list[LabelName]:
         if twice:
             raise DatasetError(f"{path}: the {what} {twice[0]!r} is there twice. Give every category its own.")
     return names
+
+
+def parse_line(line: str, where: str) -> LabelName | None:
+    """The name in a line of text, None in one without; `DatasetError` for a line of another form."""
+    line = line.split("#", 1)[0].strip()
+    if not line:
+        return None
+    if match := re.fullmatch(r"([^:]+):(\d+),(\d+),(\d+):.*", line):
+        name, *color = match.groups()
+        return LabelName(name.strip(), None, _color(color, where))
+    if match := re.fullmatch(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\D.*)", line):
+        *color, name = match.groups()
+        return LabelName(name.strip(), None, _color(color, where))
+    if match := re.fullmatch(r"(\d+)[\s,:]+(.+)", line):
+        return LabelName(match[2].strip(), int(match[1]), None)
+    raise DatasetError(f"{where}: {line!r} is neither 'value name' nor 'R G B name' nor 'name:R,G,B::'.")
 
 
 def read_lines(path: Path) -> list[str]:
@@ -92,18 +108,6 @@ def _read_text(path: Path) -> str:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
         raise DatasetError(f"{path}: cannot be read as a list of names ({error}).") from error
-
-
-def _from_line(line: str, where: str) -> LabelName:
-    if match := re.fullmatch(r"([^:]+):(\d+),(\d+),(\d+):.*", line):
-        name, *color = match.groups()
-        return LabelName(name.strip(), None, _color(color, where))
-    if match := re.fullmatch(r"(\d+)[\s,]+(\d+)[\s,]+(\d+)[\s,]+(\D.*)", line):
-        *color, name = match.groups()
-        return LabelName(name.strip(), None, _color(color, where))
-    if match := re.fullmatch(r"(\d+)[\s,:]+(.+)", line):
-        return LabelName(match[2].strip(), int(match[1]), None)
-    raise DatasetError(f"{where}: {line!r} is neither 'value name' nor 'R G B name' nor 'name:R,G,B::'.")
 
 
 def _from_json(text: str, path: Path) -> list[LabelName]:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from panoptic_blend.structures import IdMap
 
@@ -46,27 +45,23 @@ class Ring:
     """A closed border of a segment, which lies to its right.
 
     Attributes:
-        part: number of the segment's connected part (of 8 neighbours) that it belongs to.
         is_hole: the border runs around a hole.
     """
 
-    part: int
     is_hole: bool
     arcs: list[Arc]
 
 
 def trace_rings(id_map: IdMap) -> dict[int, list[Ring]]:
-    """The borders of every segment of a map [H, W], by id; 0 is none."""
+    """The borders of every segment of a map [H, W], by id; 0 is none. Pixels that touch by a corner hang together."""
     edges = _Edges.of(id_map)
     rings: dict[int, list[Ring]] = {}
-    parts = _part_numbers(id_map)
     for ring in edges.rings():
         segment_id = int(edges.own[ring[0]])
-        y, x = edges.pixels[ring[0]].tolist()
         arcs = [edges.arc(arc) for arc in edges.cut(ring)]
         corners = np.concatenate([arc.corners[:-1] for arc in arcs])
         is_hole = _signed_area(corners) < 0
-        rings.setdefault(segment_id, []).append(Ring(int(parts[y, x]), is_hole, arcs))
+        rings.setdefault(segment_id, []).append(Ring(is_hole, arcs))
     return rings
 
 
@@ -87,11 +82,14 @@ def join(polygons: list[Points]) -> Points:
     """One polygon of several, outer ones and holes, by bridges without width: filled by even-odd, it is the same."""
     joined, *others = polygons
     for other in others:
-        distances = ((joined[:, None] - other[None]) ** 2).sum(axis=2)
-        here, there = np.unravel_index(distances.argmin(), distances.shape)
-        way = np.roll(other, -there, axis=0)
+        here = _nearest(joined, other[0])
+        way = np.roll(other, -_nearest(other, joined[here]), axis=0)
         joined = np.concatenate([joined[: here + 1], way, way[:1], joined[here:]])
     return joined
+
+
+def _nearest(points: Points, point: Points) -> int:
+    return int(((points - point) ** 2).sum(axis=1).argmin())
 
 
 @dataclass(frozen=True)
@@ -101,7 +99,6 @@ class _Edges:
     Attributes:
         starts: [N, 2] row and column of the point a step starts at.
         directions: [N] positions in `_STEPS`.
-        pixels: [N, 2] the own pixel.
         own, other: [N] ids on the right and on the left.
         following: [N] position of the next step around the same segment.
         is_end: [N] a step starts where three segments meet, or two that touch by corners only.
@@ -109,7 +106,6 @@ class _Edges:
 
     starts: npt.NDArray[np.int64]
     directions: npt.NDArray[np.int64]
-    pixels: npt.NDArray[np.int64]
     own: npt.NDArray[np.int64]
     other: npt.NDArray[np.int64]
     following: npt.NDArray[np.int64]
@@ -127,11 +123,9 @@ class _Edges:
         ):
             across = padded[1 + dy : 1 + dy + height, 1 + dx : 1 + dx + width]
             y, x = np.nonzero((id_map != across) & (id_map != 0))
-            found.append(
-                np.stack([y + sy, x + sx, np.full_like(y, direction), y, x, id_map[y, x], across[y, x]], axis=1)
-            )
+            found.append(np.stack([y + sy, x + sx, np.full_like(y, direction), id_map[y, x], across[y, x]], axis=1))
         table = np.concatenate(found)
-        starts, directions, pixels, own, other = table[:, :2], table[:, 2], table[:, 3:5], table[:, 5], table[:, 6]
+        starts, (directions, own, other) = table[:, :2], table[:, 2:].T
         ends = starts + _STEPS[directions]
         left, right = (padded[tuple((ends + ahead[directions] + 1).T)] == own for ahead in (_AHEAD_LEFT, _AHEAD_RIGHT))
         # Pixels that touch by a corner belong together, so that way is taken first.
@@ -139,7 +133,7 @@ class _Edges:
         position = np.full((4, height + 1, width + 1), -1, np.int64)
         position[directions, starts[:, 0], starts[:, 1]] = np.arange(len(table))
         following = position[(directions + turn) % 4, ends[:, 0], ends[:, 1]]
-        return cls(starts, directions, pixels, own, other, following, _crossings(padded)[tuple(starts.T)])
+        return cls(starts, directions, own, other, following, _crossings(padded)[tuple(starts.T)])
 
     def rings(self) -> Iterator[list[int]]:
         """Positions of the steps of each closed border."""
@@ -177,18 +171,6 @@ def _crossings(padded: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
     """[H + 1, W + 1]: whether more than two borders meet at a point between pixels."""
     a, b, c, d = padded[:-1, :-1], padded[:-1, 1:], padded[1:, :-1], padded[1:, 1:]
     return ((a != b).astype(int) + (c != d) + (a != c) + (b != d)) > 2
-
-
-def _part_numbers(id_map: IdMap) -> npt.NDArray[np.int32]:
-    """[H, W] numbers of connected parts, counted apart for every segment."""
-    numbers = np.zeros(id_map.shape, np.int32)
-    ids, ranks = np.unique(id_map, return_inverse=True)
-    ranks = ranks.reshape(id_map.shape).astype(np.int32)
-    for rank, box in enumerate(ndimage.find_objects(ranks + 1)):
-        if ids[rank]:
-            mask = ranks[box] == rank
-            numbers[box][mask] = ndimage.label(mask, np.ones((3, 3)))[0][mask]
-    return numbers
 
 
 def _signed_area(points: npt.NDArray[np.int64]) -> float:

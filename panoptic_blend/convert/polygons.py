@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 
 import numpy as np
+from scipy import ndimage
 
-from panoptic_blend.coco.counting import count_pairs, distinct_ids
+from panoptic_blend.coco.counting import contiguous_labels, count_pairs
 from panoptic_blend.convert.outlines import Points, Ring, join, outline, trace_rings
 from panoptic_blend.convert.source import region_from_polygons
 from panoptic_blend.structures import IdMap
 
 MIN_IOU = 0.98
-"""Of a segment with what its polygons give back."""
+"""Of a part with what its polygon gives back."""
 _TOLERANCES = (1.0, 0.5, 0.25, 0.0)
 """Pixels that outlines may be moved, from the simplest to the exact one."""
 
@@ -20,66 +21,74 @@ _TOLERANCES = (1.0, 0.5, 0.25, 0.0)
 def polygons_of(
     id_map: IdMap, in_one: Collection[int], as_written: Callable[[Points], Points] = lambda points: points
 ) -> dict[int, list[Points]]:
-    """Polygons of every segment of a map [H, W], by id: one for each connected part.
+    """Polygons of every segment of a map [H, W], by id: one for each connected part (of 8 neighbours).
 
     Holes, and the parts of segments in `in_one`, are joined by bridges without width. Filled as COCO fills polygons, a
-    segment has an IoU of `MIN_IOU` or more with its pixels.
+    part has an IoU of `MIN_IOU` or more with its pixels.
 
     Args:
         in_one: ids of the segments that get a single polygon.
         as_written: a polygon as it is read again, after it was rounded for a file.
     """
-    rings = trace_rings(id_map)
-    levels = dict.fromkeys(rings, 0)
+    part_map, owners = _split_parts(id_map)
     polygons: dict[int, list[Points]] = {}
+    for part, polygon in _simplest(part_map, as_written).items():
+        polygons.setdefault(owners[part], []).append(polygon)
+    return {each: [join(parts)] if each in in_one else parts for each, parts in polygons.items()}
+
+
+def _split_parts(id_map: IdMap) -> tuple[IdMap, dict[int, int]]:
+    """A map of connected parts, counted from 1, and the segment of each."""
+    part_map = np.zeros_like(id_map)
+    owners: dict[int, int] = {}
+    ids, positions = contiguous_labels(id_map)
+    for position, (segment_id, box) in enumerate(zip(ids.tolist(), ndimage.find_objects(positions + 1), strict=True)):
+        if segment_id:
+            mask = positions[box] == position
+            numbers, count = ndimage.label(mask, np.ones((3, 3)))
+            part_map[box][mask] = numbers[mask] + len(owners)
+            owners |= dict.fromkeys(range(len(owners) + 1, len(owners) + 1 + count), segment_id)
+    return part_map, owners
+
+
+def _simplest(part_map: IdMap, as_written: Callable[[Points], Points]) -> dict[int, Points]:
+    """A polygon of every part of a map, with as few points as give enough of it back."""
+    rings = trace_rings(part_map)
+    levels = dict.fromkeys(rings, 0)
+    polygons: dict[int, Points] = {}
     changed = set(rings)
     while changed:
-        for segment_id in changed:
-            polygons[segment_id] = [
-                as_written(polygon)
-                for polygon in _polygons(segment_id, rings[segment_id], levels, segment_id in in_one)
-            ]
-        coarse = {each for each in _changed_too_much(id_map, polygons) if _TOLERANCES[levels[each]] > 0}
-        for segment_id in coarse:
-            levels[segment_id] += 1
+        polygons |= {part: as_written(_polygon(part, rings[part], levels)) for part in changed}
+        coarse = {part for part in _changed_too_much(part_map, polygons) if _TOLERANCES[levels[part]] > 0}
+        for part in coarse:
+            levels[part] += 1
+        # The other side of a border is drawn anew with it.
         changed = {
-            segment_id
-            for segment_id, own in rings.items()
-            if segment_id in coarse or any(arc.neighbour in coarse for ring in own for arc in ring.arcs)
+            part
+            for part, own in rings.items()
+            if part in coarse or any(arc.neighbour in coarse for ring in own for arc in ring.arcs)
         }
     return polygons
 
 
-def _polygons(segment_id: int, rings: list[Ring], levels: dict[int, int], in_one: bool) -> list[Points]:
+def _polygon(part: int, rings: list[Ring], levels: Mapping[int, int]) -> Points:
     def tolerance(neighbour: int) -> float:
-        return _TOLERANCES[max(levels[segment_id], levels.get(neighbour, 0))]
+        return _TOLERANCES[max(levels[part], levels.get(neighbour, 0))]
 
-    parts: dict[int, list[Points]] = {}
-    for ring in sorted(rings, key=lambda each: each.is_hole):
-        polygon = outline(ring, tolerance)
-        if len(polygon) >= 3:
-            parts.setdefault(0 if in_one else ring.part, []).append(polygon)
-    return [join(part) for part in parts.values()]
+    outer_first = sorted(rings, key=lambda ring: ring.is_hole)
+    return join([outline(ring, tolerance) for ring in outer_first])
 
 
-def _changed_too_much(id_map: IdMap, polygons: dict[int, list[Points]]) -> list[int]:
-    """Ids of the segments of which the polygons do not give enough back."""
-    height, width = id_map.shape
-    regions = {
-        segment_id: region_from_polygons("", [polygon.ravel().tolist() for polygon in each], height, width)
-        for segment_id, each in polygons.items()
-    }
-    painted = np.zeros_like(id_map)
-    # The smaller lies in front, as where such polygons are read.
-    for segment_id, region in sorted(regions.items(), key=lambda each: -each[1].area if each[1] else 0):
+def _changed_too_much(part_map: IdMap, polygons: Mapping[int, Points]) -> list[int]:
+    """The parts of which the polygons do not give enough back."""
+    height, width = part_map.shape
+    painted = np.zeros_like(part_map)
+    for part, polygon in polygons.items():
+        region = region_from_polygons("", [polygon.ravel().tolist()], height, width) if len(polygon) >= 3 else None
         if region is not None:
-            painted[region.window][region.mask] = segment_id
-    before, after, both = count_pairs(id_map, painted)
-    areas = dict.fromkeys([*distinct_ids(id_map).tolist(), *distinct_ids(painted).tolist()], 0)
-    common = dict.fromkeys(areas, 0)
-    for first, second, pixels in zip(before.tolist(), after.tolist(), both.tolist(), strict=True):
-        areas[first] += pixels
-        areas[second] += pixels
-        if first == second:
-            common[first] = pixels
-    return [each for each in polygons if common[each] < MIN_IOU * (areas[each] - common[each])]
+            painted[region.window][region.mask] = part
+    before, after, pixels = count_pairs(part_map, painted)
+    size = max(polygons, default=0) + 1
+    common = np.bincount(before[before == after], pixels[before == after], size)
+    union = np.bincount(before, pixels, size) + np.bincount(after, pixels, size) - common
+    return [part for part in polygons if common[part] < MIN_IOU * union[part]]

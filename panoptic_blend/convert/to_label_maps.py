@@ -13,10 +13,12 @@ from PIL import Image
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.coco.counting import contiguous_labels
+from panoptic_blend.convert.names import LabelName, parse_line
 from panoptic_blend.convert.target import Scene, Written
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.names import segments_name
 
+NAMES = "names.txt"
 _VOID = 0
 _LARGEST = 2**16 - 1
 
@@ -33,6 +35,12 @@ class ToLabelMaps:
 
     keeps_scores = False
 
+    def __post_init__(self) -> None:
+        """Raise `DatasetError` for a name that would not be read again as it is written."""
+        for value, name in self._names().items():
+            if not _is_read_again(value, name):
+                raise DatasetError(f"the category {name!r} cannot be written as a line of {NAMES}. Rename it.")
+
     @property
     def values(self) -> dict[int, int]:
         """Value in the maps by category id."""
@@ -44,7 +52,7 @@ class ToLabelMaps:
     def notes(self) -> list[str]:
         """How the maps are read again."""
         things = ",".join(each.name for each in self.categories.things)
-        return ["Read the maps with --labels names.txt" + (f" --things {things!r}." if things else ".")]
+        return [f"Read the maps with --labels {NAMES}" + (f" --things {things!r}." if things else ".")]
 
     def image_path(self, name: str) -> str:
         """See `Target`."""
@@ -88,12 +96,19 @@ class ToLabelMaps:
         """The list of names."""
         for _ in written:
             pass
-        lines = [f"{_VOID} void\n"]
-        for each in self.categories:
-            if "#" in each.name or each.name != each.name.strip() or len(each.name.splitlines()) != 1:
-                raise DatasetError(f"category {each.id} ({each.name!r}) cannot be written as a line. Rename it.")
-            lines.append(f"{self.values[each.id]} {each.name}\n")
-        (root / "names.txt").write_text("".join(lines), encoding="utf-8")
+        lines = [f"{value} {name}\n" for value, name in {_VOID: "void", **self._names()}.items()]
+        (root / NAMES).write_text("".join(lines), encoding="utf-8")
+
+    def _names(self) -> dict[int, str]:
+        """Name by value."""
+        return {value: self.categories.by_id(category_id).name for category_id, value in self.values.items()}
+
+
+def _is_read_again(value: int, name: str) -> bool:
+    try:
+        return parse_line(f"{value} {name}", NAMES) == LabelName(name, value, None)
+    except DatasetError:
+        return False
 
 
 def _write_map(path: Path, values: npt.NDArray[np.integer]) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from panoptic_blend.convert.outlines import join, outline, trace_rings
 from panoptic_blend.convert.polygons import MIN_IOU, polygons_of
@@ -39,6 +40,8 @@ def test_exact_outlines_hold_their_pixels(seed: int):
         assert sum(map(area, polygons)) == (id_map == segment_id).sum()
         assert [area(polygon) < 0 for polygon in polygons] == [ring.is_hole for ring in own]
         assert np.array_equal(filled([join(polygons)], *id_map.shape), id_map == segment_id)
+        parts = ndimage.label(id_map == segment_id, np.ones((3, 3)))[1]
+        assert sum(not ring.is_hole for ring in own) == parts
 
 
 def test_a_rectangle_keeps_four_corners():
@@ -74,9 +77,17 @@ def test_polygons_give_their_segments_back(seed: int):
     id_map = random_map(seed)
     in_one = {1, 2}
     for segment_id, polygons in polygons_of(id_map, in_one).items():
-        assert len(polygons) == 1 or segment_id not in in_one
-        got, mask = filled(polygons, *id_map.shape), id_map == segment_id
+        mask = id_map == segment_id
+        assert len(polygons) == 1 if segment_id in in_one else ndimage.label(mask, np.ones((3, 3)))[1]
+        got = filled(polygons, *id_map.shape)
         assert (got & mask).sum() >= MIN_IOU * (got | mask).sum()
+
+
+def test_small_parts_of_large_segments_are_kept():
+    id_map = np.zeros((100, 100), np.int32)
+    id_map[:80], id_map[90, 50], id_map[95:97, 3:5] = 1, 1, 1
+    got = filled(polygons_of(id_map, in_one={1})[1], 100, 100)
+    assert np.array_equal(got, id_map == 1)
 
 
 def test_large_shapes_have_few_points():
