@@ -44,6 +44,7 @@ class Categories(Sequence[Category]):
         self.things = tuple(c for c in self._all if c.is_thing)
         self.stuff = tuple(c for c in self._all if not c.is_thing)
         self._by_id = {c.id: c for c in self._all}
+        self._positions = {c.id: position for position, c in enumerate(self._all)}
         if len(self._by_id) < len(self._all):
             ids = [c.id for c in self._all]
             twice = sorted({i for i in ids if ids.count(i) > 1})
@@ -68,6 +69,9 @@ class Categories(Sequence[Category]):
     def __hash__(self) -> int:
         return hash(self._all)
 
+    def __deepcopy__(self, memo: object) -> Categories:
+        return self  # nothing in it changes
+
     def __repr__(self) -> str:
         return f"Categories({len(self.things)} things, {len(self.stuff)} stuff)"
 
@@ -78,6 +82,10 @@ class Categories(Sequence[Category]):
     def by_id(self, category_id: int) -> Category:
         """The category with this dataset id; `KeyError` when there is none."""
         return self._by_id[category_id]
+
+    def position(self, category_id: int) -> int:
+        """Where the category with this dataset id stands in the list; `KeyError` when there is none."""
+        return self._positions[category_id]
 
     def thing_label(self, category_id: int) -> int:
         """Detector class 0..T-1 of a thing's dataset id; `KeyError` for stuff."""

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from panoptic_blend.categories import IGNORE, Categories, Category
@@ -55,3 +57,11 @@ def test_labels_of_stuff_never_run_out_or_meet_the_one_that_is_ignored() -> None
     assert IGNORE not in range(most + 1)
     with pytest.raises(DatasetError, match="65536 stuff categories; at most 65535"):
         Categories(many)
+
+
+def test_a_category_knows_its_place_in_the_list_and_a_list_is_never_copied() -> None:
+    categories = Categories.from_json(ROWS)
+    assert [categories.position(row["id"]) for row in ROWS] == [0, 1]
+    with pytest.raises(KeyError):
+        categories.position(4)
+    assert copy.deepcopy(categories) is categories

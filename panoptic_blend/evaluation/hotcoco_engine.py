@@ -51,17 +51,17 @@ def score_with_hotcoco(
         raise DatasetError("engine 'hotcoco' needs the hotcoco package: pip install 'panoptic-blend[fast]'")
     from hotcoco.panoptic import PanopticEval
 
-    order = {category.id: position for position, category in enumerate(truth.categories)}
-    counts = {name: np.zeros(len(order), np.int64) for name in ("tp", "fp", "fn")}
-    iou = np.zeros(len(order))
+    categories = truth.categories
+    counts = {name: np.zeros(len(categories), np.int64) for name in ("tp", "fp", "fn")}
+    iou = np.zeros(len(categories))
     for start in range(0, len(truth), CHUNK):
         chunk = slice(start, start + CHUNK)
         true, predicted = truth[chunk], predictions[chunk]
         for records, where, source in ((true, folder, truth.path), (predicted, predicted_folder, predictions.path)):
             check_files(records, where, source)
         evaluation = PanopticEval(
-            _as_json(true, truth.categories, order),
-            _as_json(predicted, truth.categories, order),
+            _as_json(true, categories),
+            _as_json(predicted, categories),
             gt_folder=folder,
             pred_folder=predicted_folder,
         )
@@ -76,7 +76,7 @@ def score_with_hotcoco(
                 values[position] += row[name]
         if progress is not None:
             progress(start + len(true), len(truth))
-    return summarize(truth.categories, iou, counts["tp"], counts["fp"], counts["fn"], ["counted by hotcoco"])
+    return summarize(categories, iou, counts["tp"], counts["fp"], counts["fn"], ["counted by hotcoco"])
 
 
 def check_files(records: Sequence[ImageRecord], folder: Path, source: Path) -> None:
@@ -96,18 +96,18 @@ def check_files(records: Sequence[ImageRecord], folder: Path, source: Path) -> N
                 )
 
 
-def _as_json(records: Sequence[ImageRecord], categories: Categories, order: dict[int, int]) -> dict[str, object]:
+def _as_json(records: Sequence[ImageRecord], categories: Categories) -> dict[str, object]:
     """Some images as hotcoco reads them: images and categories by their positions, since it takes no other ids."""
     annotations = []
     for position, record in enumerate(records):
         segments = [
-            {"id": s.id, "category_id": order[s.category_id], "iscrowd": int(s.is_crowd)}
+            {"id": s.id, "category_id": categories.position(s.category_id), "iscrowd": int(s.is_crowd)}
             | ({"area": s.area} if s.area >= 0 else {})
             for s in record.segments
         ]
         annotations.append({"image_id": position, "file_name": record.segments_file_name, "segments_info": segments})
     images = [{"id": i, "file_name": r.file_name, "width": r.width, "height": r.height} for i, r in enumerate(records)]
-    names = [{"id": order[c.id], "name": c.name, "isthing": int(c.is_thing)} for c in categories]
+    names = [{"id": categories.position(c.id), "name": c.name, "isthing": int(c.is_thing)} for c in categories]
     return {"images": images, "annotations": annotations, "categories": names}
 
 

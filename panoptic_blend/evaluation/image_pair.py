@@ -145,14 +145,13 @@ def category_positions(
     Raises:
         DatasetError: a category that is not in the list.
     """
-    order = {category.id: position for position, category in enumerate(categories)}
     for segment in segments:
-        if segment.category_id not in order:
+        if not categories.has_id(segment.category_id):
             raise DatasetError(
                 f"{source}: segment {segment.id} has category_id {segment.category_id}, which the categories of "
                 "the truth do not list. Predict with the truth's categories."
             )
-    return np.array([order[segment.category_id] for segment in segments], np.int64)
+    return np.array([categories.position(segment.category_id) for segment in segments], np.int64)
 
 
 def _match(pair: ImagePair) -> Matching:
