@@ -37,29 +37,14 @@ HEIGHT, WIDTH = 30, 41
 
 def scene(seed: int, with_crowds: bool = True) -> tuple[np.ndarray, dict[int, TrueSegment]]:
     """A map with holes, parts and void; ids count from 1 by category, a crowd before its objects."""
-    generator = np.random.default_rng(seed)
-    blobs = random_blobs(generator, HEIGHT, WIDTH, 12)
-    numbers = [n for n in np.unique(blobs).tolist() if n]
-    of_stuff = {n: CATEGORIES.stuff[n % 2].id for n in numbers[:4]}
-    meanings: dict[object, tuple[int, TrueSegment]] = {}
-    for n in numbers:
-        thing = CATEGORIES.things[int(generator.integers(2))].id
-        category = of_stuff.get(n, thing)
-        key = ("stuff", category) if n in of_stuff else n
-        meanings[key] = (n, TrueSegment(category))
-        blobs[blobs == n] = meanings[key][0]
-    if with_crowds and numbers:
-        for category in {s.category_id for n, s in meanings.values() if n not in of_stuff}:
-            key, (n, _) = next((k, v) for k, v in meanings.items() if v[1].category_id == category)
-            meanings[key] = (n, TrueSegment(category, is_crowd=True))
-    order = [each.id for each in CATEGORIES]
-    ranked = sorted(meanings.items(), key=lambda each: (order.index(each[1][1].category_id), not each[1][1].is_crowd))
+    blobs = random_blobs(np.random.default_rng(seed), HEIGHT, WIDTH, 12)
     id_map, segments = np.zeros_like(blobs), {}
-    for segment_id, (key, (_, segment)) in enumerate(ranked, 1):
-        sources = [n for n in numbers if (("stuff", of_stuff[n]) if n in of_stuff else n) == key]
-        id_map[np.isin(blobs, sources)] = segment_id
-        if (id_map == segment_id).any():
-            segments[segment_id] = segment
+    for position, category in enumerate(CATEGORIES):
+        own = [n for n in np.unique(blobs).tolist() if n and n % len(CATEGORIES) == position]
+        for group in [[n] for n in own] if category.is_thing else [own] * bool(own):
+            segment_id, is_first = len(segments) + 1, group[0] == own[0]
+            id_map[np.isin(blobs, group)] = segment_id
+            segments[segment_id] = TrueSegment(category.id, with_crowds and category.is_thing and is_first)
     return id_map, segments
 
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
-from panoptic_blend.convert.coco_instances import recognise
+from panoptic_blend.convert.coco_instances import open_source, recognise
 from panoptic_blend.convert.formats import recognise_format
+from panoptic_blend.convert.options import FormatOptions
 from tests.convert.scenes import convert_dataset, pixels, random_blobs, segments_of
 
 HEIGHT, WIDTH = 12, 15
@@ -232,3 +234,29 @@ def test_panoptic_and_other_files_are_not_taken_for_it(data_set, shapes: Path, t
     for text in ("", "[]", "{}", '{"shapes": [], "segmentation": []}'):
         (tmp_path / "other.json").write_text(text)
         assert not recognise(tmp_path / "other.json")
+
+
+@pytest.mark.slow
+def test_many_annotations_take_little_more_memory_than_their_file(tmp_path: Path):
+    generator = np.random.default_rng(0)
+    Image.new("RGB", (WIDTH, HEIGHT)).save(tmp_path / "0.png")
+    images = [{"id": n, "file_name": f"{n}.png", "width": WIDTH, "height": HEIGHT} for n in range(500)]
+    rows = [
+        {
+            "id": n,
+            "image_id": n % 500,
+            "category_id": 3,
+            "segmentation": [generator.uniform(0, 9, 60).round(2).tolist()],
+        }
+        for n in range(8_000)
+    ]
+    path = tmp_path / "mine.json"
+    path.write_text(json.dumps({"images": images, "annotations": rows, "categories": CATEGORIES}))
+    del rows
+    tracemalloc.start()
+    source = open_source(path, FormatOptions())
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert sum(len(json.loads(each)) for each in source.rows) == 8_000
+    # Decoded at once, it is more than seven times.
+    assert peak < 3 * path.stat().st_size
