@@ -1,0 +1,1 @@
+"""From a model to a folder that runs without torch: picture in, id map and segments out."""

@@ -1,0 +1,109 @@
+"""The whole graph: picture in, id map and segments out."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+from onnx_ir.passes.common import NameFixPass
+from onnxscript import GraphBuilder, ir
+
+from panoptic_blend.exporting.detections import detect
+from panoptic_blend.exporting.image import Sizes, normalise, resize_picture
+from panoptic_blend.exporting.masks import MaskValues, draw_masks
+from panoptic_blend.exporting.merging import (
+    COLUMNS,
+    Painted,
+    Thresholds,
+    paint_instances,
+    paint_stuff,
+    place_in_output,
+)
+from panoptic_blend.exporting.network import OPSET, NetworkValues, export_network, prepare_network, unflatten
+from panoptic_blend.exporting.stuff import label_pixels
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+
+
+def build_graph(model: PanopticBlend, half: bool = False, size: tuple[int, int] | None = None) -> onnx.ModelProto:
+    """A model as one ONNX graph of standard operators.
+
+    Inputs: `image` uint8 [H, W, 3] RGB; optional, with the model's settings as defaults, `min_score`, `max_overlap`
+    (float) and `min_stuff_area` (int64). Outputs: `id_map` int32 [H, W], `segments` int32 [N, 8] (see
+    `merging.COLUMNS`) and `scores` float [N].
+
+    Args:
+        model: stays as it is.
+        half: the network computes in half precision; what surrounds it never does.
+        size: (height, width) of the only pictures the graph takes; by default it takes pictures of any size.
+    """
+    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="panoptic_blend")
+    builder = GraphBuilder(graph)
+    op, settings = builder.op, model.settings
+    image = builder.input("image", ir.DataType.UINT8, [*(size or ("height", "width")), 3])
+    thresholds = Thresholds(
+        *(
+            builder.input(name, const_value=ir.tensor(np.asarray(getattr(settings, name), dtype=dtype), name=name))
+            for name, dtype in (("min_score", np.float32), ("max_overlap", np.float32), ("min_stuff_area", np.int64))
+        )
+    )
+    dtype = ir.DataType.FLOAT16 if half else ir.DataType.FLOAT
+    pixels, sizes = resize_picture(op, image, settings)
+    images = op.Cast(normalise(op, pixels, sizes.image, model.input_rule), to=dtype)
+    network = export_network(prepare_network(model, half), half)
+    output = unflatten(_place(graph, network.graph, images), model)
+    painted = _second_half(builder, model, output, sizes, thresholds)
+    height, width = size or ("height", "width")
+    for name, value, shape in (
+        ("id_map", painted.id_map, [height, width]),
+        ("segments", painted.segments, ["segments", len(COLUMNS)]),
+        ("scores", painted.scores, ["segments"]),
+    ):
+        value.shape = ir.Shape([*shape])
+        builder.add_output(value, name)
+    whole = ir.Model(graph, ir_version=10, producer_name="panoptic_blend")
+    NameFixPass()(whole)  # a body of a Loop may not use a name of what surrounds it
+    exported = ir.to_proto(whole)
+    onnx.checker.check_model(exported, full_check=True)
+    return exported
+
+
+def _second_half(
+    builder: GraphBuilder, model: PanopticBlend, output: NetworkValues, sizes: Sizes, thresholds: Thresholds
+) -> Painted:
+    op, categories = builder.op, model.categories
+    if output.detector is None:
+        painted = Painted(
+            op.Expand(op.Cast(0, to=ir.DataType.INT32), sizes.output),
+            op.Expand(op.Cast(0, to=ir.DataType.INT32), [0, len(COLUMNS)]),
+            op.Expand(0.0, [0]),
+        )
+    else:
+        assert model.mask_head is not None
+        found = detect(op, output.detector, model.postprocess.strides, model.settings)
+        boxes, has_area = place_in_output(op, found, sizes)
+        keep = op.And(has_area, op.GreaterOrEqual(found.scores, thresholds.min_score))
+        found, boxes = found.where(op, keep), op.Compress(boxes, keep, axis=0)
+        features = MaskValues(output.bases, output.detector.towers, output.pyramid)
+        patches = op.Sigmoid(draw_masks(op, model.mask_head, features, found))
+        painted = paint_instances(op, boxes, patches, found, categories, sizes, thresholds)
+    if output.semantic is None:
+        return painted
+    labels = label_pixels(op, output.semantic, sizes)
+    return paint_stuff(op, painted, labels, categories, thresholds)
+
+
+def _place(graph: ir.Graph, network: ir.Graph, images: ir.Value) -> list[ir.Value]:
+    """Move a network's nodes to the end of a graph, reading `images`; its outputs."""
+    outputs = list(network.outputs)
+    network.outputs.clear()
+    ir.convenience.replace_all_uses_with(network.inputs[0], images)
+    for name, value in list(network.initializers.items()):
+        network.initializers.pop(name)
+        value.name = f"network.{name}"
+        graph.register_initializer(value)
+    for node in list(network):
+        network.remove(node)
+        for value in node.outputs:
+            value.name = f"network.{value.name}"
+        node.name = f"network.{node.name}"
+        graph.append(node)
+    return outputs
