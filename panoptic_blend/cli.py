@@ -24,6 +24,7 @@ from panoptic_blend.commands import (
     demo,
     evaluate,
     explain,
+    export,
     predict,
     score,
     train,
@@ -163,6 +164,7 @@ commands:
   compare     train and evaluate variants of a model under equal conditions: one table
   benchmark   time every stage of a prediction on this machine
   explain     draw what happens inside the model on one image
+  export      write a model as a folder that runs without torch
   convert-dataset
               turn label maps, masks or an annotation tool's files into COCO panoptic
   check-dataset
@@ -183,6 +185,7 @@ _COMMANDS = {
     "compare": compare.run,
     "benchmark": benchmark.run,
     "explain": explain.run,
+    "export": export.run,
     "convert-checkpoint": convert_checkpoint.run,
     "convert-dataset": convert_dataset.run,
     "check-dataset": check_dataset.run,

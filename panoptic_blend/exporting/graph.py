@@ -18,7 +18,14 @@ from panoptic_blend.exporting.merging import (
     paint_stuff,
     place_in_output,
 )
-from panoptic_blend.exporting.network import OPSET, NetworkValues, export_network, prepare_network, unflatten
+from panoptic_blend.exporting.network import (
+    OPSET,
+    NetworkValues,
+    export_network,
+    padded_size,
+    prepare_network,
+    unflatten,
+)
 from panoptic_blend.exporting.stuff import label_pixels
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
@@ -48,7 +55,8 @@ def build_graph(model: PanopticBlend, half: bool = False, size: tuple[int, int] 
     dtype = ir.DataType.FLOAT16 if half else ir.DataType.FLOAT
     pixels, sizes = resize_picture(op, image, settings)
     images = op.Cast(normalise(op, pixels, sizes.image, model.input_rule), to=dtype)
-    network = export_network(prepare_network(model, half), half)
+    padded = None if size is None else padded_size(model, size)
+    network = export_network(prepare_network(model, half), half, padded)
     output = unflatten(_place(graph, network.graph, images), model)
     painted = _second_half(builder, model, output, sizes, thresholds)
     height, width = size or ("height", "width")

@@ -91,6 +91,12 @@ def example_input(half: bool, size: tuple[int, int] | None) -> tuple[Tensor, dic
     return images, {axis: SIZE_DIVISOR * torch.export.Dim(name, min=1) for axis, name in ((2, "rows"), (3, "columns"))}
 
 
+def padded_size(model: PanopticBlend, size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the network's input for a picture of a size."""
+    height, width = (-(-side // SIZE_DIVISOR) * SIZE_DIVISOR for side in model.input_size(*size))
+    return height, width
+
+
 def export_network(network: FlatNetwork, half: bool = False, size: tuple[int, int] | None = None) -> ir.Model:
     """A network as an ONNX graph with the input `images` [1, 3, H, W] and the outputs of `flatten`."""
     images, dynamic = example_input(half, size)

@@ -1,0 +1,66 @@
+"""The README.md of an exported folder: the lines that run it."""
+
+from __future__ import annotations
+
+from panoptic_blend.runtime.manifest import Manifest
+
+_WHOLE = """\
+# A panoptic segmentation model
+
+`{file}` takes a picture, uint8 RGB `[H, W, 3]` of {sizes}, and gives `id_map` int32 `[H, W]` (0 = void), `segments`
+int32 `[N, 8]` (id, category_id, is_thing, area, x, y, width, height) and `scores` float `[N]`. What a category id
+means stands in `model.json`. `min_score`, `max_overlap` (float) and `min_stuff_area` (int64) may be given with each
+picture; by default they are {min_score:g}, {max_overlap:g} and {min_stuff_area}.
+"""
+_ONNX = """
+Python (`pip install onnxruntime pillow`):
+
+    import numpy as np, onnxruntime
+    from PIL import Image
+    session = onnxruntime.InferenceSession("model.onnx")
+    picture = np.asarray(Image.open("picture.jpg").convert("RGB"))
+    id_map, segments, scores = session.run(["id_map", "segments", "scores"], {"image": picture})
+    for (number, category, *_), score in zip(segments.tolist(), scores):
+        print(number, category, round(float(score), 3))
+
+JavaScript (`npm install onnxruntime-node sharp`):
+
+    const ort = require("onnxruntime-node"), sharp = require("sharp");
+    (async () => {
+      const session = await ort.InferenceSession.create("model.onnx");
+      const picture = sharp("picture.jpg").removeAlpha().toColourspace("srgb").raw();
+      const { data, info } = await picture.toBuffer({ resolveWithObject: true });
+      const image = new ort.Tensor("uint8", new Uint8Array(data), [info.height, info.width, 3]);
+      const { id_map, segments, scores } = await session.run({ image });
+      for (let i = 0; i < scores.data.length; i++)
+        console.log(segments.data[8 * i], segments.data[8 * i + 1], scores.data[i].toFixed(3));
+    })();
+"""
+_NETWORK = """\
+# The network of a panoptic segmentation model
+
+`{file}` is a `torch.export` program of the network alone, for ExecuTorch, AOTInductor and the like: images float
+`[1, 3, H, W]`, normalised as `input` in `model.json` says and padded with zeros to multiples of 32, in; raw tensors out
+(class logits, distances, centerness and towers of every level, the pyramid, bases, stuff logits). What follows the
+network is not inside: `--format onnx` has it.
+
+    import torch
+    network = torch.export.load("model.pt2").module()
+    outputs = network(torch.zeros(1, 3, 128, 160{half}))
+"""
+
+
+def instructions(manifest: Manifest) -> str:
+    """What stands in the folder's README.md."""
+    file, size = manifest.files["model"], manifest.input.size
+    if manifest.runtime == "torch":
+        return _NETWORK.format(file=file, half=", dtype=torch.float16" if manifest.precision == "fp16" else "")
+    settings = manifest.settings
+    text = _WHOLE.format(
+        file=file,
+        sizes="any size" if size is None else f"{size[0]} x {size[1]} pixels (height x width)",
+        min_score=settings.min_score,
+        max_overlap=settings.max_overlap,
+        min_stuff_area=settings.min_stuff_area,
+    )
+    return text + _ONNX

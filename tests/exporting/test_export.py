@@ -1,0 +1,84 @@
+"""Exported folders: what is written, and what is refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from panoptic_blend.checkpoints.native import save_model
+from panoptic_blend.cli import main
+from panoptic_blend.errors import CheckpointError, ConfigError
+from panoptic_blend.exporting import export, verification
+from panoptic_blend.exporting.export import ExportSettings, export_model
+from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.manifest import read_manifest
+from tests.exporting.test_graph import lively_model
+
+
+@pytest.fixture(scope="module")
+def model() -> PanopticBlend:
+    return lively_model()
+
+
+def test_the_command_writes_a_folder_that_describes_itself(model: PanopticBlend, tmp_path: Path, capsys):
+    save_model(model, tmp_path / "model.safetensors")
+    arguments = ["--checkpoint", str(tmp_path / "model.safetensors"), "--output", str(tmp_path / "out")]
+    assert main(["export", *arguments, "--size", "40x60", "--model.merge.min_score", "0.69"]) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "model.onnx" in said
+    assert "equal pixels" in said
+    manifest = read_manifest(tmp_path / "out")
+    assert (manifest.runtime, manifest.precision, manifest.input.size) == ("onnxruntime", "fp32", (40, 60))
+    assert manifest.settings.min_score == 0.69
+    assert manifest.categories == model.categories
+    assert manifest.measured["equal_pixels_percent"] > 99
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["README.md", "model.json", "model.onnx"]
+    session = onnxruntime.InferenceSession(str(tmp_path / "out" / "model.onnx"))
+    assert session.get_inputs()[0].shape == [40, 60, 3]
+    (id_map,) = session.run(["id_map"], {"image": np.zeros((40, 60, 3), np.uint8)})
+    assert id_map.shape == (40, 60)
+
+
+def test_a_torch_program_gives_what_the_network_gives(model: PanopticBlend, tmp_path: Path):
+    manifest = export_model(model, tmp_path / "out", ExportSettings(format="torch"))
+    assert manifest.runtime == "torch"
+    network = torch.export.load(tmp_path / "out" / "model.pt2").module()
+    images = torch.randn(1, 3, 96, 64)
+    with torch.no_grad():
+        expected = model.network(images)
+        found = network(images)
+    assert expected.detector is not None
+    torch.testing.assert_close(found[0], expected.detector.class_logits[0], atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found[-1], expected.semantic, atol=1e-4, rtol=1e-4)
+
+
+def test_what_gives_other_maps_is_not_written(model: PanopticBlend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def wrong(path: Path) -> verification.Run:
+        return lambda image: (np.zeros(image.shape[:2], np.int32), np.zeros((0, 8), np.int32), np.zeros(0, np.float32))
+
+    monkeypatch.setattr(verification, "open_onnx", wrong)
+    with pytest.raises(CheckpointError, match="does not see what the model sees"):
+        export_model(model, tmp_path / "out", ExportSettings(size=(32, 32)))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_old_torch_is_refused_in_a_sentence(model: PanopticBlend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(export.torch, "__version__", "2.6.0+cpu")
+    with pytest.raises(ConfigError, match=r"needs torch 2\.9 or newer, this is 2\.6\.0"):
+        export_model(model, tmp_path / "out", ExportSettings())
+
+
+def test_a_folder_in_use_is_left_alone(model: PanopticBlend, tmp_path: Path):
+    (tmp_path / "mine.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(ConfigError, match="is there already"):
+        export_model(model, tmp_path, ExportSettings())
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.txt"]
+
+
+def test_a_wrong_size_is_refused_before_anything_is_read(tmp_path: Path, capsys):
+    assert main(["export", "--checkpoint", "x", "--output", str(tmp_path / "out"), "--size", "40"]) == 2
+    assert "give height x width" in capsys.readouterr().err
