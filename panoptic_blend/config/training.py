@@ -40,6 +40,8 @@ class DataConfig:
         crop: (height, width) of a training crop in pixels, needed with `jitter`; null takes whole images.
         flip: probability of a horizontal flip.
         color: strength of brightness, contrast and saturation jitter; 0 = off.
+        repeat_threshold: images with a category that fewer than this share of the images have are shown more often
+            (LVIS's repeat-factor sampling: sqrt(threshold / share) times); 0 = every image once.
         workers: loader processes per training process.
         on_bad_sample: 'raise' checks every id map before training starts and stops at the first bad sample; 'skip'
             leaves bad samples out and reports how many.
@@ -58,6 +60,7 @@ class DataConfig:
     crop: tuple[int, int] | None = None
     flip: float = 0.5
     color: float = 0.0
+    repeat_threshold: float = 0.0
     workers: int = 2
     on_bad_sample: Literal["raise", "skip"] = "raise"
 
@@ -73,6 +76,7 @@ class DataConfig:
         require(self.longest_edge > 0, "data.longest_edge", self.longest_edge, "positive")
         require(0 <= self.flip <= 1, "data.flip", self.flip, "in [0, 1]")
         require(0 <= self.color <= 1, "data.color", self.color, "in [0, 1]")
+        require(0 <= self.repeat_threshold <= 1, "data.repeat_threshold", self.repeat_threshold, "in [0, 1]")
         require(0 <= self.workers <= 1024, "data.workers", self.workers, "0 to 1024")
         require(self.crop is None or min(self.crop) > 0, "data.crop", self.crop, "a positive (height, width)")
         if self.jitter is not None:

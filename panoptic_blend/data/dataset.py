@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, Sampler
@@ -17,6 +18,7 @@ from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, re
 from panoptic_blend.coco.json_rows import ImageId
 from panoptic_blend.coco.samples import check_image_size
 from panoptic_blend.data.images import read_image
+from panoptic_blend.data.repeats import draw_repeats, epoch_length
 from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import IdMap, Targets
@@ -214,9 +216,9 @@ class EvaluationDataset(Dataset[EvaluationSample]):
 class StepSampler(Sampler[tuple[int, int]]):
     """Endless (index, draw) keys for `TrainingDataset`, a pure function of the seed and the position.
 
-    Positions 0, 1, 2... run through one permutation of the images after another. Process `rank` takes the positions p
-    with p % world_size == rank, so the k-th batches of all processes together hold the same images for any number of
-    processes, and a run resumed at any step goes on with the very same data.
+    Positions 0, 1, 2... run through one permutation of the images after another, in which images may be repeated.
+    Process `rank` takes the positions p with p % world_size == rank, so the k-th batches of all processes together hold
+    the same images for any number of processes, and a run resumed at any step goes on with the very same data.
 
     Args:
         length: images in the data set.
@@ -224,12 +226,21 @@ class StepSampler(Sampler[tuple[int, int]]):
         start: positions that all processes together have consumed already: steps x images per step.
         rank: this process.
         world_size: number of processes.
+        repeats: [length] how often to show each image in an epoch, 1 or more, see `repeat_factors`; once when None.
 
     Raises:
         DatasetError: there are no images.
     """
 
-    def __init__(self, length: int, seed: int, start: int = 0, rank: int = 0, world_size: int = 1):
+    def __init__(
+        self,
+        length: int,
+        seed: int,
+        start: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        repeats: npt.NDArray[np.float64] | None = None,
+    ):
         if length < 1:
             raise DatasetError("there are no training images left. Check the annotations, or the samples left out.")
         self.length = length
@@ -237,16 +248,25 @@ class StepSampler(Sampler[tuple[int, int]]):
         self.start = start
         self.rank = rank
         self.world_size = world_size
+        self.repeats = repeats
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         position = self.start + self.rank
+        length = self.length if self.repeats is None else epoch_length(self.repeats)
         epoch, order = -1, np.empty(0, dtype=np.int64)
         while True:
-            if position // self.length != epoch:
-                epoch = position // self.length
-                order = np.random.default_rng([self.seed, epoch]).permutation(self.length)
-            yield int(order[position % self.length]), position
+            if position // length != epoch:
+                epoch = position // length
+                order = self._order(epoch)
+            yield int(order[position % length]), position
             position += self.world_size
+
+    def _order(self, epoch: int) -> npt.NDArray[np.int64]:
+        images = np.arange(self.length)
+        if self.repeats is not None:
+            offset = np.random.default_rng([self.seed, epoch, 1]).random()
+            images = images.repeat(draw_repeats(self.repeats, offset))
+        return np.random.default_rng([self.seed, epoch]).permutation(images)
 
 
 def _read_image_of(record: ImageRecord, folder: Path) -> Tensor:

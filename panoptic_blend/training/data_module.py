@@ -21,6 +21,7 @@ from panoptic_blend.data.dataset import (
     collate,
 )
 from panoptic_blend.data.loading import Loader
+from panoptic_blend.data.repeats import category_presence, repeat_factors
 from panoptic_blend.data.sample_checks import check_samples
 from panoptic_blend.data.transforms import TrainingTransform
 from panoptic_blend.errors import DatasetError
@@ -104,6 +105,7 @@ class DataModule(pl.LightningDataModule):
         workers: loader processes.
         seed: of the order of the training images.
         pin_memory: page-locked batches, for copies to a GPU.
+        repeat_threshold: share of the training images below which a category is rare, so that its images are repeated.
     """
 
     def __init__(
@@ -115,6 +117,7 @@ class DataModule(pl.LightningDataModule):
         workers: int,
         seed: int,
         pin_memory: bool,
+        repeat_threshold: float = 0.0,
     ):
         super().__init__()
         self.training = training
@@ -124,12 +127,15 @@ class DataModule(pl.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self.pin_memory = pin_memory
+        self.repeats = None
+        if repeat_threshold > 0:
+            self.repeats = repeat_factors(category_presence(training.annotations, training.indices), repeat_threshold)
 
     def train_dataloader(self) -> DataLoader[TrainingSample]:
         """Endless batches for this process, a pure function of the seed and `start`."""
         assert self.trainer is not None
         sampler = StepSampler(
-            len(self.training), self.seed, self.start, self.trainer.global_rank, self.trainer.world_size
+            len(self.training), self.seed, self.start, self.trainer.global_rank, self.trainer.world_size, self.repeats
         )
         return Loader(
             self.training,

@@ -119,6 +119,7 @@ def _train(
         config.data.workers,
         settings.seed,
         pin_memory=accelerator == "gpu",
+        repeat_threshold=config.data.repeat_threshold,
     )
     log = StepLog(settings.max_steps, settings.log_every, console)
     keeper = RunKeeper(

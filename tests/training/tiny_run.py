@@ -25,6 +25,7 @@ def tiny_config(
             jitter=(0.7, 1.4),
             crop=(64, 64),
             color=0.3,
+            repeat_threshold=1.0,
             workers=0,
         ),
         optimizer=OptimizerConfig(lr=0.02, warmup_steps=4, schedule="cosine", clip_norm=5.0),
