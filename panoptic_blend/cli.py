@@ -27,6 +27,7 @@ from panoptic_blend.commands import (
     export,
     predict,
     score,
+    suggest_config,
     train,
 )
 from panoptic_blend.commands.parsing import command
@@ -169,6 +170,8 @@ commands:
               turn label maps, masks or an annotation tool's files into COCO panoptic
   check-dataset
               check a data set, and draw a page of what it holds and what is odd about it
+  suggest-config
+              measure a data set and this machine, and write a configuration for both
   convert-checkpoint
               turn weights of AdelaiDet's BlendMask into a model of this program
 
@@ -189,6 +192,7 @@ _COMMANDS = {
     "convert-checkpoint": convert_checkpoint.run,
     "convert-dataset": convert_dataset.run,
     "check-dataset": check_dataset.run,
+    "suggest-config": suggest_config.run,
 }
 
 

@@ -1,0 +1,96 @@
+from __future__ import annotations
+
+import re
+import shutil
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import yaml
+from rich.console import Console
+
+from panoptic_blend.cli import main
+from panoptic_blend.config_files import read_config
+from panoptic_blend.suggestion import suggest as suggestion
+from panoptic_blend.suggestion.settings import Setting
+from panoptic_blend.suggestion.suggest import DataPaths, suggest_config
+from panoptic_blend.suggestion.writing import as_yaml
+
+
+def test_settings_become_nested_yaml_with_their_reasons() -> None:
+    settings = [
+        Setting("a.b.c", [1, 2], "why " * 40),
+        Setting("a.b.d", "none"),
+        Setting("a.e", 0.001, "since"),
+        Setting("f.g", True),
+    ]
+    text = as_yaml("for nobody", settings)
+    assert yaml.safe_load(text) == {"a": {"b": {"c": [1, 2], "d": "none"}, "e": 0.001}, "f": {"g": True}}
+    assert text.startswith("# for nobody\n")
+    assert "  # since\n  e: 0.001\n" in text
+    assert max(map(len, text.splitlines())) <= 100
+
+
+@pytest.fixture
+def instant(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that takes a second for a step, without taking any."""
+    monkeypatch.setattr(suggestion, "time_steps", lambda *_: 1.0)
+
+
+def paths(root: Path) -> DataPaths:
+    return DataPaths.find(root / "annotations" / "panoptic_train.json", root / "train", None, None)
+
+
+@pytest.mark.usefixtures("instant")
+def test_steps_fill_the_budget_and_every_number_has_a_reason(shapes_root: Path, tmp_path: Path) -> None:
+    output = tmp_path / "mine.yaml"
+    config = suggest_config(paths(shapes_root), output, 1.0, Console(quiet=True))
+    assert 3200 <= config.trainer.max_steps <= 3600
+    assert config.data.val_images == "val"
+    assert (Path(config.data.root) / config.data.train_annotations).is_file()
+    lines = output.read_text(encoding="utf-8").splitlines()
+    numbers = [(above, line) for above, line in pairwise(lines) if re.match(r" +\w+: \[?\d", line)]
+    bare = [line for above, line in numbers if not above.lstrip().startswith("#")]
+    assert len(numbers) > 20
+    assert bare == ["  reference_batch_size: 8"]  # the line before it says why
+
+
+@pytest.mark.usefixtures("instant")
+def test_without_validation_images_the_training_images_are_taken(shapes_root: Path, tmp_path: Path) -> None:
+    root = shutil.copytree(shapes_root, tmp_path / "data", ignore=shutil.ignore_patterns("*val*"))
+    config = suggest_config(paths(root), tmp_path / "mine.yaml", 1.0, Console(quiet=True))
+    assert config.data.val_annotations == config.data.train_annotations
+    assert "No validation images were found" in (tmp_path / "mine.yaml").read_text(encoding="utf-8")
+
+
+def test_wrong_options_are_sentences(shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    annotations, images = str(shapes_root / "annotations" / "panoptic_train.json"), str(shapes_root / "train")
+    there = tmp_path / "there.yaml"
+    there.touch()
+    for arguments, said in (
+        ([annotations, "--images", images, "--output", str(there)], "is there already"),
+        ([annotations, "--images", images, "--output", "new.yaml", "--budget-hours", "0"], "give hours"),
+        ([annotations, "--images", images, "--output", "new.yaml", "--val-images", images], "belong together"),
+        ([annotations, "--images", "nowhere", "--output", "new.yaml"], "nowhere: no such folder"),
+    ):
+        assert main(["suggest-config", *arguments]) != 0
+        assert said in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.slow
+def test_what_is_suggested_trains_as_it_is(shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    annotations = shapes_root / "annotations" / "panoptic_train.json"
+    words = [
+        str(annotations),
+        "--images",
+        str(shapes_root / "train"),
+        "--output",
+        "mine.yaml",
+        "--budget-hours",
+        "0.01",
+    ]
+    assert main(["suggest-config", *words]) == 0
+    assert read_config("mine.yaml").trainer.max_steps >= 10
+    assert main(["train", "--config", "mine.yaml", "--trainer.max_steps", "2"]) == 0
+    assert (tmp_path / "runs" / "mine" / "last.safetensors").is_file()
