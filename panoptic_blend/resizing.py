@@ -6,9 +6,10 @@ predicting need not wait for.
 
 from __future__ import annotations
 
-import torch
-from torch import Tensor
-from torch.nn.functional import interpolate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:  # sizes are asked for where there is no torch, too
+    from torch import Tensor
 
 
 def output_size(height: int, width: int, shortest: int, longest: int) -> tuple[int, int]:
@@ -32,6 +33,9 @@ def resize_shortest_edge(image: Tensor, shortest: int, longest: int) -> Tensor:
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
     """Resize [3, H, W] (uint8 stays uint8) to (height, width), bilinear with antialiasing."""
+    import torch
+    from torch.nn.functional import interpolate
+
     if tuple(image.shape[-2:]) == size:
         return image
     if not image.numel():  # torch resizes nothing without values; torchvision gives the shape, as for targets alone

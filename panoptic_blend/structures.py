@@ -114,17 +114,26 @@ class Segment:
 
 
 @dataclass
-class PanopticPrediction:
-    """What the model says about one image, on the host.
+class PanopticMap:
+    """Where things and stuff are in one image.
 
     Attributes:
         id_map: int32 [H, W], 0 = void.
         segments: one entry per id in the map.
-        instances: every detection, merged or not.
-        semantic: [H, W] label map of the semantic branch; 0 = a thing, 1..S = stuff; uint16 where S is above 254.
     """
 
     id_map: IdMap
     segments: list[Segment]
+
+
+@dataclass
+class PanopticPrediction(PanopticMap):
+    """What the model says about one image, on the host: the map, and what it was merged from.
+
+    Attributes:
+        instances: every detection, merged or not.
+        semantic: [H, W] label map of the semantic branch; 0 = a thing, 1..S = stuff; uint16 where S is above 254.
+    """
+
     instances: Instances
     semantic: npt.NDArray[np.uint8] | npt.NDArray[np.uint16]

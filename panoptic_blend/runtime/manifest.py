@@ -29,6 +29,8 @@ Runtime = Literal["onnxruntime", "openvino", "torch"]
 Precision = Literal["fp32", "fp16", "int8"]
 MODEL = "model"
 """What the file that a runtime opens is called among a folder's files."""
+WEIGHTS = "weights"
+"""What OpenVINO's second file is called there."""
 
 
 @dataclass(frozen=True)

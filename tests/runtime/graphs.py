@@ -1,0 +1,89 @@
+"""Small ONNX graphs made by hand: what an exported model takes and gives, in three operators, and hostile ones."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from panoptic_blend.config import ModelConfig, PredictionSettings
+from panoptic_blend.runtime.manifest import ImageInput, Manifest, write_manifest
+from panoptic_blend.synthetic.scene import SHAPES
+
+STUFF = SHAPES.stuff[0]
+
+
+def stuff_graph(channels: int = 3, map_type: int = TensorProto.INT32, columns: int = 8) -> onnx.ModelProto:
+    """A graph that calls every pixel one stuff, of score 1 - `min_score`; `segments` says an area of 1."""
+    row = np.array([[7, STUFF.id, 0, 1, 0, 0, 1, 1][:columns]], np.int32)
+    nodes = [
+        helper.make_node("ReduceMax", ["image", "channel"], ["highest"], keepdims=0),
+        helper.make_node("Cast", ["highest"], ["pixels"], to=map_type),
+        helper.make_node("Mul", ["pixels", "zero"], ["void"]),
+        helper.make_node("Add", ["void", "id"], ["id_map"]),
+        helper.make_node("Identity", ["row"], ["segments"]),
+        helper.make_node("Sub", ["one", "min_score"], ["score"]),
+        helper.make_node("Unsqueeze", ["score", "first"], ["scores"]),
+    ]
+    number = helper.tensor_dtype_to_np_dtype(map_type)
+    constants = {
+        "channel": np.array([2]),
+        "zero": np.array(0, number),
+        "id": np.array(7, number),
+        "row": row,
+        "one": np.array(1, np.float32),
+        "first": np.array([0]),
+        "min_score": np.array(0.45, np.float32),
+    }
+    graph = helper.make_graph(
+        nodes,
+        "stuff",
+        [
+            helper.make_tensor_value_info("image", TensorProto.UINT8, ["height", "width", channels]),
+            helper.make_tensor_value_info("min_score", TensorProto.FLOAT, []),
+        ],
+        [
+            helper.make_tensor_value_info("id_map", map_type, ["height", "width"]),
+            helper.make_tensor_value_info("segments", TensorProto.INT32, [1, columns]),
+            helper.make_tensor_value_info("scores", TensorProto.FLOAT, [1]),
+        ],
+        [numpy_helper.from_array(value, name) for name, value in constants.items()],
+    )
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+
+
+def write_export(folder: Path, model: onnx.ModelProto | bytes, size: tuple[int, int] | None = None) -> Path:
+    """An exported folder around a graph."""
+    folder.mkdir(parents=True)
+    content = model if isinstance(model, bytes) else model.SerializeToString()
+    (folder / "model.onnx").write_bytes(content)
+    config = ModelConfig()
+    manifest = Manifest(
+        runtime="onnxruntime",
+        precision="fp32",
+        files={"model": "model.onnx"},
+        categories=SHAPES,
+        input=ImageInput((0, 0, 0), (1, 1, 1), "RGB", 32, size),
+        settings=replace(PredictionSettings.of(config)),
+        config=config,
+    )
+    write_manifest(manifest, folder)
+    return folder
+
+
+def store_outside(model: onnx.ModelProto, place: str, within: Sequence[str] = ()) -> onnx.ModelProto:
+    """The graph with one tensor's values in another file; `within` names an attribute's graphs to hide it in."""
+    tensor = TensorProto(name="outside", data_type=TensorProto.FLOAT, dims=[1], data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=place)
+    if not within:
+        model.graph.initializer.append(tensor)
+        return model
+    inner = helper.make_graph([], "inner", [], [helper.make_tensor_value_info("outside", TensorProto.FLOAT, [1])])
+    inner.initializer.append(tensor)
+    node = helper.make_node("If", ["yes"], ["chosen"], **{name: inner for name in within})
+    model.graph.node.append(node)
+    return model
