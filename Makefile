@@ -1,8 +1,8 @@
-# make demo | test | test-slow | lint: each makes .venv on first use.
+# make demo | test | test-slow | fuzz | lint: each makes .venv on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow lint clean
+.PHONY: demo test test-slow fuzz lint clean
 
 demo: .venv/installed
 	$(BIN)/panoptic-blend demo --output runs/demo
@@ -12,6 +12,9 @@ test: .venv/installed-dev
 
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
+
+fuzz: .venv/installed-dev
+	HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest -n auto
 
 lint: .venv/installed-dev
 	$(BIN)/ruff check .

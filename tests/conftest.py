@@ -8,6 +8,11 @@ import threading
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same cases on every machine and day; `make fuzz` draws new ones.
+settings.register_profile("fixed", derandomize=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "fixed"))
 
 # One thread a process, set before torch is loaded: tests run side by side, and another number of threads adds up in
 # another order. Processes that tests start inherit it.

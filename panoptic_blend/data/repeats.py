@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
 
+PARTS = 1 << 20  # of one showing
+
 
 def category_presence(annotations: PanopticAnnotations, indices: Iterable[int] | None = None) -> npt.NDArray[np.bool_]:
     """[images, categories] whether an image has a segment of a category that is no crowd.
@@ -53,10 +55,12 @@ def draw_repeats(factors: npt.NDArray[np.float64], offset: float) -> npt.NDArray
         offset: in [0, 1), drawn evenly.
     """
     length = epoch_length(factors)
-    ends = np.cumsum(factors)
-    ends *= length / ends[-1]
-    ends[-1] = length
-    return np.diff(np.ceil(ends - offset), prepend=0).astype(np.int64)
+    # Whole numbers of small parts: sums of floats lose what an offset close to 0 or 1 decides.
+    stretches = (factors * (length / factors.sum()) * PARTS).astype(np.int64)
+    ends = np.cumsum(stretches)
+    ends[-1] = length * PARTS
+    point = int(offset * PARTS)
+    return np.diff(-((point - ends) // PARTS), prepend=0)
 
 
 def epoch_length(factors: npt.NDArray[np.float64]) -> int:

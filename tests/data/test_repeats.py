@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
@@ -34,6 +34,7 @@ def test_factors_are_those_of_the_paper(present: list[list[bool]], threshold: fl
 
 
 @given(FACTORS, st.floats(0, 1, exclude_max=True))
+@example(np.ones(3), 1 - 2**-52)
 def test_every_image_is_shown_its_factor_rounded_up_or_down(factors: np.ndarray, offset: float) -> None:
     counts = draw_repeats(factors, offset)
     scaled = factors * math.ceil(sum(factors)) / sum(factors)
