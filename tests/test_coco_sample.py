@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from panoptic_blend.cli import main
-from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.evaluation.pq import panoptic_quality
 from panoptic_blend.inference.evaluate import true_segments

@@ -8,8 +8,9 @@ from pathlib import Path
 from PIL import Image
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import ImageRecord, check_painted_ids, read_sized_id_map
+from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.coco.counting import count_ids
+from panoptic_blend.coco.id_maps import check_painted_ids, read_sized_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import read_thumbnail
 from panoptic_blend.structures import IdMap

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.convert.processes import in_processes
 from panoptic_blend.convert.summary import Lost, Summary
 from panoptic_blend.convert.target import Scene, Target, Written

@@ -9,8 +9,9 @@ from pathlib import Path
 from scipy import ndimage
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.coco.counting import contiguous_labels
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.convert.source import ImageLabels, Region, SourceCategory, SourceImage
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.names import check_file_name

@@ -11,7 +11,8 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, check_size
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.id_maps import check_size
 from panoptic_blend.coco.segments_png import read_png_size
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.pq_result import PQResult, summarize

@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, check_painted_ids, read_sized_id_map
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.id_maps import check_painted_ids, read_sized_id_map
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.agreement import fingerprint, is_checked, remember
 from panoptic_blend.evaluation.hotcoco_engine import has_hotcoco, score_with_hotcoco

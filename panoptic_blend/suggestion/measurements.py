@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.categories import THING, Categories
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.data.repeats import category_presence
 from panoptic_blend.data.targets import derive_targets
 from panoptic_blend.errors import DatasetError

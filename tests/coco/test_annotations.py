@@ -9,7 +9,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, SegmentRecord, read_segments
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, SegmentRecord
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.errors import DatasetError
 

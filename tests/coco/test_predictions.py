@@ -4,7 +4,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.coco.predictions import PredictionWriter, write_submission
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import Segment

@@ -10,7 +10,8 @@ import numpy as np
 from PIL import Image
 
 from panoptic_blend.cli import main
-from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 
 
 def segments_of(root: Path, split: str = "train") -> dict[str, set[tuple[str, bool, bytes]]]:

@@ -14,7 +14,8 @@ from pycocotools.coco import COCO
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.cli import main
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.coco.truth import TrueSegment, TruthWriter

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from tests.convert.scenes import convert_dataset, pixels, segments_of, write_image, write_map
 
 CAMVID_COLORS = {

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.convert.mask_folders import recognise
 from tests.convert.scenes import convert_dataset, pixels, random_blobs, segments_of, write_map

@@ -11,7 +11,8 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from panoptic_blend.cli import main
-from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from tests.convert.scenes import convert_dataset, random_blobs, write_image, write_map
 
 Meanings = dict[int, tuple[str, np.ndarray]]

@@ -16,7 +16,8 @@ from pycocotools import mask as coco_mask
 
 from panoptic_blend.categories import IGNORE, Categories, Category
 from panoptic_blend.checkpoints.native import save_model
-from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.config import Config, DataConfig
 from panoptic_blend.config_files import write_config

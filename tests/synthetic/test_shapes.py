@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from panoptic_blend.coco.annotations import PanopticAnnotations, read_segments
+from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.config import DataConfig
 from panoptic_blend.errors import DatasetError
