@@ -9,20 +9,23 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
+from torch import nn
 
 from panoptic_blend._version import __version__
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.exporting.instructions import instructions
+from panoptic_blend.exporting.verification import verify
 from panoptic_blend.files.atomic import atomic_folder
 from panoptic_blend.modeling.input_rule import SIZE_DIVISOR
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.manifest import ImageInput, Manifest, write_manifest
+from panoptic_blend.runtime.exported import ExportedModel
+from panoptic_blend.runtime.manifest import MODEL, ImageInput, Manifest, write_manifest
 
-Format = Literal["onnx", "openvino", "torch"]
+Format = Literal["onnx", "torch"]
 LOWEST_TORCH = (2, 9)
 """Whose exporter this was written for; running what was exported takes no torch."""
-_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino")
-_RUNTIMES: dict[str, Any] = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
+_RUNTIMES: dict[Format, Any] = {"onnx": "onnxruntime", "torch": "torch"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,7 @@ class ExportSettings:
     """How a model is exported.
 
     Args:
-        format: 'onnx' and 'openvino' hold everything from the picture to the id map, 'torch' the network alone.
+        format: 'onnx' holds everything from the picture to the id map, 'torch' the network alone.
         precision: of the network; what surrounds it is fp32 always.
         size: (height, width) of the only pictures it takes; by default it takes pictures of any size.
     """
@@ -57,18 +60,18 @@ def export_model(model: PanopticBlend, folder: Path, settings: ExportSettings) -
     _require_torch()
     model = copy.deepcopy(model).cpu().eval()
     with atomic_folder(folder) as unfinished:
-        files, measured = _WRITERS[settings.format](model, unfinished, settings)
         manifest = Manifest(
             runtime=_RUNTIMES[settings.format],
             precision=settings.precision,
-            files=files,
+            files={MODEL: _WRITERS[settings.format](model, unfinished, settings)},
             categories=model.categories,
             input=_image_input(model, settings),
             settings=replace(model.settings),
             config=model.config,
             made_with=_versions(),
-            measured=measured,
         )
+        write_manifest(manifest, unfinished)
+        manifest = replace(manifest, measured=_TRIALS[settings.format](model, unfinished, settings))
         write_manifest(manifest, unfinished)
         (unfinished / "README.md").write_text(instructions(manifest), encoding="utf-8")
     return manifest
@@ -84,46 +87,56 @@ def _require_torch() -> None:
         )
 
 
-def _write_onnx(
-    model: PanopticBlend, folder: Path, settings: ExportSettings
-) -> tuple[dict[str, str], dict[str, object]]:
+def _write_onnx(model: PanopticBlend, folder: Path, settings: ExportSettings) -> str:
     try:
+        import onnxruntime  # noqa: F401  # which the graph is tried with
+
         from panoptic_blend.exporting.graph import build_graph
-        from panoptic_blend.exporting.verification import open_onnx, verify
     except ImportError as error:
-        raise _not_installed("onnx", error) from error
-    half = settings.precision == "fp16"
+        raise _not_installed(error) from error
     try:
-        graph = build_graph(model, half, settings.size).SerializeToString()
+        graph = build_graph(model, settings.precision == "fp16", settings.size)
     except torch.onnx.errors.OnnxExporterError as error:
         raise CheckpointError(f"torch {torch.__version__} cannot export this network: {_last_line(error)}") from error
-    (folder / "model.onnx").write_bytes(graph)
-    return {"model": "model.onnx"}, verify(model, open_onnx(folder / "model.onnx"), settings.size, exact=not half)
+    (folder / "model.onnx").write_bytes(graph.SerializeToString())
+    return "model.onnx"
 
 
-def _write_torch(
-    model: PanopticBlend, folder: Path, settings: ExportSettings
-) -> tuple[dict[str, str], dict[str, object]]:
+def _try_onnx(model: PanopticBlend, folder: Path, settings: ExportSettings) -> dict[str, object]:
+    return verify(model, ExportedModel(folder), exact=settings.precision == "fp32")
+
+
+def _write_torch(model: PanopticBlend, folder: Path, settings: ExportSettings) -> str:
+    network, images, dynamic = _network_alone(model, settings)
+    program = torch.export.export(network, (images,), dynamic_shapes=None if dynamic is None else (dynamic,))
+    torch.export.save(program, folder / "model.pt2")
+    return "model.pt2"
+
+
+def _try_torch(model: PanopticBlend, folder: Path, settings: ExportSettings) -> dict[str, object]:
+    network, images, _ = _network_alone(model, settings)
+    loaded = torch.export.load(folder / "model.pt2").module()
+    images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images.dtype)
+    with torch.no_grad():
+        pairs = zip(network(images), loaded(images), strict=True)
+        return {"largest_difference": max(float((ours - theirs).abs().max()) for ours, theirs in pairs)}
+
+
+def _network_alone(
+    model: PanopticBlend, settings: ExportSettings
+) -> tuple[nn.Module, torch.Tensor, dict[int, Any] | None]:
+    """The network as it is exported, an input, and which of its sides may differ."""
     try:
         from panoptic_blend.exporting.network import example_input, padded_size, prepare_network
     except ImportError as error:
-        raise _not_installed("onnx", error) from error
+        raise _not_installed(error) from error
     half = settings.precision == "fp16"
-    network = prepare_network(model, half)
-    size = None if settings.size is None else padded_size(model, settings.size)
-    images, dynamic = example_input(half, size)
-    program = torch.export.export(network, (images,), dynamic_shapes=None if dynamic is None else (dynamic,))
-    torch.export.save(program, folder / "model.pt2")
-    loaded = torch.export.load(folder / "model.pt2").module()
-    torch.manual_seed(0)
-    images = torch.randn(images.shape).to(images.dtype)
-    with torch.no_grad():
-        pairs = zip(network(images), loaded(images), strict=True)
-        difference = max(float((ours - theirs).abs().max()) for ours, theirs in pairs)
-    return {"model": "model.pt2"}, {"largest_difference": difference}
+    images, dynamic = example_input(half, None if settings.size is None else padded_size(model, settings.size))
+    return prepare_network(model, half), images, dynamic
 
 
 _WRITERS = {"onnx": _write_onnx, "torch": _write_torch}
+_TRIALS = {"onnx": _try_onnx, "torch": _try_torch}
 
 
 def _image_input(model: PanopticBlend, settings: ExportSettings) -> ImageInput:
@@ -143,8 +156,8 @@ def _versions() -> dict[str, str]:
     return versions
 
 
-def _not_installed(extra: str, error: ImportError) -> ConfigError:
-    return ConfigError(f"This export needs {error.name}. Install it: pip install 'panoptic-blend[{extra}]'")
+def _not_installed(error: ImportError) -> ConfigError:
+    return ConfigError(f"This export needs {error.name}. Install it: pip install 'panoptic-blend[onnx]'")
 
 
 def _last_line(error: Exception) -> str:

@@ -2,58 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 import torch
 
+from panoptic_blend.categories import Categories
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.exported import ExportedModel
+from panoptic_blend.structures import PanopticMap
 
-Results = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.float32]]
-"""Id map, segments, scores."""
-Run = Callable[[npt.NDArray[np.uint8]], Results]
 _FEWEST_EQUAL = {True: 0.99, False: 0.9}
 """Share of pixels, for fp32 and for other precisions, below which a file is not handed out."""
 
 
-def open_onnx(path: Path) -> Run:
-    """A graph in onnxruntime, on the CPU, as a function of a picture."""
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-
-    def run(picture: npt.NDArray[np.uint8]) -> Results:
-        id_map, segments, scores = session.run(["id_map", "segments", "scores"], {"image": picture})
-        return id_map, segments, scores
-
-    return run
-
-
-def verify(model: PanopticBlend, run: Run, size: tuple[int, int] | None, exact: bool) -> dict[str, object]:
+def verify(model: PanopticBlend, exported: ExportedModel, exact: bool) -> dict[str, object]:
     """Compare on a picture of soft coloured areas.
 
     Args:
-        size: (height, width) of the only picture it takes; None for any.
+        model: what was exported.
+        exported: what came of it.
         exact: the export has the model's own precision.
 
     Returns:
         What was measured, as `model.json` holds it.
 
     Raises:
-        CheckpointError: the two see different things.
+        CheckpointError: the two see different things, or the exported files cannot be run.
     """
-    height, width = size or (240, 320)
+    height, width = exported.manifest.input.size or (240, 320)
     picture = _picture(height, width)
     tensor = torch.from_numpy(picture).permute(2, 0, 1)
     expected = model.predict([model.resize(tensor)], [(height, width)])[0]
-    id_map, segments, scores = run(picture)
-    category = np.array([0, *(segment.category_id for segment in expected.segments)])
-    found = np.array([0, *segments[:, 1]])
-    equal = float((category[expected.id_map] == found[id_map]).mean())
+    found = exported.predict([picture])[0]
+    equal = float((_labels(expected, model.categories) == _labels(found, model.categories)).mean())
     if equal < _FEWEST_EQUAL[exact]:
         raise CheckpointError(
             f"The exported model does not see what the model sees: of a picture's pixels {100 * equal:.2f} % have the "
@@ -62,12 +44,20 @@ def verify(model: PanopticBlend, run: Run, size: tuple[int, int] | None, exact: 
     measured: dict[str, object] = {
         "picture": [height, width],
         "equal_pixels_percent": round(100 * equal, 3),
-        "segments": [len(expected.segments), len(segments)],
+        "segments": [len(expected.segments), len(found.segments)],
     }
-    if len(scores) == len(expected.segments):
-        ours = np.array([segment.score for segment in expected.segments])
-        measured["largest_score_difference"] = float(np.abs(ours - scores).max(initial=0))
+    if len(found.segments) == len(expected.segments):
+        pairs = zip(expected.segments, found.segments, strict=True)
+        measured["largest_score_difference"] = max((abs(a.score - b.score) for a, b in pairs), default=0.0)
     return measured
+
+
+def _labels(seen: PanopticMap, categories: Categories) -> npt.NDArray[np.int64]:
+    """[H, W] what each pixel shows: 0 for void, else 1 + the position of its category."""
+    of_segment = np.zeros(1 + max((segment.id for segment in seen.segments), default=0), np.int64)
+    for segment in seen.segments:
+        of_segment[segment.id] = 1 + categories.position(segment.category_id)
+    return of_segment[seen.id_map]
 
 
 def _picture(height: int, width: int) -> npt.NDArray[np.uint8]:

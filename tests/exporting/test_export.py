@@ -12,10 +12,12 @@ import torch
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
 from panoptic_blend.errors import CheckpointError, ConfigError
-from panoptic_blend.exporting import export, verification
+from panoptic_blend.exporting import export
 from panoptic_blend.exporting.export import ExportSettings, export_model
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.runtime.manifest import read_manifest
+from panoptic_blend.structures import PanopticMap
 from tests.exporting.test_graph import lively_model
 
 
@@ -57,10 +59,10 @@ def test_a_torch_program_gives_what_the_network_gives(model: PanopticBlend, tmp_
 
 
 def test_what_gives_other_maps_is_not_written(model: PanopticBlend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    def wrong(path: Path) -> verification.Run:
-        return lambda image: (np.zeros(image.shape[:2], np.int32), np.zeros((0, 8), np.int32), np.zeros(0, np.float32))
+    def nothing(self: ExportedModel, images: list[np.ndarray]) -> list[PanopticMap]:
+        return [PanopticMap(np.zeros(image.shape[:2], np.int32), []) for image in images]
 
-    monkeypatch.setattr(verification, "open_onnx", wrong)
+    monkeypatch.setattr(ExportedModel, "predict", nothing)
     with pytest.raises(CheckpointError, match="does not see what the model sees"):
         export_model(model, tmp_path / "out", ExportSettings(size=(32, 32)))
     assert not list(tmp_path.iterdir())
