@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -68,7 +69,7 @@ def _check(options: argparse.Namespace) -> None:
     from rich.progress import Progress
 
     from panoptic_blend.coco.annotations import PanopticAnnotations
-    from panoptic_blend.evaluation.processes import available_cores
+    from panoptic_blend.processes import available_cores
     from panoptic_blend.report.dataset_facts import measure_split
     from panoptic_blend.report.dataset_page import write_dataset_page
     from panoptic_blend.report.findings import find
@@ -89,9 +90,7 @@ def _check(options: argparse.Namespace) -> None:
                 options.segments[number] if options.segments else annotations.default_segments_folder,
             )
             task = bar.add_task(f"checking {name}", total=len(annotations))
-            splits.append(
-                measure_split(name, files, annotations, workers, lambda n, task=task: bar.advance(task, n))  # type: ignore[misc]
-            )
+            splits.append(measure_split(name, files, annotations, workers, partial(bar.advance, task)))
         findings = find(splits)
         if options.output is not None:
             task = bar.add_task("drawing", total=None)

@@ -129,7 +129,7 @@ def _convert_from(place: Path, options: argparse.Namespace, console: Console) ->
     from panoptic_blend.convert.formats import FORMATS, recognise_format
     from panoptic_blend.convert.options import FormatOptions
     from panoptic_blend.convert.summary import SHOWN
-    from panoptic_blend.evaluation.processes import available_cores
+    from panoptic_blend.processes import available_cores
 
     kind = options.kind or recognise_format(place)
     if options.kind is None:
@@ -180,7 +180,7 @@ def _convert_back(options: argparse.Namespace, console: Console) -> None:
     from panoptic_blend.convert.back import convert_back
     from panoptic_blend.convert.formats import TARGETS
     from panoptic_blend.convert.summary import SHOWN
-    from panoptic_blend.evaluation.processes import available_cores
+    from panoptic_blend.processes import available_cores
 
     if options.source.is_dir():
         raise DatasetError(f"{options.source}: is a folder. Give its JSON, such as annotations/panoptic_val.json.")

@@ -12,13 +12,13 @@ from pathlib import Path
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.id_maps import read_segments
-from panoptic_blend.convert.processes import in_processes
 from panoptic_blend.convert.summary import Lost, Summary
 from panoptic_blend.convert.target import Scene, Target, Written
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_folder
 from panoptic_blend.files.images import check_image
 from panoptic_blend.files.names import comparison_key
+from panoptic_blend.processes import in_processes
 
 
 @dataclass(frozen=True)

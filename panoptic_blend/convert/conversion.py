@@ -15,12 +15,12 @@ from panoptic_blend.categories import Categories, Category
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.coco.truth import TruthWriter, segments_info
 from panoptic_blend.convert.painting import Overlap, paint
-from panoptic_blend.convert.processes import in_processes
 from panoptic_blend.convert.source import Source
 from panoptic_blend.convert.summary import Lost, Summary
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_folder
 from panoptic_blend.files.images import check_image
+from panoptic_blend.processes import in_processes
 
 Images = Literal["copy", "link", "leave"]
 

@@ -20,12 +20,12 @@ def category_presence(annotations: PanopticAnnotations, indices: Iterable[int] |
         annotations: of the images; columns are in the order of its categories.
         indices: which images to look at; all when None.
     """
-    column = {category.id: index for index, category in enumerate(annotations.categories)}
+    categories = annotations.categories
     rows = range(len(annotations)) if indices is None else list(indices)
-    present = np.zeros((len(rows), len(column)), dtype=bool)
+    present = np.zeros((len(rows), len(categories)), dtype=bool)
     for row, index in enumerate(rows):
-        there = [column[segment.category_id] for segment in annotations[int(index)].segments if not segment.is_crowd]
-        present[row, there] = True
+        segments = annotations[int(index)].segments
+        present[row, [categories.position(s.category_id) for s in segments if not s.is_crowd]] = True
     return present
 
 

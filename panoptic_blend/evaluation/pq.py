@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.id_maps import check_painted_ids, read_sized_id_map
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.agreement import fingerprint, is_checked, remember
@@ -21,7 +21,10 @@ from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
 from panoptic_blend.evaluation.metric import State, merge_states
 from panoptic_blend.evaluation.panopticapi_engine import score_with_panopticapi
 from panoptic_blend.evaluation.pq_result import PQResult, summarize
-from panoptic_blend.evaluation.processes import available_cores, score_in_processes
+from panoptic_blend.processes import available_cores, in_processes
+
+CHUNK = 32
+"""Images that a process scores before it reports."""
 
 Engine = Literal["auto", "builtin", "hotcoco", "panopticapi"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -152,35 +155,35 @@ def _score(
     workers: int,
     progress: Callable[[int, int], None] | None,
 ) -> PanopticQuality:
-    score = partial(_score_images, truth.categories, folder, truth.path, predicted_folder, predictions.path)
+    # Chunks and their order, hence the sums, do not depend on `workers`.
+    chunks = [range(len(truth))[start : start + CHUNK] for start in range(0, len(truth), CHUNK)]
+    work = partial(_score_images, truth, predictions, folder, predicted_folder)
     total = PanopticQuality(truth.categories)
-    done = 0
-    for images, state in score_in_processes(score, truth, predictions, workers):
+    for chunk, state in zip(chunks, in_processes(work, chunks, workers, at_once=1), strict=True):
         merge_states(total, [state])
-        done += images
         if progress is not None:
-            progress(done, len(truth))
+            progress(chunk.stop, len(truth))
     return total
 
 
 def _score_images(
-    categories: Categories,
+    truth: PanopticAnnotations,
+    predictions: PanopticAnnotations,
     folder: Path,
-    source: Path,
     predicted_folder: Path,
-    predicted_source: Path,
-    truth: list[ImageRecord],
-    predictions: list[ImageRecord],
+    positions: range,
 ) -> dict[str, npt.NDArray]:
-    quality = PanopticQuality(categories)
-    for true, predicted in zip(truth, predictions, strict=True):
-        truth_ids = read_sized_id_map(true, folder, source)
-        predicted_ids = read_sized_id_map(predicted, predicted_folder, predicted_source)
-        where = f"{predicted_source}: image {predicted.image_id}"
+    quality = PanopticQuality(truth.categories)
+    for true, predicted in ((truth[position], predictions[position]) for position in positions):
+        truth_ids = read_sized_id_map(true, folder, truth.path)
+        predicted_ids = read_sized_id_map(predicted, predicted_folder, predictions.path)
+        where = f"{predictions.path}: image {predicted.image_id}"
         pair = ImagePair(true.image_id, truth_ids, true.segments, predicted_ids, predicted.segments, source=where)
         # Ids are looked for once, in both maps together.
         painted, predicted_painted = (np.unique(ids) for ids in pair.overlaps[:2])
-        check_painted_ids(true, truth_ids, painted, folder, categories, source)
-        check_painted_ids(predicted, predicted_ids, predicted_painted, predicted_folder, categories, predicted_source)
+        check_painted_ids(true, truth_ids, painted, folder, truth.categories, truth.path)
+        check_painted_ids(
+            predicted, predicted_ids, predicted_painted, predicted_folder, truth.categories, predictions.path
+        )
         quality.update(pair)
     return quality.state()

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ProcessPoolExecutor
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +12,9 @@ import numpy.typing as npt
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.coco.left_out import BadSample
-from panoptic_blend.errors import ResourceError
+from panoptic_blend.processes import in_processes
 from panoptic_blend.report.fingerprints import Fingerprints
 from panoptic_blend.report.measuring import ImageFacts, SplitFiles, measure_image
-
-_CHUNK = 16
-"""Images a process measures before it reports."""
 
 
 @dataclass(frozen=True)
@@ -82,14 +77,14 @@ class SplitFacts:
 
 
 def measure_split(
-    name: str, files: SplitFiles, annotations: PanopticAnnotations, workers: int, progress: Callable[[int], None]
+    name: str, files: SplitFiles, annotations: PanopticAnnotations, workers: int, progress: Callable[[], None]
 ) -> SplitFacts:
     """Read every image and id map of a split once.
 
     Args:
         annotations: of `files`, loaded with `on_bad_sample="skip"`.
         workers: processes.
-        progress: called with the number of images that were read since the last call.
+        progress: called after every image.
 
     Raises:
         ResourceError: a process was ended from outside.
@@ -97,18 +92,16 @@ def measure_split(
     columns: list[list[npt.NDArray[np.generic]]] = [[], [], [], [], [], []]
     faults: dict[int, str] = {}
     void, fingerprints, pixels = np.zeros(len(annotations)), [], np.zeros(len(annotations), np.int64)
-    position = 0
-    for facts_of_some in _measure(files, annotations, workers):
-        for facts in facts_of_some:
-            record = annotations[position]
-            if facts.fault:
-                faults[position] = facts.fault
-            void[position], pixels[position] = facts.void, record.width * record.height
-            fingerprints.append(facts.fingerprint)
-            for column, values in zip(columns, _rows(position, record, facts, annotations.categories), strict=True):
-                column.append(values)
-            position += 1
-        progress(len(facts_of_some))
+    measured = in_processes(partial(_measure, annotations, files), range(len(annotations)), workers, at_once=16)
+    for position, facts in enumerate(measured):
+        record = annotations[position]
+        if facts.fault:
+            faults[position] = facts.fault
+        void[position], pixels[position] = facts.void, record.width * record.height
+        fingerprints.append(facts.fingerprint)
+        for column, values in zip(columns, _rows(position, record, facts, annotations.categories), strict=True):
+            column.append(values)
+        progress()
     kinds = (np.int32, np.int32, np.int32, np.int64, np.float32, np.bool_)
     joined = [np.concatenate([np.zeros(0, kind), *column]) for column, kind in zip(columns, kinds, strict=True)]
     segments = Segments(*(column.astype(kind) for column, kind in zip(joined, kinds, strict=True)))
@@ -130,15 +123,18 @@ def _rows(
     position: int, record: ImageRecord, facts: ImageFacts, categories: Categories
 ) -> list[npt.NDArray[np.generic]]:
     segments = record.segments if not facts.fault else []
-    order = {category.id: place for place, category in enumerate(categories)}
     return [
         np.full(len(segments), position, np.int32),
         np.array([segment.id for segment in segments], np.int32),
-        np.array([order[segment.category_id] for segment in segments], np.int32),
+        np.array([categories.position(segment.category_id) for segment in segments], np.int32),
         facts.areas,
         facts.gaps.astype(np.float32),
         np.array([segment.is_crowd for segment in segments], np.bool_),
     ]
+
+
+def _measure(annotations: PanopticAnnotations, files: SplitFiles, position: int) -> ImageFacts:
+    return measure_image(annotations[position], files, annotations.categories)
 
 
 def _usual_shares(segments: Segments, pixels: npt.NDArray[np.int64], categories: int) -> npt.NDArray[np.float64]:
@@ -149,31 +145,3 @@ def _usual_shares(segments: Segments, pixels: npt.NDArray[np.int64], categories:
         if rows.any():
             usual[category] = np.median(share[rows])
     return usual
-
-
-def _measure_some(records: list[ImageRecord], files: SplitFiles, categories: Categories) -> list[ImageFacts]:
-    return [measure_image(record, files, categories) for record in records]
-
-
-def _measure(files: SplitFiles, annotations: PanopticAnnotations, workers: int) -> Iterator[list[ImageFacts]]:
-    chunks = [slice(start, start + _CHUNK) for start in range(0, len(annotations), _CHUNK)]
-    workers = min(workers, len(chunks))
-    if workers <= 1:
-        for chunk in chunks:
-            yield _measure_some(annotations[chunk], files, annotations.categories)
-        return
-    executor = ProcessPoolExecutor(workers)
-    try:
-        running: deque[Future[list[ImageFacts]]] = deque()
-        for chunk in chunks:
-            running.append(executor.submit(_measure_some, annotations[chunk], files, annotations.categories))
-            if len(running) > 2 * workers:  # records become Python objects, so not all of them at once
-                yield running.popleft().result()
-        while running:
-            yield running.popleft().result()
-    except BrokenProcessPool as error:
-        raise ResourceError(
-            "A process was ended from outside, probably for lack of memory. Try --workers 1."
-        ) from error
-    finally:
-        executor.shutdown(cancel_futures=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import itertools
 from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.files.atomic import atomic_folder
+from panoptic_blend.processes import in_processes
 from panoptic_blend.report.dataset_facts import SplitFacts
 from panoptic_blend.report.findings import Finding
 from panoptic_blend.report.measuring import SplitFiles
@@ -74,8 +75,8 @@ def write_dataset_page(
             for number, (split, image) in enumerate(chosen)
         ]
         rows = []
-        for number, drawn in enumerate(_draw(pictures, splits[0].categories, workers), start=1):
-            picture = pictures[number - 1]
+        drawn_pictures = in_processes(partial(_draw, splits[0].categories), pictures, workers)
+        for number, (picture, drawn) in enumerate(zip(pictures, drawn_pictures, strict=True), start=1):
             rows.append(_gallery_row(picture, drawn, splits, by_image[picture.split, picture.image]))
             progress(number, len(pictures))
         data = {
@@ -105,12 +106,14 @@ def _choose(
 
 
 def _picture(facts: SplitFacts, split: int, image: int, target: Path) -> _Picture:
-    rows = np.flatnonzero(facts.segments.image == image)
-    return _Picture(split, image, facts.files, facts.annotations[image], facts.segments.area[rows].tolist(), target)
+    first, end = np.searchsorted(facts.segments.image, [image, image + 1])
+    return _Picture(
+        split, image, facts.files, facts.annotations[image], facts.segments.area[first:end].tolist(), target
+    )
 
 
-def _draw_one(task: tuple[_Picture, Categories]) -> tuple[bool, bool]:
-    picture, categories = task
+def _draw(categories: Categories, picture: _Picture) -> tuple[bool, bool]:
+    """Write a picture and its map; whether each could be drawn."""
     record, target = picture.record, picture.target
     areas = picture.areas or [0] * len(record.segments)  # nobody measured an image with a fault
     segments = [
@@ -121,15 +124,6 @@ def _draw_one(task: tuple[_Picture, Categories]) -> tuple[bool, bool]:
         write_picture(picture.files.images / record.file_name, target.with_suffix(".jpg")),
         write_map(picture.files.segments / record.segments_file_name, target.with_suffix(".png"), segments, categories),
     )
-
-
-def _draw(pictures: list[_Picture], categories: Categories, workers: int):  # type: ignore[no-untyped-def]
-    tasks = [(picture, categories) for picture in pictures]
-    if workers <= 1 or len(tasks) <= 1:
-        yield from map(_draw_one, tasks)
-        return
-    with ProcessPoolExecutor(workers) as executor:
-        yield from executor.map(_draw_one, tasks, chunksize=8)
 
 
 def _filters(splits: Sequence[SplitFacts]) -> list[dict[str, object]]:
@@ -148,8 +142,7 @@ def _gallery_row(
     picture: _Picture, drawn: tuple[bool, bool], splits: Sequence[SplitFacts], findings: Sequence[Finding]
 ) -> dict[str, object]:
     record, facts = picture.record, splits[picture.split]
-    order = {category.id: place for place, category in enumerate(facts.categories)}
-    places = [order[segment.category_id] for segment in record.segments]
+    places = [facts.categories.position(segment.category_id) for segment in record.segments]
     things = [area for place, area in zip(places, picture.areas, strict=False) if facts.categories[place].is_thing]
     kinds = {_KINDS.index(finding.kind) for finding in findings if finding.kind in _KINDS}
     with_areas = itertools.zip_longest(places, picture.areas)

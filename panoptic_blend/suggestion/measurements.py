@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torchvision.ops import box_iou
 
 from panoptic_blend.categories import THING, Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
@@ -118,10 +120,8 @@ def highest_overlaps(measured: Measurements) -> npt.NDArray[np.float64]:
         boxes, labels = measured.boxes[start:end], measured.labels[start:end]
         if len(boxes) < 2:
             continue
-        sides = np.minimum(boxes[:, None, 2:], boxes[None, :, 2:]) - np.maximum(boxes[:, None, :2], boxes[None, :, :2])
-        shared = sides.clip(min=0).prod(axis=2)
-        areas = (boxes[:, 2:] - boxes[:, :2]).prod(axis=1)
-        overlaps = shared / np.maximum(areas[:, None] + areas - shared, 1e-9)
+        # Of two boxes without area the IoU is no number.
+        overlaps = np.nan_to_num(box_iou(torch.from_numpy(boxes), torch.from_numpy(boxes)).numpy())
         overlaps[labels[:, None] != labels] = 0
         np.fill_diagonal(overlaps, 0)
         highest[start:end] = overlaps.max(axis=1)

@@ -1,37 +1,47 @@
-"""The images of a data set, several at a time."""
+"""Many equal tasks, several at a time."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
 
-from panoptic_blend.errors import DatasetError
+from panoptic_blend.errors import ResourceError
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 
-def in_processes(work: Callable[[Task], Result], tasks: Sequence[Task], workers: int) -> Iterator[Result]:
+def available_cores() -> int:
+    """Cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def in_processes(
+    work: Callable[[Task], Result], tasks: Sequence[Task], workers: int, at_once: int = 4
+) -> Iterator[Result]:
     """The results of some tasks, in their order.
 
     Args:
         work: what is done with a task; it is sent to every process once, and must be picklable.
+        tasks: small: all of them wait in memory.
         workers: processes; 1 works in this one.
+        at_once: tasks that a process is given together.
 
     Raises:
-        DatasetError: a process was ended from outside.
+        ResourceError: a process was ended from outside.
     """
     if min(workers, len(tasks)) <= 1:
         yield from map(work, tasks)
         return
     executor = ProcessPoolExecutor(min(workers, len(tasks)), initializer=_begin, initargs=(work,))
     try:
-        yield from executor.map(_work_here, tasks, chunksize=4)
+        yield from executor.map(_work_here, tasks, chunksize=at_once)
     except BrokenProcessPool as error:
-        raise DatasetError(
-            "A process of the conversion was ended from outside, probably for lack of memory. Try --workers 1."
+        raise ResourceError(
+            "A process was ended from outside, probably for lack of memory. Try --workers 1."
         ) from error
     finally:
         executor.shutdown(cancel_futures=True)
