@@ -15,6 +15,7 @@ from panoptic_blend.evaluation.metric import Metric, merge_states
 from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
 from panoptic_blend.evaluation.pq_result import PQResult
 from panoptic_blend.evaluation.semantic import MeanIoU, MeanIoUResult
+from panoptic_blend.evaluation.sizes import PQBySize, PQBySizeResult
 from panoptic_blend.structures import Segment
 
 __all__ = [
@@ -25,6 +26,8 @@ __all__ = [
     "MeanIoU",
     "MeanIoUResult",
     "Metric",
+    "PQBySize",
+    "PQBySizeResult",
     "PQResult",
     "PanopticQuality",
     "Segment",

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 import numpy.typing as npt
 
+from panoptic_blend.categories import Categories
 from panoptic_blend.evaluation.image_pair import ImagePair
 
 State = Mapping[str, npt.NDArray]
@@ -35,6 +36,27 @@ class Metric(Protocol):
 
     def compute(self) -> Any:
         """The result: a frozen dataclass with `notes`, what a reader of its numbers must know. Changes nothing."""
+
+
+class Sums:
+    """The part that all metrics share whose state is nothing but sums over images: arrays by name."""
+
+    def __init__(self, categories: Categories, **sums: npt.NDArray):
+        self.categories = categories
+        self._sums = sums
+
+    def merge(self, other: Sums) -> None:
+        """Add what another one counted on other images."""
+        for name, values in self._sums.items():
+            values += other._sums[name]
+
+    def state(self) -> dict[str, npt.NDArray]:
+        """Everything counted so far, by the names in the class's docstring; a copy."""
+        return {name: values.copy() for name, values in self._sums.items()}
+
+    def load_state(self, state: State) -> None:
+        """Continue from what `state` returned; sums of states of several processes are fine."""
+        self._sums = {name: state[name].copy() for name in self._sums}
 
 
 SomeMetric = TypeVar("SomeMetric", bound=Metric)

@@ -18,7 +18,7 @@ from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.agreement import fingerprint, is_checked, remember
 from panoptic_blend.evaluation.hotcoco_engine import has_hotcoco, score_with_hotcoco
 from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
-from panoptic_blend.evaluation.metric import State, merge_states
+from panoptic_blend.evaluation.metric import Sums, merge_states
 from panoptic_blend.evaluation.panopticapi_engine import score_with_panopticapi
 from panoptic_blend.evaluation.pq_result import PQResult, summarize
 from panoptic_blend.processes import available_cores, in_processes
@@ -30,14 +30,16 @@ Engine = Literal["auto", "builtin", "hotcoco", "panopticapi"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
 
 
-class PanopticQuality:
-    """Matches segments image by image (see `Matching`) and keeps four numbers per category."""
+class PanopticQuality(Sums):
+    """Matches segments image by image (see `Matching`) and keeps four numbers per category.
+
+    State: `tp`, `fp`, `fn` int64 [C], `iou` float64 [C], `wrong_areas` int64 [1].
+    """
 
     def __init__(self, categories: Categories):
-        self.categories = categories
-        self._iou = np.zeros(len(categories))
-        self._tp, self._fp, self._fn = (np.zeros(len(categories), np.int64) for _ in range(3))
-        self._wrong_areas = np.zeros(1, np.int64)
+        tp, fp, fn = (np.zeros(len(categories), np.int64) for _ in range(3))
+        iou, wrong_areas = np.zeros(len(categories)), np.zeros(1, np.int64)
+        super().__init__(categories, tp=tp, fp=fp, fn=fn, iou=iou, wrong_areas=wrong_areas)
 
     def update(self, pair: ImagePair) -> None:
         """Add one image.
@@ -50,41 +52,23 @@ class PanopticQuality:
         predicted_category = category_positions(matching.predicted, self.categories, pair.source)
         matched = truth_category[matching.matched_truth]
         # In the order of ids, one after the other, as panopticapi adds them.
-        np.add.at(self._iou, matched, matching.iou)
-        np.add.at(self._tp, matched, 1)
-        np.add.at(self._fn, truth_category[matching.missed], 1)
-        np.add.at(self._fp, predicted_category[matching.surplus], 1)
-        self._wrong_areas += matching.wrong_areas
-
-    def merge(self, other: PanopticQuality) -> None:
-        """Add what another one counted on other images."""
-        self.load_state({name: values + other.state()[name] for name, values in self.state().items()})
-
-    def state(self) -> dict[str, npt.NDArray]:
-        """Everything counted so far: `tp`, `fp`, `fn` int64 [C], `iou` float64 [C], `wrong_areas` int64 [1]."""
-        return {
-            "tp": self._tp.copy(),
-            "fp": self._fp.copy(),
-            "fn": self._fn.copy(),
-            "iou": self._iou.copy(),
-            "wrong_areas": self._wrong_areas.copy(),
-        }
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned; sums of states of several processes are fine."""
-        self._tp, self._fp, self._fn, self._iou, self._wrong_areas = (
-            state[name].copy() for name in ("tp", "fp", "fn", "iou", "wrong_areas")
-        )
+        np.add.at(self._sums["iou"], matched, matching.iou)
+        np.add.at(self._sums["tp"], matched, 1)
+        np.add.at(self._sums["fn"], truth_category[matching.missed], 1)
+        np.add.at(self._sums["fp"], predicted_category[matching.surplus], 1)
+        self._sums["wrong_areas"] += matching.wrong_areas
 
     def compute(self) -> PQResult:
         """Panoptic quality of all images so far; defined, and noted, when a group has no category present."""
         notes = []
-        if self._wrong_areas[0]:
+        wrong_areas = self._sums["wrong_areas"][0]
+        if wrong_areas:
             notes.append(
-                f"{self._wrong_areas[0]} true segments have another 'area' in the JSON than pixels in the PNG; the "
+                f"{wrong_areas} true segments have another 'area' in the JSON than pixels in the PNG; the "
                 "JSON's was used, as panopticapi does"
             )
-        return summarize(self.categories, self._iou, self._tp, self._fp, self._fn, notes)
+        iou, tp, fp, fn = (self._sums[name] for name in ("iou", "tp", "fp", "fn"))
+        return summarize(self.categories, iou, tp, fp, fn, notes)
 
 
 def panoptic_quality(

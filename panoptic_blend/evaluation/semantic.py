@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
-from panoptic_blend.evaluation.metric import State
+from panoptic_blend.evaluation.metric import Sums
 
 
 @dataclass(frozen=True)
@@ -28,16 +27,16 @@ class MeanIoUResult:
     notes: tuple[str, ...] = ()
 
 
-class MeanIoU:
+class MeanIoU(Sums):
     """A confusion matrix over all categories, things and stuff, summed image by image.
 
     Void and crowd pixels of the truth are left out, as in training; a void prediction on any other pixel is wrong.
+
+    State: `confusion`, int64 [C, C + 1] pixels by true and predicted category, the last column predicted void.
     """
 
     def __init__(self, categories: Categories):
-        self.categories = categories
-        # Last column: predicted void.
-        self._confusion = np.zeros((len(categories), len(categories) + 1), np.int64)
+        super().__init__(categories, confusion=np.zeros((len(categories), len(categories) + 1), np.int64))
 
     def update(self, pair: ImagePair) -> None:
         """Add one image; ids that its segments do not list count as void.
@@ -51,30 +50,20 @@ class MeanIoU:
         columns = category_positions(pair.predicted_segments, self.categories, pair.source).tolist()
         row_of = {segment.id: row for segment, row in zip(labelled, rows, strict=True)}
         column_of = {segment.id: column for segment, column in zip(pair.predicted_segments, columns, strict=True)}
+        confusion = self._sums["confusion"]
         for truth, predicted, pixels in zip(*(column.tolist() for column in pair.overlaps), strict=True):
             if truth in row_of:
-                self._confusion[row_of[truth], column_of.get(predicted, void)] += pixels
-
-    def merge(self, other: MeanIoU) -> None:
-        """Add what another one counted on other images."""
-        self._confusion += other._confusion
-
-    def state(self) -> dict[str, npt.NDArray]:
-        """Everything counted so far: `confusion`, int64 [C, C + 1] pixels by true and predicted category or void."""
-        return {"confusion": self._confusion.copy()}
-
-    def load_state(self, state: State) -> None:
-        """Continue from what `state` returned."""
-        self._confusion = state["confusion"].copy()
+                confusion[row_of[truth], column_of.get(predicted, void)] += pixels
 
     def compute(self) -> MeanIoUResult:
         """Mean IoU of all images so far; 0, and noted, when no pixel is labelled."""
-        right = np.diagonal(self._confusion)
-        union = self._confusion.sum(axis=1) + self._confusion[:, :-1].sum(axis=0) - right
+        confusion = self._sums["confusion"]
+        right = np.diagonal(confusion)
+        union = confusion.sum(axis=1) + confusion[:, :-1].sum(axis=0) - right
         per_class = {
             category.id: float(right[i] / union[i]) for i, category in enumerate(self.categories) if union[i] > 0
         }
-        pixels = int(self._confusion.sum())
+        pixels = int(confusion.sum())
         return MeanIoUResult(
             miou=sum(per_class.values()) / len(per_class) if per_class else 0.0,
             pixel_accuracy=float(right.sum() / pixels) if pixels else 0.0,

@@ -9,11 +9,12 @@ from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.metric import merge_states
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.semantic import MeanIoU
+from panoptic_blend.evaluation.sizes import PQBySize
 
 from .random_maps import CATEGORIES
 from .test_instances import random_images
 
-METRICS = [MaskAP, MeanIoU, PanopticQuality]
+METRICS = [MaskAP, MeanIoU, PQBySize, PanopticQuality]
 
 
 @pytest.fixture(scope="module")
