@@ -9,9 +9,14 @@ All of them offer what `Metric` says: parts that several processes counted are m
 """
 
 from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.evaluation.category_means import CategoryMeans
+from panoptic_blend.evaluation.confusion import Confused, ConfusionResult, PanopticConfusion
+from panoptic_blend.evaluation.covering import ParsingCovering
+from panoptic_blend.evaluation.dagger import PQDagger
 from panoptic_blend.evaluation.image_pair import Detections, ImagePair
 from panoptic_blend.evaluation.instances import MaskAP, MaskAPResult
 from panoptic_blend.evaluation.metric import Metric, merge_states
+from panoptic_blend.evaluation.per_image import ImagePQ, PerImagePQ, PerImagePQResult
 from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
 from panoptic_blend.evaluation.pq_result import PQResult
 from panoptic_blend.evaluation.semantic import MeanIoU, MeanIoUResult
@@ -19,7 +24,11 @@ from panoptic_blend.evaluation.sizes import PQBySize, PQBySizeResult
 from panoptic_blend.structures import Segment
 
 __all__ = [
+    "CategoryMeans",
+    "Confused",
+    "ConfusionResult",
     "Detections",
+    "ImagePQ",
     "ImagePair",
     "MaskAP",
     "MaskAPResult",
@@ -28,8 +37,13 @@ __all__ = [
     "Metric",
     "PQBySize",
     "PQBySizeResult",
+    "PQDagger",
     "PQResult",
+    "PanopticConfusion",
     "PanopticQuality",
+    "ParsingCovering",
+    "PerImagePQ",
+    "PerImagePQResult",
     "Segment",
     "SegmentRecord",
     "merge_states",

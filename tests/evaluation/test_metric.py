@@ -5,8 +5,12 @@ import io
 import numpy as np
 import pytest
 
+from panoptic_blend.evaluation.confusion import PanopticConfusion
+from panoptic_blend.evaluation.covering import ParsingCovering
+from panoptic_blend.evaluation.dagger import PQDagger
 from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.metric import merge_states
+from panoptic_blend.evaluation.per_image import PerImagePQ
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.semantic import MeanIoU
 from panoptic_blend.evaluation.sizes import PQBySize
@@ -14,7 +18,16 @@ from panoptic_blend.evaluation.sizes import PQBySize
 from .random_maps import CATEGORIES
 from .test_instances import random_images
 
-METRICS = [MaskAP, MeanIoU, PQBySize, PanopticQuality]
+METRICS = [
+    MaskAP,
+    MeanIoU,
+    PanopticConfusion,
+    PanopticQuality,
+    ParsingCovering,
+    PerImagePQ,
+    PQBySize,
+    PQDagger,
+]
 
 
 @pytest.fixture(scope="module")
