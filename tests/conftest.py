@@ -24,7 +24,7 @@ if threading.current_thread() is threading.main_thread():
         if signal.getsignal(_number) is signal.SIG_IGN:
             signal.signal(_number, _handler)
 
-from panoptic_blend.synthetic.shapes import generate_shapes
+from panoptic_blend.synthetic.shapes import generate_shapes  # noqa: E402  # after the number of threads is set
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 

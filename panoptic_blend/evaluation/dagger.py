@@ -1,4 +1,4 @@
-"""PQ-dagger: panoptic quality with stuff judged by its IoU (Porzi et al., Seamless Scene Segmentation, 2019, sec. 4)."""
+"""PQ-dagger: panoptic quality with stuff judged by IoU (Porzi et al., Seamless Scene Segmentation, 2019, sec. 4)."""
 
 from __future__ import annotations
 
