@@ -24,8 +24,8 @@ from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.config_files import change_settings, read_config
 from panoptic_blend.data.images import read_image
 from panoptic_blend.files.atomic import atomic_path
-from panoptic_blend.inference.predictor import find_device
 from panoptic_blend.inference.preparation import Precision, choose_dtype, prepare
+from panoptic_blend.inference.torch_model import find_device
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 

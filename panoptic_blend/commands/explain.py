@@ -33,11 +33,11 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.files.atomic import atomic_path
     from panoptic_blend.inference.explain import explain
     from panoptic_blend.inference.explanation_figure import draw_explanation
-    from panoptic_blend.inference.predictor import Predictor
+    from panoptic_blend.inference.torch_model import TorchModel
 
     model = load_model(options.checkpoint)
     change_settings(model.settings, settings)
-    explanation = explain(Predictor(model, options.device, "fp32"), options.input, options.instances)
+    explanation = explain(TorchModel(model, options.device, "fp32"), options.input, options.instances)
     figure = draw_explanation(explanation, model.categories)
     path = options.output / f"{options.input.stem}_explained.png"
     with atomic_path(path) as unfinished:

@@ -65,9 +65,9 @@ examples:
 
     from panoptic_blend.checkpoints.native import load_model
     from panoptic_blend.coco.annotations import PanopticAnnotations
+    from panoptic_blend.coco.images import EvaluationDataset
     from panoptic_blend.coco.predictions import submission_name, write_submission
     from panoptic_blend.config_files import change_settings
-    from panoptic_blend.data.dataset import EvaluationDataset
     from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.inference.sources import ImageFiles, Samples, describe_left_out, find_images
     from panoptic_blend.inference.writing import (

@@ -18,6 +18,8 @@ from panoptic_blend.config import Config
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import TrainingStopped
 from panoptic_blend.files.atomic import atomic_path
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.inference.torch_model import TorchModel
 
 TIMED_IMAGES = 10
 
@@ -69,7 +71,7 @@ def _report(ablation: Ablation, seeds: int, output: Path, console: Console) -> P
     rows = [
         Row(
             variant,
-            sum(parameter.numel() for parameter in predictors[variant].model.parameters()),
+            _count_parameters(predictors[variant]),
             latency[variant],
             [Path(config.trainer.output).name for config in configs],
             [finish(config, console) for config in configs],
@@ -84,6 +86,11 @@ def _report(ablation: Ablation, seeds: int, output: Path, console: Console) -> P
     write_plot(table.with_suffix(".png"), ablation.title, rows)
     console.print(text, markup=False, highlight=False, soft_wrap=True)
     return table
+
+
+def _count_parameters(predictor: Predictor) -> int:
+    assert isinstance(predictor.engine, TorchModel)
+    return sum(parameter.numel() for parameter in predictor.engine.model.parameters())
 
 
 def _some_images(config: Config) -> list[Tensor]:

@@ -1,4 +1,4 @@
-"""From annotated files to training batches and evaluation samples, the same for any number of workers and processes."""
+"""From annotated files to training batches, the same for any number of workers and processes."""
 
 from __future__ import annotations
 
@@ -14,15 +14,14 @@ from torch import Tensor
 from torch.utils.data import Dataset, Sampler
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.id_maps import read_segments
-from panoptic_blend.coco.json_rows import ImageId
-from panoptic_blend.coco.samples import check_image_size
-from panoptic_blend.data.images import read_image
+from panoptic_blend.coco.images import read_image_of
+from panoptic_blend.data.images import to_tensor
 from panoptic_blend.data.repeats import draw_repeats, epoch_length
 from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.structures import IdMap, Targets
+from panoptic_blend.structures import Targets
 
 if TYPE_CHECKING:  # it imports torch's compiler, which predicting need not wait for
     from panoptic_blend.data.transforms import TrainingTransform
@@ -63,30 +62,6 @@ class Batch:
         """The same batch in page-locked memory (called by `DataLoader(pin_memory=True)`)."""
         images = [image.pin_memory() for image in self.images]
         return Batch(images, [targets.pin_memory() for targets in self.targets], self.file_names)
-
-
-@dataclass
-class EvaluationSample:
-    """One image as it is on disk.
-
-    Attributes:
-        image: uint8 RGB [3, H, W].
-        record: its row of the annotations.
-        id_map: int32 [H, W], or None when the annotations have no segments.
-    """
-
-    image: Tensor
-    record: ImageRecord
-    id_map: IdMap | None
-
-
-@dataclass(frozen=True)
-class ImageLocation:
-    """Which image it is, and its file."""
-
-    image_id: ImageId
-    file_name: str
-    path: Path
 
 
 def collate(samples: Sequence[TrainingSample]) -> Batch:
@@ -140,78 +115,11 @@ class TrainingDataset(Dataset[TrainingSample]):
         """
         index, draw = key
         record = self.annotations[int(self.indices[index])]
-        image = _read_image_of(record, self.images)
+        image = to_tensor(read_image_of(record, self.images))
         id_map = read_segments(record, self.segments, self.categories, self.annotations.path)
         indices, ordered = index_segments(id_map, record.segments)
         image, indices = self.transform(image, indices, np.random.default_rng([self.seed, draw]))
         return TrainingSample(image, targets_from_indices(indices, ordered, self.categories), record.file_name)
-
-
-class EvaluationDataset(Dataset[EvaluationSample]):
-    """Images as they are, with their truth where there is any.
-
-    Processes share the work by `indices=range(rank, len(annotations), world_size)`: no image twice, no padding.
-
-    Args:
-        annotations: of the images.
-        images: folder of the images.
-        segments: folder of the id-map PNGs; None leaves the truth out.
-        indices: which images of the annotations to use; all when None.
-    """
-
-    def __init__(
-        self,
-        annotations: PanopticAnnotations,
-        images: Path,
-        segments: Path | None,
-        indices: Sequence[int] | None = None,
-    ):
-        self.annotations = annotations
-        self.images = images
-        self.segments = segments
-        self.indices = range(len(annotations)) if indices is None else indices
-
-    def __len__(self) -> int:
-        return len(self.indices)
-
-    def __getitem__(self, index: int) -> EvaluationSample:
-        """Load one image and its id map.
-
-        Raises:
-            DatasetError: image or id map cannot be read or do not fit the annotations.
-        """
-        record = self.annotations[int(self.indices[index])]
-        image = _read_image_of(record, self.images)
-        id_map = None
-        if self.segments is not None:
-            id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
-        return EvaluationSample(image, record, id_map)
-
-    def locate(self, index: int) -> ImageLocation:
-        """Id, name and file of an image."""
-        record = self.annotations[int(self.indices[index])]
-        return ImageLocation(record.image_id, record.file_name, self.images / record.file_name)
-
-    def check_files(self) -> None:
-        """See that every image and id map is there, without opening any.
-
-        Raises:
-            DatasetError: some are not; names the first.
-        """
-        asked, missing = 0, []
-        for index in self.indices:  # one record at a time: all of them would be a copy of the JSON
-            record = self.annotations[int(index)]
-            paths = [self.images / record.file_name]
-            if self.segments is not None:
-                paths.append(self.segments / record.segments_file_name)
-            asked += len(paths)
-            missing += [str(path) for path in paths if not path.is_file()]
-        if missing:
-            shown = ", ".join(missing[:3]) + (f" and {len(missing) - 3} more" if len(missing) > 3 else "")
-            raise DatasetError(
-                f"{shown}: no such file, of {asked} that {self.annotations.path} asks for. Check the folders of "
-                "images and id maps, and the file_names in the annotations."
-            )
 
 
 class StepSampler(Sampler[tuple[int, int]]):
@@ -268,10 +176,3 @@ class StepSampler(Sampler[tuple[int, int]]):
             offset = np.random.default_rng([self.seed, epoch, 1]).random()
             images = images.repeat(draw_repeats(self.repeats, offset))
         return np.random.default_rng([self.seed, epoch]).permutation(images)
-
-
-def _read_image_of(record: ImageRecord, folder: Path) -> Tensor:
-    path = folder / record.file_name
-    image = read_image(path)
-    check_image_size(path, (image.shape[1], image.shape[2]), record)
-    return image

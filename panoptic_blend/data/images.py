@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from PIL import Image
 from torch import Tensor
 
-from panoptic_blend.files.images import image_to_rgb, read_rgb
+from panoptic_blend.files.images import Pixels, read_rgb
 
 
 def read_image(path: Path | str) -> Tensor:
@@ -17,13 +16,9 @@ def read_image(path: Path | str) -> Tensor:
     Raises:
         DatasetError: the file is missing, no image, damaged, or so large that decoding it might exhaust memory.
     """
-    return torch.from_numpy(read_rgb(path)).permute(2, 0, 1)
+    return to_tensor(read_rgb(path))
 
 
-def image_to_tensor(image: Image.Image) -> Tensor:
-    """An image opened with Pillow as `read_image` would return it.
-
-    Raises:
-        DatasetError: its pixels cannot be decoded.
-    """
-    return torch.from_numpy(image_to_rgb(image)).permute(2, 0, 1)
+def to_tensor(pixels: Pixels) -> Tensor:
+    """An image uint8 RGB [H, W, 3] as [3, H, W], in the same memory."""
+    return torch.from_numpy(pixels).permute(2, 0, 1)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from multiprocessing import Lock, active_children
 from multiprocessing.process import BaseProcess
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakSet
 
 from torch import Tensor
@@ -25,6 +25,16 @@ _REMEDY = (
 
 
 _loaders: WeakSet[BaseProcess] = WeakSet()
+
+
+class Samples(Protocol):
+    """What a loader takes: samples by their keys."""
+
+    def __len__(self) -> int:
+        """How many there are."""
+
+    def __getitem__(self, key: Any) -> Any:
+        """One of them; `DatasetError` when it cannot be used."""
 
 
 class Loader(DataLoader[Any]):
@@ -42,7 +52,7 @@ class Loader(DataLoader[Any]):
 
     def __init__(
         self,
-        dataset: Dataset[Any],
+        dataset: Samples,
         workers: int,
         collate: Callable[[list[Any]], Any] | None = None,
         batch_size: int | None = None,
@@ -118,11 +128,11 @@ def ignore_stop_signals(worker: int) -> None:
 class _ErrorsAsSamples(Dataset[Any]):
     """Returns what a data set would raise: of what its processes raise, a loader makes tracebacks."""
 
-    def __init__(self, dataset: Dataset[Any]):
+    def __init__(self, dataset: Samples):
         self.dataset = dataset
 
     def __len__(self) -> int:
-        return len(self.dataset)  # type: ignore[arg-type]
+        return len(self.dataset)
 
     def __getitem__(self, key: object) -> object:
         try:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
-from panoptic_blend.data.dataset import EvaluationDataset
+from panoptic_blend.coco.images import EvaluationDataset
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.hotcoco_instances import fastest_mask_ap
 from panoptic_blend.evaluation.image_pair import Detections, ImagePair
@@ -28,7 +28,7 @@ from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.visualize import draw_overlay, side_by_side
 from panoptic_blend.inference.writing import check_same_categories
 from panoptic_blend.pasting import paste_mask
-from panoptic_blend.structures import Instances, Segment
+from panoptic_blend.structures import Instances, PanopticPrediction, Segment
 
 
 def evaluate(
@@ -66,7 +66,7 @@ def evaluate(
             others are predicted and scored, samples that failed.
         FolderInUseError: another command is writing into `output`.
     """
-    categories = predictor.model.categories
+    categories = predictor.categories
     if not annotations.has_segments:
         raise DatasetError(f"{annotations.path}: has no 'annotations' to score against. Use `predict` instead.")
     check_same_categories(categories, annotations.categories, annotations.path)
@@ -127,7 +127,7 @@ def compare(result: Result, categories: Categories) -> Image.Image:
     """Image, prediction and truth side by side."""
     record, truth = result.sample.record, result.sample.id_map
     assert truth is not None
-    pixels = result.sample.image.permute(1, 2, 0).numpy()
+    pixels = result.sample.image
     predicted = draw_overlay(pixels, result.id_map, result.segments, categories)
     annotated = draw_overlay(pixels, truth, true_segments(record, categories), categories, scores=False)
     return side_by_side([("image", Image.fromarray(pixels)), ("prediction", predicted), ("truth", annotated)])
@@ -144,6 +144,7 @@ def true_segments(record: ImageRecord, categories: Categories) -> list[Segment]:
 
 def describe_detections(prediction: Prediction) -> dict[str, Any]:
     """The fields of `Detections`, as JSON can hold them."""
+    assert isinstance(prediction.panoptic, PanopticPrediction)
     instances = prediction.panoptic.instances
     return {
         "scores": instances.scores.tolist(),

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from panoptic_blend.config import PredictionSettings
+from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.inference.predictor import ImageLike, Predictor, to_image_tensor
+from panoptic_blend.inference.predictor import ImageLike, to_pixels
+from panoptic_blend.inference.torch_model import TorchModel
 from panoptic_blend.modeling.network.bases import BASES_STRIDE
 from panoptic_blend.modeling.network.masks.blender import Blender
 from panoptic_blend.modeling.network.masks.crop import crop_regions
@@ -63,7 +65,7 @@ class Explanation:
 
 
 @torch.no_grad()
-def explain(predictor: Predictor, image: ImageLike, instances: int = 3) -> Explanation:
+def explain(engine: TorchModel, image: ImageLike, instances: int = 3) -> Explanation:
     """Predict one image and keep what the blender and the merge worked with.
 
     Args:
@@ -73,7 +75,7 @@ def explain(predictor: Predictor, image: ImageLike, instances: int = 3) -> Expla
         ConfigError: the model has no things, or a mask head other than the blender.
         DatasetError: an image that cannot be read.
     """
-    model, steps = predictor.model, predictor.model.postprocess
+    model, steps = engine.model, engine.model.postprocess
     head = model.mask_head
     if head is None:
         raise ConfigError(
@@ -84,7 +86,7 @@ def explain(predictor: Predictor, image: ImageLike, instances: int = 3) -> Expla
             f"model.masks.head is {model.config.masks.head!r}; attention maps and how they mix the bases can be shown "
             "for 'blender' only."
         )
-    resized = model.resize(to_image_tensor(image))
+    resized = model.resize(to_tensor(to_pixels(image)))
     size = (resized.shape[1], resized.shape[2])
     output = model.network(model.input_rule([resized]))
     detections = steps.detect(output, 0)

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import errno
-import hashlib
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from rich.console import Console
 from rich.progress import Progress as Bar
 
+from panoptic_blend.coco.images import EvaluationSample
 from panoptic_blend.coco.predictions import FOLDER, PredictionWriter
 from panoptic_blend.coco.progress import START_OVER, Kept
-from panoptic_blend.config_files import plain_settings
-from panoptic_blend.data.dataset import EvaluationSample
 from panoptic_blend.errors import DatasetError, out_of_memory
 from panoptic_blend.inference.overlays import overlay_path
 from panoptic_blend.inference.pipeline import in_batches, read_ahead, write_behind
@@ -113,7 +110,8 @@ def keep_predictions(
         DatasetError: the folder holds predictions of other images, or made with another model or other settings.
     """
     failures: list[str] = []
-    writer = PredictionWriter(output, predictor.model.categories, made_with(predictor, command), overwrite)
+    made_with = {"command": command, **predictor.engine.made_with()}
+    writer = PredictionWriter(output, predictor.categories, made_with, overwrite)
     earlier: dict[int | str, Kept] = {}
 
     def read(index: int) -> _Job:
@@ -206,8 +204,7 @@ def _predict_together(
         yield from zip(jobs, predictions, strict=True)
         return
     # Here the error is gone, and with it what it held in memory.
-    if predictor.device.type == "cuda":
-        torch.cuda.empty_cache()
+    predictor.engine.release_memory()
     if len(jobs) > 1:
         for job in jobs:
             yield from _predict_together(predictor, [job], failures)
@@ -230,22 +227,6 @@ def explain_failure(error: Exception, file_name: str, size: tuple[int, int] | No
     if isinstance(error, OSError) and error.errno in _ABOUT_A_NAME:
         return f"{file_name}: cannot be written under this name ({error.strerror}). Rename it."
     raise error
-
-
-def made_with(predictor: Predictor, command: str) -> dict[str, object]:
-    """What predictions depend on beside the images, as JSON can hold it."""
-    model = predictor.model
-    digest = hashlib.sha256()
-    for tensor in (*model.parameters(), *model.buffers()):
-        digest.update(f"{tensor.dtype} {list(tensor.shape)}".encode())
-        digest.update(tensor.detach().contiguous().reshape(-1).view(torch.uint8).cpu().numpy().data)
-    return {
-        "command": command,
-        "device": predictor.device.type,
-        "precision": str(next(model.network.parameters()).dtype).removeprefix("torch."),
-        "model": plain_settings(model.config),
-        "weights": digest.hexdigest(),
-    }
 
 
 def describe_file(path: Path) -> list[int] | None:

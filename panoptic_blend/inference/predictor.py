@@ -3,29 +3,32 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 import numpy as np
-import numpy.typing as npt
-import torch
 from PIL import Image
-from torch import Tensor
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.config import PredictionSettings
-from panoptic_blend.data.images import image_to_tensor, read_image
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
+from panoptic_blend.files.images import Pixels, image_to_rgb, read_rgb
 from panoptic_blend.inference.pipeline import in_batches, read_ahead
-from panoptic_blend.inference.preparation import Precision, prepare
 from panoptic_blend.inference.visualize import draw_overlay
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.structures import IdMap, PanopticPrediction, Segment
+from panoptic_blend.structures import IdMap, PanopticMap, Segment
 
-ImageLike = str | Path | Image.Image | npt.NDArray[np.uint8] | Tensor
+if TYPE_CHECKING:  # an exported model is predicted with where there is no torch
+    from torch import Tensor
+
+    from panoptic_blend.inference.preparation import Precision
+    from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+
+ImageLike: TypeAlias = "str | Path | Image.Image | Pixels | Tensor"
 """A file, a Pillow image, an RGB array uint8 [H, W, 3], or an RGB tensor uint8 [3, H, W]."""
 
 
@@ -35,12 +38,13 @@ class Prediction:
 
     Attributes:
         image: uint8 RGB [H, W, 3], the image itself.
-        panoptic: the id map, its segments and the raw instances, at the image's size.
+        panoptic: the id map and its segments, at the image's size; a model of torch gives a `PanopticPrediction`, which
+            has every detection as well.
         categories: what the segments' category ids mean.
     """
 
-    image: npt.NDArray[np.uint8]
-    panoptic: PanopticPrediction
+    image: Pixels
+    panoptic: PanopticMap
     categories: Categories
 
     @property
@@ -89,6 +93,30 @@ class Prediction:
             unfinished.write_text(text + "\n", encoding="utf-8")
 
 
+class Engine(Protocol):
+    """What computes: a `TorchModel`."""
+
+    @property
+    def categories(self) -> Categories:
+        """Of the data set that it predicts."""
+
+    @property
+    def settings(self) -> PredictionSettings:
+        """Sizes and thresholds, read at every prediction."""
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """(height, width) at which the network sees an image of this size."""
+
+    def predict(self, images: Sequence[Pixels]) -> Sequence[PanopticMap]:
+        """Predict images of one `input_size`, uint8 RGB [H, W, 3], at their own sizes."""
+
+    def made_with(self) -> dict[str, object]:
+        """What predictions depend on beside the images, as JSON can hold it."""
+
+    def release_memory(self) -> None:
+        """Give back what is held for the next prediction: one did not fit into memory."""
+
+
 class Predictor:
     """Predicts images of any size at the size the model was trained for, and answers at the image's own.
 
@@ -113,13 +141,19 @@ class Predictor:
         compile: bool = False,
         tiles: bool = True,
     ):
-        self.device = find_device(device)
-        self.model = prepare(model, self.device, precision, compile, tiles)
+        from panoptic_blend.inference.torch_model import TorchModel
+
+        self.engine: Engine = TorchModel(model, device, precision, compile, tiles)
+
+    @property
+    def categories(self) -> Categories:
+        """Of the data set that the model predicts."""
+        return self.engine.categories
 
     @property
     def settings(self) -> PredictionSettings:
         """Sizes and thresholds: a copy of the model's, read at every prediction, so that they may be changed."""
-        return self.model.settings
+        return self.engine.settings
 
     def __call__(self, image: ImageLike) -> Prediction:
         """Predict one image.
@@ -135,8 +169,8 @@ class Predictor:
         Raises:
             DatasetError: as for one image.
         """
-        tensors = [to_image_tensor(image) for image in images]
-        together = in_batches(tensors, max(1, len(tensors)), self.input_size)
+        pixels = [to_pixels(image) for image in images]
+        together = in_batches(pixels, max(1, len(pixels)), self.input_size)
         return [prediction for batch in together for prediction in self._predict(batch)]
 
     def predict_many(self, images: Iterable[ImageLike], batch: int = 1) -> Iterator[Prediction]:
@@ -152,62 +186,42 @@ class Predictor:
         """
         if isinstance(images, (str, Path)):
             raise ConfigError(f"{images}: one path. Give a list of them, or predict it by calling the predictor.")
-        tensors = (tensor.result() for _, tensor in read_ahead(images, to_image_tensor, max(2, batch)))
-        for together in in_batches(tensors, batch, self.input_size):
+        pixels = (read.result() for _, read in read_ahead(images, to_pixels, max(2, batch)))
+        for together in in_batches(pixels, batch, self.input_size):
             yield from self._predict(together)
 
-    def input_size(self, image: Tensor) -> tuple[int, int]:
-        """(height, width) at which the network sees an image [3, H, W]."""
-        return self.model.input_size(image.shape[1], image.shape[2])
+    def input_size(self, image: Pixels) -> tuple[int, int]:
+        """(height, width) at which the network sees an image [H, W, 3]."""
+        return self.engine.input_size(image.shape[0], image.shape[1])
 
-    def _predict(self, images: Sequence[Tensor]) -> list[Prediction]:
-        resized = [self.model.resize(image) for image in images]
-        found = self.model.predict(resized, [(image.shape[1], image.shape[2]) for image in images])
-        return [
-            Prediction(image.permute(1, 2, 0).contiguous().cpu().numpy(), panoptic, self.model.categories)
-            for image, panoptic in zip(images, found, strict=True)
-        ]
+    def _predict(self, images: Sequence[Pixels]) -> list[Prediction]:
+        found = self.engine.predict(images)
+        return [Prediction(image, panoptic, self.categories) for image, panoptic in zip(images, found, strict=True)]
 
 
-def find_device(name: str) -> torch.device:
-    """The device a setting names; 'auto' takes a GPU when there is one.
-
-    Raises:
-        ConfigError: it does not exist here.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if name.startswith("meta"):
-        raise ConfigError(f"device {name!r} computes nothing. Try 'auto'.")
-    try:
-        torch.empty(0, device=name)  # fails for devices that do not exist or that this torch was not built for
-        return torch.device(name)
-    except (RuntimeError, AssertionError) as error:
-        raise ConfigError(f"device {name!r} cannot be used here ({str(error).splitlines()[0]}). Try 'auto'.") from error
-
-
-def to_image_tensor(image: ImageLike) -> Tensor:
-    """Any image as a uint8 RGB tensor [3, H, W].
+def to_pixels(image: ImageLike) -> Pixels:
+    """Any image as uint8 RGB [H, W, 3].
 
     Raises:
         DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `ImageLike`.
     """
     if isinstance(image, (str, Path)):
-        return read_image(image)
+        return read_rgb(image)
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise DatasetError(f"image {image.size[0]} x {image.size[1]}: has no pixels.")
-        return image_to_tensor(image)
+        return image_to_rgb(image)
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
             raise DatasetError(
                 f"array {image.dtype} {list(image.shape)}: an image is uint8 RGB [H, W, 3]. Convert it first."
             )
-        return torch.from_numpy(image.copy()).permute(2, 0, 1)  # a view may be read-only or run backwards
-    if not isinstance(image, Tensor):
+        return image.copy()  # a view may be read-only or run backwards
+    torch = sys.modules.get("torch")  # who has a tensor has imported it
+    if torch is None or not isinstance(image, torch.Tensor):
         raise DatasetError(f"{type(image).__name__}: an image is a path, a Pillow image, an array or a tensor.")
     if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or not image.numel():
         raise DatasetError(
             f"tensor {image.dtype} {list(image.shape)}: an image is uint8 RGB [3, H, W]. Convert it first."
         )
-    return image
+    return image.permute(1, 2, 0).contiguous().cpu().numpy()

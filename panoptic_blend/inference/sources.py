@@ -11,10 +11,9 @@ from pathlib import Path
 from typing import Protocol
 
 from panoptic_blend.coco.annotations import ImageRecord
-from panoptic_blend.data.dataset import EvaluationSample, ImageLocation
-from panoptic_blend.data.images import read_image
+from panoptic_blend.coco.images import EvaluationSample, ImageLocation
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import image_extensions
+from panoptic_blend.files.images import image_extensions, read_rgb
 from panoptic_blend.files.names import check_file_name
 
 _KINDS_SHOWN = 8
@@ -70,8 +69,8 @@ class ImageFiles:
             check_file_name(file.name, str(file.path))
         except DatasetError as error:
             raise DatasetError(f"{file.path}: results cannot be written under such a name. Rename it.") from error
-        image = read_image(file.path)
-        return EvaluationSample(image, ImageRecord(index + 1, file.name, image.shape[2], image.shape[1], "", []), None)
+        image = read_rgb(file.path)
+        return EvaluationSample(image, ImageRecord(index + 1, file.name, image.shape[1], image.shape[0], "", []), None)
 
     def locate(self, index: int) -> ImageLocation:
         """Id, name and file of an image."""

@@ -51,11 +51,10 @@ def write_predictions(
 
     def draw(result: Result) -> None:
         if overlays:
-            pixels = result.sample.image.permute(1, 2, 0).numpy()
-            categories = predictor.model.categories
+            categories = predictor.categories
             write_overlay(
                 overlay_path(output, result.kept.png),
-                lambda: draw_overlay(pixels, result.id_map, result.segments, categories),
+                lambda: draw_overlay(result.sample.image, result.id_map, result.segments, categories),
             )
 
     def lacks_overlay(kept: Kept) -> bool:

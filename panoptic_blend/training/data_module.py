@@ -11,15 +11,9 @@ from torch.utils.data import DataLoader
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.images import EvaluationDataset, EvaluationSample
 from panoptic_blend.config import DataConfig
-from panoptic_blend.data.dataset import (
-    EvaluationDataset,
-    EvaluationSample,
-    StepSampler,
-    TrainingDataset,
-    TrainingSample,
-    collate,
-)
+from panoptic_blend.data.dataset import StepSampler, TrainingDataset, TrainingSample, collate
 from panoptic_blend.data.loading import Loader
 from panoptic_blend.data.repeats import category_presence, repeat_factors
 from panoptic_blend.data.sample_checks import check_samples

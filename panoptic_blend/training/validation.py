@@ -8,7 +8,8 @@ from copy import deepcopy
 import torch
 import torch.distributed as dist
 
-from panoptic_blend.data.dataset import EvaluationSample
+from panoptic_blend.coco.images import EvaluationSample
+from panoptic_blend.data.images import to_tensor
 from panoptic_blend.evaluation.image_pair import ImagePair
 from panoptic_blend.evaluation.metric import SomeMetric, merge_states
 from panoptic_blend.evaluation.pq import PanopticQuality, PQResult
@@ -41,7 +42,8 @@ def validate(
             dist.broadcast(buffer, 0)
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
         for sample in samples:
-            (prediction,) = model.predict([model.resize(sample.image)], [(sample.record.height, sample.record.width)])
+            image = model.resize(to_tensor(sample.image))
+            (prediction,) = model.predict([image], [(sample.record.height, sample.record.width)])
             assert sample.id_map is not None
             record = sample.record
             quality.update(

@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.images import EvaluationDataset
 from panoptic_blend.config import DataConfig
-from panoptic_blend.data.dataset import EvaluationDataset
 from tests.convert.scenes import convert_dataset as convert
 from tests.convert.scenes import random_blobs
 

@@ -14,12 +14,14 @@ from PIL import Image
 from torch.utils.data import DataLoader
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.images import EvaluationDataset
 from panoptic_blend.coco.segments_png import read_id_map
-from panoptic_blend.data.dataset import Batch, EvaluationDataset, StepSampler, TrainingDataset, collate
+from panoptic_blend.data.dataset import Batch, StepSampler, TrainingDataset, collate
 from panoptic_blend.data.images import read_image
 from panoptic_blend.data.targets import derive_targets
 from panoptic_blend.data.transforms import TrainingTransform
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.images import read_rgb
 
 
 def training_dataset(root: Path, indices: Sequence[int] | None = None, split: str = "train") -> TrainingDataset:
@@ -90,7 +92,7 @@ def test_evaluation_samples_are_the_files(shapes: Path) -> None:
     samples = list(dataset)
     assert [sample.record for sample in samples] == list(annotations)
     for sample in samples:
-        assert torch.equal(sample.image, read_image(shapes / "val" / sample.record.file_name))
+        assert np.array_equal(sample.image, read_rgb(shapes / "val" / sample.record.file_name))
         assert (sample.id_map == read_id_map(shapes / "panoptic_val" / sample.record.segments_file_name)).all()
     assert EvaluationDataset(annotations, shapes / "val", None)[0].id_map is None
 

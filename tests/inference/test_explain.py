@@ -12,10 +12,11 @@ from PIL import Image
 from panoptic_blend.categories import Categories
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
+from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.inference.explain import Explanation, choose, explain
 from panoptic_blend.inference.explanation_figure import draw_explanation
-from panoptic_blend.inference.predictor import Predictor, to_image_tensor
+from panoptic_blend.inference.torch_model import TorchModel
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.modeling.postprocess.merge import Placement
@@ -41,7 +42,7 @@ def talkative_model(head: str) -> PanopticBlend:
 
 
 def test_thousands_of_instances_are_counted_where_they_cannot_all_be_listed() -> None:
-    one = explain(Predictor(talkative_model("blender"), "cpu"), PICTURE, instances=0)
+    one = explain(TorchModel(talkative_model("blender"), "cpu"), PICTURE, instances=0)
     heights, counted = [], []
     for kept in (101, 4000):
         many = replace(one, placements=[Placement(0, number, 0, 0) for number in range(1, kept + 1)])
@@ -54,7 +55,7 @@ def test_thousands_of_instances_are_counted_where_they_cannot_all_be_listed() ->
 
 @pytest.fixture(scope="module", params=["blender", "blender_of_one_basis"])
 def explanation(request: pytest.FixtureRequest) -> Explanation:
-    return explain(Predictor(talkative_model(request.param), "cpu"), PICTURE, instances=2)
+    return explain(TorchModel(talkative_model(request.param), "cpu"), PICTURE, instances=2)
 
 
 def test_what_is_shown_is_what_was_predicted(explanation: Explanation) -> None:
@@ -76,7 +77,7 @@ def test_instances_of_equal_masks_keep_their_own_attention() -> None:
     plain, saturated = talkative_model("blender"), talkative_model("blender")
     torch.nn.init.constant_(saturated.network.bases.predictor.bias, 40.0)  # type: ignore[union-attr, arg-type]
     first, second = (
-        {blend.placement.index: blend for blend in explain(Predictor(model, "cpu"), PICTURE, instances=50).blends}
+        {blend.placement.index: blend for blend in explain(TorchModel(model, "cpu"), PICTURE, instances=50).blends}
         for model in (plain, saturated)
     )
     assert len(first.keys() & second.keys()) > 1
@@ -113,12 +114,12 @@ def test_the_picture_tells_every_decision(explanation: Explanation) -> None:
 
 
 def test_the_explanation_is_that_of_the_prediction_whatever_the_settings() -> None:
-    predictor = Predictor(talkative_model("blender"), "cpu", "fp32")
+    engine = TorchModel(talkative_model("blender"), "cpu", "fp32")
     counts = set()
     for min_score in (0.05, 0.2, 0.3, 1.0):
-        predictor.settings.min_score = min_score
-        explanation, model = explain(predictor, PICTURE), predictor.model
-        (expected,) = model.predict([model.resize(to_image_tensor(PICTURE))])
+        engine.settings.min_score = min_score
+        explanation, model = explain(engine, PICTURE), engine.model
+        (expected,) = model.predict([model.resize(to_tensor(PICTURE))])
         kept = sum(each.segment_id > 0 for each in explanation.placements)
         counts.add(kept)
         assert kept == sum(segment.is_thing for segment in expected.segments)
@@ -130,14 +131,14 @@ def test_the_explanation_is_that_of_the_prediction_whatever_the_settings() -> No
 def test_a_picture_without_detections_has_bases_and_stuff_to_show() -> None:
     model = talkative_model("blender")
     model.settings.min_score = 1.0
-    explanation = explain(Predictor(model, "cpu"), PICTURE)
+    explanation = explain(TorchModel(model, "cpu"), PICTURE)
     assert explanation.blends == []
     draw_explanation(explanation, CATEGORIES).canvas.draw()
 
 
 def test_other_mask_heads_have_no_attention_to_show() -> None:
     with pytest.raises(ConfigError, match="'fcis'"):
-        explain(Predictor(build_model(tiny_model_config_with("fcis"), CATEGORIES), "cpu"), PICTURE)
+        explain(TorchModel(build_model(tiny_model_config_with("fcis"), CATEGORIES), "cpu"), PICTURE)
 
 
 def test_the_command_writes_the_picture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -20,10 +20,10 @@ from rich.console import Console
 
 from panoptic_blend.coco import predictions
 from panoptic_blend.coco.annotations import PanopticAnnotations
-from panoptic_blend.data.dataset import EvaluationDataset, EvaluationSample
+from panoptic_blend.coco.images import EvaluationDataset, EvaluationSample
 from panoptic_blend.errors import DatasetError, FolderInUseError
+from panoptic_blend.files.images import Pixels
 from panoptic_blend.inference.evaluate import evaluate, true_segments
-from panoptic_blend.inference.keeping import made_with
 from panoptic_blend.inference.predictor import ImageLike, Prediction, Predictor
 from panoptic_blend.inference.sources import ImageFiles, find_images
 from panoptic_blend.inference.writing import write_predictions
@@ -81,15 +81,13 @@ class Nearsighted(Predictor):
         super().__init__(build_model(talkative_model_config(), SHAPES), "cpu", "fp32")
         annotations = PanopticAnnotations.load(root / "annotations" / "panoptic_val.json")
         dataset = EvaluationDataset(annotations, root / "val", annotations.default_segments_folder)
-        self.truth = {
-            sample.image.numpy().tobytes(): sample for sample in map(dataset.__getitem__, range(len(dataset)))
-        }
+        self.truth = {sample.image.tobytes(): sample for sample in map(dataset.__getitem__, range(len(dataset)))}
 
     def predict_batch(self, images: Sequence[ImageLike]) -> list[Prediction]:
-        return [self._predict_one(image) for image in images if isinstance(image, torch.Tensor)]
+        return [self._predict_one(image) for image in images if isinstance(image, np.ndarray)]
 
-    def _predict_one(self, image: torch.Tensor) -> Prediction:
-        sample = self.truth[image.numpy().tobytes()]
+    def _predict_one(self, image: Pixels) -> Prediction:
+        sample = self.truth[image.tobytes()]
         assert sample.id_map is not None
         segments = true_segments(sample.record, SHAPES)  # without crowds
         id_map = np.roll(np.where(np.isin(sample.id_map, [s.id for s in segments]), sample.id_map, 0), 2, axis=1)
@@ -101,10 +99,10 @@ class Nearsighted(Predictor):
             scores=torch.tensor([1 / (3 + segment.id % 97) for segment in things]),
             labels=torch.tensor([SHAPES.thing_label(segment.category_id) for segment in things]),
             mask_patches=torch.ones(len(things), 14, 14),
-            size=(image.shape[1], image.shape[2]),
+            size=image.shape[:2],
         )
         panoptic = PanopticPrediction(id_map, segments, instances, np.zeros(id_map.shape, np.uint8))
-        return Prediction(image.permute(1, 2, 0).numpy(), panoptic, SHAPES)
+        return Prediction(image, panoptic, SHAPES)
 
 
 class Sizes:
@@ -116,9 +114,9 @@ class Sizes:
         self.seen: list[tuple[int, int]] = []
         predict = predictor.predict_batch
 
-        def note(batch: list[torch.Tensor]) -> list[Prediction]:
+        def note(batch: list[Pixels]) -> list[Prediction]:
             fail(len(self.seen))
-            self.seen += [(image.shape[2], image.shape[1]) for image in batch]
+            self.seen += [(image.shape[1], image.shape[0]) for image in batch]
             return predict(batch)
 
         monkeypatch.setattr(predictor, "predict_batch", note)
@@ -243,7 +241,7 @@ def test_memory_that_runs_out_costs_the_image_that_does_not_fit(
     predictor: Predictor, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     Image.new("RGB", (60, 60), (1, 2, 3)).save(images / "3.png")
-    predict = predictor.model.predict
+    predict = predictor.engine.model.predict
     batches: list[int] = []
 
     def run_out(batch: list[torch.Tensor], *arguments: object) -> object:
@@ -254,7 +252,7 @@ def test_memory_that_runs_out_costs_the_image_that_does_not_fit(
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 99 bytes.")
         return predict(batch, *arguments)
 
-    monkeypatch.setattr(predictor.model, "predict", run_out)
+    monkeypatch.setattr(predictor.engine.model, "predict", run_out)
     result = write_predictions(predictor, source_of(images), tmp_path / "out", QUIET, batch=3)
     assert batches == [2, 3, 1, 1, 1]
     assert predicted_names(tmp_path / "out") == ["0.png", "1.png", "2.png", "4.png"]
@@ -375,10 +373,10 @@ def test_another_threshold_weight_precision_or_command_is_told(
 
 
 def test_what_predictions_are_made_with_does_not_change_by_predicting(predictor: Predictor, images: Path):
-    before = made_with(predictor, "predict")
+    before = predictor.engine.made_with()
     predictor(images / "0.png")
     predictor(images / "4.png")
-    assert made_with(predictor, "predict") == before
+    assert predictor.engine.made_with() == before
 
 
 def test_overlays_asked_for_later_are_drawn_without_predicting(

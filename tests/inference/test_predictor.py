@@ -50,7 +50,7 @@ def test_every_form_of_a_picture_gives_the_same_prediction(predictor: Predictor,
 def test_the_model_sees_its_own_size_and_answers_at_the_pictures(predictor: Predictor, picture: Path):
     image = resize_shortest_edge(read_image(picture), 64, 128)
     assert image.shape == (3, 64, 90)
-    (expected,) = predictor.model.predict([image], [(100, 140)])
+    (expected,) = predictor.engine.model.predict([image], [(100, 140)])
     assert np.array_equal(predictor(picture).id_map, expected.id_map)
 
 
@@ -126,13 +126,13 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 def batch_sizes(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> list[list[tuple[int, ...]]]:
     """Takes the sizes of the images of every batch that the model gets from here on."""
     seen: list[list[tuple[int, ...]]] = []
-    predict = predictor.model.predict
+    predict = predictor.engine.model.predict
 
     def listen(images: list[Tensor], sizes: list[tuple[int, int]]) -> list[PanopticPrediction]:
         seen.append([tuple(image.shape[1:]) for image in images])
         return predict(images, sizes)
 
-    monkeypatch.setattr(predictor.model, "predict", listen)
+    monkeypatch.setattr(predictor.engine.model, "predict", listen)
     return seen
 
 

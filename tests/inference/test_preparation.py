@@ -17,8 +17,8 @@ from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
 from panoptic_blend.config import BackboneConfig, BasesConfig, FPNConfig, ModelConfig
 from panoptic_blend.inference import preparation
-from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.preparation import Precision, PreparedNetwork, fold_norms, prepare
+from panoptic_blend.inference.torch_model import TorchModel
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network.network import NetworkOutput
@@ -164,14 +164,14 @@ def test_the_model_itself_stays_as_it_was() -> None:
 @pytest.mark.parametrize("capable", [False, True])
 def test_auto_takes_bf16_where_the_processor_multiplies_it(capable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": capable}, raising=False)
-    network = Predictor(make_model(tiny_model_config()), "cpu").model.network
+    network = TorchModel(make_model(tiny_model_config()), "cpu").model.network
     assert isinstance(network, PreparedNetwork)
     assert network.dtype == (torch.bfloat16 if capable else torch.float32)
 
 
 def test_auto_is_careful_where_nothing_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr(torch.cpu, "get_capabilities", raising=False)
-    network = Predictor(make_model(tiny_model_config()), "cpu").model.network
+    network = TorchModel(make_model(tiny_model_config()), "cpu").model.network
     assert isinstance(network, PreparedNetwork)
     assert network.dtype == torch.float32
 
@@ -190,7 +190,7 @@ def test_without_a_compiler_the_model_runs_uncompiled_and_says_so(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     model = make_model(tiny_model_config())
-    (expected,) = Predictor(model, "cpu", "fp32").model.predict([IMAGE])
+    (expected,) = TorchModel(model, "cpu", "fp32").model.predict([IMAGE])
 
     def compile_late(function: object, **options: object) -> Callable[..., object]:
         def fail(*arguments: object) -> object:
@@ -199,7 +199,7 @@ def test_without_a_compiler_the_model_runs_uncompiled_and_says_so(
         return fail
 
     monkeypatch.setattr(torch, "compile", compile_late)
-    (uncompiled,) = Predictor(model, "cpu", "fp32", compile=True).model.predict([IMAGE])
+    (uncompiled,) = TorchModel(model, "cpu", "fp32", compile=True).model.predict([IMAGE])
     assert (uncompiled.id_map == expected.id_map).all()
     (warning,) = caplog.messages
     assert "(InvalidCxxCompiler: No working C++ compiler found), so the network runs uncompiled" in warning

@@ -13,8 +13,9 @@ from rich.progress import Progress
 
 from panoptic_blend.coco import predictions
 from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.images import EvaluationSample, ImageLocation
 from panoptic_blend.coco.segments_png import read_id_map
-from panoptic_blend.data.dataset import EvaluationSample, ImageLocation
+from panoptic_blend.files.images import Pixels
 from panoptic_blend.inference.evaluate import evaluate
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import ImageFiles, find_images
@@ -89,7 +90,7 @@ class Meeting:
             self.barrier.wait(SOON)
         return self.source[index]
 
-    def predict(self, predictor: Predictor, pictures: list[torch.Tensor]) -> list[Prediction]:
+    def predict(self, predictor: Predictor, pictures: list[Pixels]) -> list[Prediction]:
         self.predicted += 1
         if self.predicted == 2:
             self.barrier.wait(SOON)
@@ -116,13 +117,13 @@ def test_the_bar_advances_picture_by_picture(
     predictor: Predictor, source: ImageFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     events: list[str] = []
-    predict = predictor.model.predict
+    predict = predictor.engine.model.predict
 
     def note(images: list[torch.Tensor], sizes: list[tuple[int, int]]) -> object:
         events.append(f"predict {len(images)}")
         return predict(images, sizes)
 
-    monkeypatch.setattr(predictor.model, "predict", note)
+    monkeypatch.setattr(predictor.engine.model, "predict", note)
     monkeypatch.setattr(Progress, "advance", lambda bar, task: events.append("advance"))
     write_predictions(predictor, source, tmp_path / "out", QUIET, batch=3)
     three = ["predict 3", *["advance"] * 3]

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
-from panoptic_blend.data.dataset import EvaluationDataset, EvaluationSample
+from panoptic_blend.coco.images import EvaluationDataset, EvaluationSample
 from panoptic_blend.evaluation.pq import PQResult
 from panoptic_blend.structures import IdMap, Instances, PanopticPrediction, Segment
 from panoptic_blend.training.stopping import StopRequest
@@ -26,7 +26,7 @@ class Forger:
     def __init__(self, categories: Categories, samples: EvaluationDataset):
         self.categories = categories
         self.truth: dict[bytes, EvaluationSample] = {
-            samples[i].image.numpy().tobytes(): samples[i] for i in range(len(samples))
+            samples[i].image.tobytes(): samples[i] for i in range(len(samples))
         }
         self.calls = 0
 
@@ -38,7 +38,7 @@ class Forger:
 
     def predict(self, images: list[Tensor], sizes: list[tuple[int, int]]) -> list[PanopticPrediction]:
         self.calls += 1
-        sample = self.truth[images[0].numpy().tobytes()]
+        sample = self.truth[images[0].permute(1, 2, 0).numpy().tobytes()]
         assert sample.id_map is not None
         id_map: IdMap = np.roll(sample.id_map, 3, axis=1)
         segments = [

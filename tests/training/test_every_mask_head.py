@@ -53,7 +53,7 @@ def test_a_mask_head_trains_resumes_evaluates_and_predicts(
     assert all(torch.equal(left[name], right[name]) for name in left)
 
     predictor = Predictor(load_model(resumed), "cpu", "fp32")
-    assert predictor.model.config.masks == config.model.masks
+    assert predictor.engine.model.config.masks == config.model.masks
     annotations = PanopticAnnotations.load(shapes_root / config.data.val_annotations)
     metrics = evaluate(predictor, annotations, shapes_root / config.data.val_images, tmp_path / "val", QUIET)
     assert math.isfinite(json.loads(metrics.read_text())["PQ"])
