@@ -13,6 +13,7 @@ from panoptic_blend.evaluation.category_means import CategoryMeans
 from panoptic_blend.evaluation.confusion import Confused, ConfusionResult, PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
 from panoptic_blend.evaluation.dagger import PQDagger
+from panoptic_blend.evaluation.details import Details, DetailsResult, panoptic_details
 from panoptic_blend.evaluation.image_pair import Detections, ImagePair
 from panoptic_blend.evaluation.instances import MaskAP, MaskAPResult
 from panoptic_blend.evaluation.metric import Metric, merge_states
@@ -27,6 +28,8 @@ __all__ = [
     "CategoryMeans",
     "Confused",
     "ConfusionResult",
+    "Details",
+    "DetailsResult",
     "Detections",
     "ImagePQ",
     "ImagePair",
@@ -47,5 +50,6 @@ __all__ = [
     "Segment",
     "SegmentRecord",
     "merge_states",
+    "panoptic_details",
     "panoptic_quality",
 ]

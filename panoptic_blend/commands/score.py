@@ -22,26 +22,34 @@ def run(arguments: list[str]) -> None:
         help="who counts: 'hotcoco' is faster, 'panopticapi' is the official implementation, where they are installed; "
         "'auto' takes hotcoco when nothing can make it differ from 'builtin' (default: auto)",
     )
+    parser.add_argument(
+        "--details",
+        action="store_true",
+        help="score by all there is (docs/metrics.md), not by PQ alone; the built-in engine counts",
+    )
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes or threads (default: one per core)")
     options = parse(parser, arguments)
+    if options.details and options.engine not in ("auto", "builtin"):
+        parser.error(f"--engine {options.engine} counts PQ alone: leave it out, or leave --details out")
     from rich.console import Console
     from rich.progress import Progress
 
+    from panoptic_blend.evaluation.details import panoptic_details
     from panoptic_blend.evaluation.pq import panoptic_quality
     from panoptic_blend.evaluation.report import print_tables, write_metrics
 
     terminal = Console(stderr=True)
     with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task("scoring", total=None)
-        result = panoptic_quality(
-            options.ground_truth,
-            options.predictions,
-            segments=options.segments,
-            predicted_segments=options.predicted_segments,
-            workers=options.workers,
-            engine=options.engine,
-            progress=lambda done, total: bar.update(task, completed=done, total=total),
-        )
+        arguments_of_both = {
+            "segments": options.segments,
+            "predicted_segments": options.predicted_segments,
+            "workers": options.workers,
+            "progress": lambda done, total: bar.update(task, completed=done, total=total),
+        }
+        files = options.ground_truth, options.predictions
+        details = panoptic_details(*files, **arguments_of_both) if options.details else None
+        result = details.pq if details else panoptic_quality(*files, engine=options.engine, **arguments_of_both)
     if options.output:
-        write_metrics(options.output, result)
-    print_tables(Console(), result)
+        write_metrics(options.output, result, details=details)
+    print_tables(Console(), result, details=details)

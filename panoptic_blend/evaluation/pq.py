@@ -4,27 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 from typing import Literal, get_args
 
 import numpy as np
-import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotations import PanopticAnnotations
-from panoptic_blend.coco.id_maps import check_painted_ids, read_sized_id_map
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.agreement import fingerprint, is_checked, remember
 from panoptic_blend.evaluation.hotcoco_engine import has_hotcoco, score_with_hotcoco
 from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
-from panoptic_blend.evaluation.metric import Sums, merge_states
+from panoptic_blend.evaluation.metric import Sums
 from panoptic_blend.evaluation.panopticapi_engine import score_with_panopticapi
 from panoptic_blend.evaluation.pq_result import PQResult, summarize
-from panoptic_blend.processes import available_cores, in_processes
-
-CHUNK = 32
-"""Images that a process scores before it reports."""
+from panoptic_blend.evaluation.scored_files import ScoredFiles, count
+from panoptic_blend.processes import available_cores
 
 Engine = Literal["auto", "builtin", "hotcoco", "panopticapi"]
 ENGINES: tuple[Engine, ...] = get_args(Engine)
@@ -101,73 +95,22 @@ def panoptic_quality(
     """
     if engine not in ENGINES:
         raise ConfigError(f"engine {engine!r}: choose one of {', '.join(ENGINES)}.")
-    truth = PanopticAnnotations.load(ground_truth_json)
-    if not truth.has_segments:
-        raise DatasetError(f"{truth.path}: has no 'annotations' to score against. Give the JSON with the truth.")
-    predictions = PanopticAnnotations.load_predictions(predictions_json, truth)
-    folder = Path(segments) if segments is not None else truth.default_segments_folder
-    predicted_folder = (
-        Path(predicted_segments) if predicted_segments is not None else predictions.default_segments_folder
-    )
-    for path in (folder, predicted_folder):
-        if not path.is_dir():
-            raise DatasetError(f"{path}: no such folder. Give the folder that holds the id-map PNGs.")
+    files = ScoredFiles.open(ground_truth_json, predictions_json, segments, predicted_segments)
+    truth, folder = files.truth, files.folder
     workers = workers or available_cores()
-    places = truth, predictions, folder, predicted_folder
+    places = truth, files.predictions, folder, files.predicted_folder
     if engine == "panopticapi":
         return score_with_panopticapi(*places)
     if engine == "hotcoco":
         return score_with_hotcoco(*places, workers, progress)
     if engine == "builtin" or not has_hotcoco():
-        return _score(*places, workers, progress).compute()
+        return count(PanopticQuality(truth.categories), files, workers, progress).compute()
     # The fast engine where both must agree; where it refuses, the other says better what is wrong.
     found = fingerprint(truth, folder)
     if is_checked(truth, found):
         with suppress(DatasetError):
             return score_with_hotcoco(*places, workers, progress)
-    quality = _score(*places, workers, progress)
+    quality = count(PanopticQuality(truth.categories), files, workers, progress)
     if found and not quality.state()["wrong_areas"][0] and fingerprint(truth, folder) == found:
         remember(truth, found)
     return quality.compute()
-
-
-def _score(
-    truth: PanopticAnnotations,
-    predictions: PanopticAnnotations,
-    folder: Path,
-    predicted_folder: Path,
-    workers: int,
-    progress: Callable[[int, int], None] | None,
-) -> PanopticQuality:
-    # Chunks and their order, hence the sums, do not depend on `workers`.
-    chunks = [range(len(truth))[start : start + CHUNK] for start in range(0, len(truth), CHUNK)]
-    work = partial(_score_images, truth, predictions, folder, predicted_folder)
-    total = PanopticQuality(truth.categories)
-    for chunk, state in zip(chunks, in_processes(work, chunks, workers, at_once=1), strict=True):
-        merge_states(total, [state])
-        if progress is not None:
-            progress(chunk.stop, len(truth))
-    return total
-
-
-def _score_images(
-    truth: PanopticAnnotations,
-    predictions: PanopticAnnotations,
-    folder: Path,
-    predicted_folder: Path,
-    positions: range,
-) -> dict[str, npt.NDArray]:
-    quality = PanopticQuality(truth.categories)
-    for true, predicted in ((truth[position], predictions[position]) for position in positions):
-        truth_ids = read_sized_id_map(true, folder, truth.path)
-        predicted_ids = read_sized_id_map(predicted, predicted_folder, predictions.path)
-        where = f"{predictions.path}: image {predicted.image_id}"
-        pair = ImagePair(true.image_id, truth_ids, true.segments, predicted_ids, predicted.segments, source=where)
-        # Ids are looked for once, in both maps together.
-        painted, predicted_painted = (np.unique(ids) for ids in pair.overlaps[:2])
-        check_painted_ids(true, truth_ids, painted, folder, truth.categories, truth.path)
-        check_painted_ids(
-            predicted, predicted_ids, predicted_painted, predicted_folder, truth.categories, predictions.path
-        )
-        quality.update(pair)
-    return quality.state()

@@ -15,10 +15,10 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.coco.images import EvaluationDataset
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.evaluation.details import Details
 from panoptic_blend.evaluation.hotcoco_instances import fastest_mask_ap
 from panoptic_blend.evaluation.image_pair import Detections, ImagePair
 from panoptic_blend.evaluation.metric import Metric
-from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
 from panoptic_blend.files.lock import lock_folder
@@ -72,9 +72,9 @@ def evaluate(
     check_same_categories(categories, annotations.categories, annotations.path)
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
     source.check_files()  # the last as well, before predicting the first
-    quality, mean_iou = PanopticQuality(categories), MeanIoU(categories)
+    details, mean_iou = Details(categories), MeanIoU(categories)
     mask_ap = fastest_mask_ap(categories, annotations.image_ids)
-    all_metrics: tuple[Metric, ...] = (quality, mask_ap, mean_iou)
+    all_metrics: tuple[Metric, ...] = (details, mask_ap, mean_iou)
     metrics = output / "metrics.json"
     counted = 0
 
@@ -113,10 +113,12 @@ def evaluate(
             batch=batch,
             overwrite=overwrite,
         )
-        results = quality.compute(), mask_ap.compute(), mean_iou.compute()
+        detailed = details.compute()
+        quality = detailed.pq
         if counted < len(source):
             note = f"{len(source) - counted} of {len(source)} images failed and are not counted"
-            results = replace(results[0], notes=(*results[0].notes, note)), *results[1:]
+            quality = replace(quality, notes=(*quality.notes, note))
+        results = quality, mask_ap.compute(), mean_iou.compute(), detailed
         write_metrics(metrics, *results)
     print_tables(console, *results)
     outcome.check()

@@ -8,6 +8,7 @@ import pytest
 from panoptic_blend.evaluation.confusion import PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
 from panoptic_blend.evaluation.dagger import PQDagger
+from panoptic_blend.evaluation.details import Details
 from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.metric import merge_states
 from panoptic_blend.evaluation.per_image import PerImagePQ
@@ -19,6 +20,7 @@ from .random_maps import CATEGORIES
 from .test_instances import random_images
 
 METRICS = [
+    Details,
     MaskAP,
     MeanIoU,
     PanopticConfusion,
