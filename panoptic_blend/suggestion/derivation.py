@@ -34,6 +34,18 @@ def input_edge(extents: Numbers, native: int) -> int:
     return rounded(min(max(wanted, lowest), highest))
 
 
+def scene_edge(aspect: float, most_pixels: float) -> int:
+    """Shortest edge of inputs of which a crop of so many pixels holds half; 192, half of which is the least, or more.
+
+    Stuff of several categories is told apart by what surrounds it, which a crop of a large input lacks.
+
+    Args:
+        aspect: width / height of most images.
+        most_pixels: of a crop.
+    """
+    return max(rounded(math.sqrt(2 * most_pixels / max(aspect, 1 / aspect))), 6 * MULTIPLE)
+
+
 def longest_edge(sizes: Numbers, shortest: int) -> int:
     """Longest edge of the most elongated of [images, 2] sizes when its shortest is `shortest`, as a multiple of 32."""
     return math.ceil((sizes.max(axis=1) / sizes.min(axis=1)).max() * shortest / MULTIPLE) * MULTIPLE

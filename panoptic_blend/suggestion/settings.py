@@ -13,8 +13,8 @@ from panoptic_blend.suggestion.measurements import Measurements, highest_overlap
 
 BATCH = 8
 """Images of a step: enough for batch norm's statistics, and what the learning rate belongs to."""
-FEWEST_STEPS = 1000
-"""That a model needs from random weights; crops shrink before steps get fewer."""
+FEWEST_STEPS = 1500
+"""That a model needs from random weights; crops and inputs shrink before steps get fewer."""
 JITTER = (0.75, 1.5)
 """Of the sizes of training images."""
 COLOR = 0.3
@@ -50,12 +50,29 @@ class Machine:
     name: str
     seconds_per_pixel: float
 
+    def affordable_crop(self, hours: float) -> float:
+        """Pixels of a crop with which `FEWEST_STEPS` take so many hours."""
+        return 3600 * hours / FEWEST_STEPS / BATCH / self.seconds_per_pixel
 
-def network_settings(measured: Measurements) -> list[Setting]:
-    """Those of the model, which the data alone decide."""
+
+def network_settings(measured: Measurements, most_pixels: float = math.inf) -> list[Setting]:
+    """Those of the model.
+
+    Args:
+        measured: the training images.
+        most_pixels: of a crop, for the steps that are needed to fit the budget.
+    """
     extents = relative_extents(measured)
     native = int(np.median(measured.sizes.min(axis=1)))
     edge = derivation.input_edge(extents, native)
+    scene = derivation.scene_edge(_aspect(measured), most_pixels) if math.isfinite(most_pixels) else edge
+    why_smaller = ""
+    if scene < edge and len(measured.categories.stuff) > 1:
+        why_smaller = (
+            f" At {edge} px, two cells, crops that leave time for {FEWEST_STEPS} steps here would hold less "
+            "than half of an image, and lack what tells stuff apart."
+        )
+        edge = scene
     longest = derivation.longest_edge(measured.sizes, edge)
     coarsest, sizes_of_interest = derivation.detector_levels(extents, edge)
     most = int(measured.things.max())
@@ -69,7 +86,7 @@ def network_settings(measured: Measurements) -> list[Setting]:
             "model.input.shortest_edge",
             edge,
             f"Images' median shortest edge is {native} px. One thing in ten is no longer than {small:.1%} of that "
-            f"edge: {small * native:.0f} px there, {small * edge:.0f} px here, where P3 has a cell every 8.",
+            f"edge: {small * native:.0f} px there, {small * edge:.0f} px here, where P3 has a cell every 8.{why_smaller}",
         ),
         Setting(
             "model.input.longest_edge", longest, "So that the most elongated image is not made smaller than the others."
@@ -151,8 +168,7 @@ def training_settings(
         hours: that training and validation may take.
     """
     seconds = 3600 * hours
-    affordable = seconds / FEWEST_STEPS / BATCH / machine.seconds_per_pixel
-    crop = derivation.crop_size(edge, _aspect(measured), affordable)
+    crop = derivation.crop_size(edge, _aspect(measured), machine.affordable_crop(hours))
     step = BATCH * crop[0] * crop[1] * machine.seconds_per_pixel
     aspect = _aspect(measured)
     validation = (

@@ -107,6 +107,8 @@ def suggest_config(paths: DataPaths, output: Path, hours: float, console: Consol
     console.print("timing a few steps")
     seconds = time_steps(draft, training, device)
     machine = Machine(_name(device, draft.trainer.precision), seconds / (BATCH * crop[0] * crop[1]))
+    network = network_settings(measured, machine.affordable_crop(hours))
+    edge, longest = (setting.value for setting in network[:2])
     settings = [
         *network,
         *paths.settings(),

@@ -24,6 +24,13 @@ def test_inputs_are_neither_much_larger_than_the_images_nor_huge(extents: np.nda
     assert min(native, 480) - 16 <= edge <= max(min(2.5 * native, 800), 32) + 16
 
 
+@given(st.floats(0.4, 2.5), st.floats(1e4, 1e6))
+def test_crops_hold_half_of_a_scene(aspect: float, pixels: float) -> None:
+    edge = derivation.scene_edge(aspect, pixels)
+    assert edge % 32 == 0
+    assert abs(edge - (2 * pixels / max(aspect, 1 / aspect)) ** 0.5) <= 16 or edge == 192
+
+
 def test_without_things_images_stay_as_they_are() -> None:
     assert derivation.input_edge(NONE, 608) == 608
     assert derivation.detector_levels(NONE, 608) == (5, [32, 64])
