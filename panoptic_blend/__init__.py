@@ -2,7 +2,7 @@
 
     import panoptic_blend as pb
 
-    model = pb.load("runs/train")                       # a run's folder or a .safetensors file
+    model = pb.load("runs/train")                       # a run's folder, a .safetensors file, or an exported folder
     prediction = pb.Predictor(model)("street.jpg")
     prediction.save("street.png")                       # COCO panoptic PNG, and street.json beside it
     prediction.overlay().save("street_overlay.jpg")     # something to look at
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
     from panoptic_blend import metrics
     from panoptic_blend.categories import Categories, Category
     from panoptic_blend.checkpoints.backbone import load_backbone_weights
-    from panoptic_blend.checkpoints.native import load_model as load
     from panoptic_blend.checkpoints.native import save_model as save
     from panoptic_blend.config import Config
     from panoptic_blend.config_files import read_config
     from panoptic_blend.errors import PanopticBlendError
     from panoptic_blend.evaluation.pq import panoptic_quality
+    from panoptic_blend.inference.loading import load
     from panoptic_blend.inference.predictor import Prediction, Predictor
     from panoptic_blend.modeling.build import build_model
     from panoptic_blend.modeling.panoptic_blend import PanopticBlend
@@ -65,7 +65,7 @@ _HOMES = {
     "Prediction": ("panoptic_blend.inference.predictor", "Prediction"),
     "Predictor": ("panoptic_blend.inference.predictor", "Predictor"),
     "build_model": ("panoptic_blend.modeling.build", "build_model"),
-    "load": ("panoptic_blend.checkpoints.native", "load_model"),
+    "load": ("panoptic_blend.inference.loading", "load"),
     "load_backbone_weights": ("panoptic_blend.checkpoints.backbone", "load_backbone_weights"),
     "metrics": ("panoptic_blend.metrics", ""),
     "panoptic_quality": ("panoptic_blend.evaluation.pq", "panoptic_quality"),

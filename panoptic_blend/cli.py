@@ -35,6 +35,8 @@ from panoptic_blend.errors import ConfigError, PanopticBlendError, TrainingStopp
 from panoptic_blend.spelling import did_you_mean
 
 FAILURE, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+NOT_FOR_EXPORTED = frozenset(("lightning", "matplotlib", "safetensors", "tensorboard", "torch", "torchvision"))
+"""Packages that running an exported folder does without: they are not in requirements-runtime.txt."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -69,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return FAILURE
     except Exception as error:  # the outermost edge: nothing above this could still tell what happened
         if not out_of_memory(error):
-            _complain(_system_error(error) or _report(error, words))
+            _complain(_system_error(error) or _missing_package(error) or _report(error, words))
             return FAILURE
     # Only here, where what the error held is free again; nothing more is imported, for which there may be no memory.
     sys.stderr.write("memory ran out. Close other programs, or ask for less: smaller images, model or batch.\n")
@@ -89,6 +91,16 @@ def _system_error(error: Exception) -> str | None:
         return None
     # Of a file that is moved, the second name is the one the person gave.
     return f"{error.filename2 or error.filename or 'writing results'}: {error.strerror}."
+
+
+def _missing_package(error: Exception) -> str | None:
+    """What is lacking where only exported folders are to be run; else nothing."""
+    if not isinstance(error, ModuleNotFoundError) or error.name not in NOT_FOR_EXPORTED:
+        return None
+    return (
+        f"This needs {error.name}, which is not installed. Run `pip install panoptic-blend`; without it, `predict` and "
+        "`evaluate` take folders that `export` wrote."
+    )
 
 
 def _report(error: Exception, arguments: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.manifest import is_export
 
 FORMAT = 1
 """Version of the layout, raised when older software could no longer read a file."""
@@ -75,6 +76,10 @@ def find_model(path: Path) -> Path:
         for name in (BEST, LAST):
             if (path / name).is_file():
                 return path / name
+        if is_export(path):
+            raise CheckpointError(
+                f"{path}: was exported, for `predict` and `evaluate` alone. Name the checkpoint it was made from."
+            )
         raise CheckpointError(f"{path}: holds neither {BEST} nor {LAST}. Name a run's folder or a .safetensors file.")
     if not path.is_file():
         raise CheckpointError(f"{path}: no such file. Name a run's folder or a .safetensors file.")

@@ -72,7 +72,7 @@ examples:
             options.instances,
             options.classes,
             options.device,
-            options.precision,
+            options.precision or "auto",
             options.compile,
             options.tiles,
             options.threads,

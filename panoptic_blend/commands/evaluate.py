@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from panoptic_blend.commands.opening import open_predictor
 from panoptic_blend.commands.parsing import (
+    CHECKPOINT_OR_EXPORT,
     add_batch,
     add_checkpoint,
     add_overwrite,
@@ -15,7 +17,6 @@ from panoptic_blend.commands.parsing import (
     parse_with_prediction_settings,
     require_folder,
 )
-from panoptic_blend.startup import start_torch
 
 DEFAULT_OVERLAYS = 16
 """Images that `--overlays` draws when it is given no number."""
@@ -24,7 +25,7 @@ DEFAULT_OVERLAYS = 16
 def run(arguments: list[str]) -> None:
     """`panoptic-blend evaluate`."""
     parser = command("evaluate", "Predict annotated images, write the predictions, and score them (PQ, mask AP, mIoU).")
-    add_checkpoint(parser)
+    add_checkpoint(parser, CHECKPOINT_OR_EXPORT)
     add_speed(parser, precision="fp32")
     add_batch(parser)
     parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
@@ -54,15 +55,9 @@ def run(arguments: list[str]) -> None:
 
     require_folder(options.images)
     annotations = PanopticAnnotations.load(options.annotations)  # before torch: a wrong path is told at once
-    start_torch()
-    from panoptic_blend.checkpoints.native import load_model
-    from panoptic_blend.config_files import change_settings
+    predictor = open_predictor(options, settings, precision="fp32")
     from panoptic_blend.inference.evaluate import evaluate
-    from panoptic_blend.inference.predictor import Predictor
 
-    model = load_model(options.checkpoint)
-    change_settings(model.settings, settings)
-    predictor = Predictor(model, options.device, options.precision, options.compile, options.tiles)
     console = Console()
     evaluate(
         predictor,

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_checkpoint, command, one_or_more, parse_with_prediction_settings
+from panoptic_blend.commands.parsing import (
+    CHECKPOINT,
+    add_checkpoint,
+    command,
+    one_or_more,
+    parse_with_prediction_settings,
+)
 from panoptic_blend.startup import start_torch
 
 
@@ -14,7 +20,7 @@ def run(arguments: list[str]) -> None:
         "explain",
         "Draw what happens inside the model on one image: bases, attention, masks, and what the merge decided.",
     )
-    add_checkpoint(parser)
+    add_checkpoint(parser, CHECKPOINT)
     parser.add_argument("--input", metavar="IMAGE", type=Path, required=True, help="the image")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="gets NAME_explained.png")
     parser.add_argument(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import command, parse_with_prediction_settings
+from panoptic_blend.commands.parsing import CHECKPOINT, command, parse_with_prediction_settings
 from panoptic_blend.startup import start_torch
 
 
@@ -20,9 +20,7 @@ examples:
   panoptic-blend export --checkpoint runs/mine --output camera --size 480x640 --precision fp16
 """,
     )
-    parser.add_argument(
-        "--checkpoint", metavar="PATH", type=Path, required=True, help="a run's folder, or a .safetensors file"
-    )
+    parser.add_argument("--checkpoint", metavar="PATH", type=Path, required=True, help=CHECKPOINT)
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder")
     parser.add_argument(
         "--format",

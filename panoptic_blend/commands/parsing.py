@@ -11,6 +11,9 @@ from typing import Any, NoReturn
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.spelling import check_options
 
+CHECKPOINT = "a run's folder, or a .safetensors file"
+CHECKPOINT_OR_EXPORT = "a run's folder, a .safetensors file, or a folder that `export` wrote"
+
 
 class Parser(argparse.ArgumentParser):
     """argparse that knows its options, expands `~` in paths, and raises our errors instead of leaving the process.
@@ -45,21 +48,19 @@ def command(name: str, description: str, usage: str | None = None, epilog: str |
     return Parser(name, description, usage, epilog)
 
 
-def add_checkpoint(parser: Parser) -> None:
-    """`--checkpoint` and `--device`, of every command that predicts."""
-    parser.add_argument(
-        "--checkpoint", metavar="PATH", type=Path, required=True, help="a run's folder, or a .safetensors file"
-    )
+def add_checkpoint(parser: Parser, kinds: str) -> None:
+    """`--checkpoint`, of one of these kinds, and `--device`: of every command that predicts."""
+    parser.add_argument("--checkpoint", metavar="PATH", type=Path, required=True, help=kinds)
     parser.add_argument(
         "--device", default="auto", help="'auto' takes a GPU when there is one; or cpu, cuda, cuda:1 (default: auto)"
     )
 
 
 def add_speed(parser: Parser, precision: str) -> None:
+    """`--precision` (None when it is not given), `--compile` and `--no-tiles`, of commands that run the network."""
     parser.add_argument(
         "--precision",
         choices=["auto", "fp32", "bf16"],
-        default=precision,
         help=f"of the network; 'auto' takes bf16 where this device is faster with it (default: {precision})",
     )
     parser.add_argument(

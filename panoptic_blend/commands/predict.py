@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from panoptic_blend.commands.opening import open_predictor
 from panoptic_blend.commands.parsing import (
+    CHECKPOINT_OR_EXPORT,
     add_batch,
     add_checkpoint,
     add_overwrite,
@@ -14,7 +16,6 @@ from panoptic_blend.commands.parsing import (
     parse_with_prediction_settings,
     require_folder,
 )
-from panoptic_blend.startup import start_torch
 
 
 def run(arguments: list[str]) -> None:
@@ -30,7 +31,7 @@ examples:
       --coco-submission BlendMask --output out
 """,
     )
-    add_checkpoint(parser)
+    add_checkpoint(parser, CHECKPOINT_OR_EXPORT)
     add_speed(parser, precision="auto")
     add_batch(parser)
     parser.add_argument(
@@ -60,15 +61,11 @@ examples:
     options, settings = parse_with_prediction_settings(parser, arguments)
     if options.coco_submission and not options.annotations:
         parser.error("--coco-submission needs the image ids: give --annotations image_info_....json")
-    start_torch()
     from rich.console import Console
 
-    from panoptic_blend.checkpoints.native import load_model
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.images import EvaluationDataset
     from panoptic_blend.coco.predictions import submission_name, write_submission
-    from panoptic_blend.config_files import change_settings
-    from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.inference.sources import ImageFiles, Samples, describe_left_out, find_images
     from panoptic_blend.inference.writing import (
         check_same_meaning,
@@ -92,11 +89,9 @@ examples:
         if found.left_out:
             console.print(f"In the input, {describe_left_out(found.left_out)}", soft_wrap=True)
         source = ImageFiles(found.files)
-    model = load_model(options.checkpoint)
-    change_settings(model.settings, settings)
+    predictor = open_predictor(options, settings, precision="auto")
     if options.annotations:
-        check_same_meaning(model.categories, annotations)
-    predictor = Predictor(model, options.device, options.precision, options.compile, options.tiles)
+        check_same_meaning(predictor.categories, annotations)
     result = write_predictions(
         predictor, source, options.output, console, options.overlays, options.batch, options.overwrite
     )

@@ -27,7 +27,6 @@ from panoptic_blend.inference.overlays import overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.visualize import draw_overlay, side_by_side
 from panoptic_blend.inference.writing import check_same_categories
-from panoptic_blend.pasting import paste_mask
 from panoptic_blend.structures import Instances, PanopticPrediction, Segment
 
 
@@ -73,8 +72,8 @@ def evaluate(
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
     source.check_files()  # the last as well, before predicting the first
     details, mean_iou = Details(categories), MeanIoU(categories)
-    mask_ap = fastest_mask_ap(categories, annotations.image_ids)
-    all_metrics: tuple[Metric, ...] = (details, mask_ap, mean_iou)
+    mask_ap = fastest_mask_ap(categories, annotations.image_ids) if predictor.engine.has_detections else None
+    all_metrics: list[Metric] = [details, mean_iou, *([] if mask_ap is None else [mask_ap])]
     metrics = output / "metrics.json"
     counted = 0
 
@@ -88,7 +87,7 @@ def evaluate(
             record.segments,
             result.id_map,
             result.segments,
-            Detections(**result.extra),
+            Detections(**result.extra) if result.extra else None,
             source=record.file_name,
         )
         for metric in all_metrics:
@@ -114,11 +113,11 @@ def evaluate(
             overwrite=overwrite,
         )
         detailed = details.compute()
-        quality = detailed.pq
+        notes = ["mask AP is left out, since an exported model gives panoptic maps alone"] if mask_ap is None else []
         if counted < len(source):
-            note = f"{len(source) - counted} of {len(source)} images failed and are not counted"
-            quality = replace(quality, notes=(*quality.notes, note))
-        results = quality, mask_ap.compute(), mean_iou.compute(), detailed
+            notes.append(f"{len(source) - counted} of {len(source)} images failed and are not counted")
+        quality = replace(detailed.pq, notes=(*detailed.pq.notes, *notes))
+        results = quality, None if mask_ap is None else mask_ap.compute(), mean_iou.compute(), detailed
         write_metrics(metrics, *results)
     print_tables(console, *results)
     outcome.check()
@@ -144,9 +143,10 @@ def true_segments(record: ImageRecord, categories: Categories) -> list[Segment]:
     ]
 
 
-def describe_detections(prediction: Prediction) -> dict[str, Any]:
-    """The fields of `Detections`, as JSON can hold them."""
-    assert isinstance(prediction.panoptic, PanopticPrediction)
+def describe_detections(prediction: Prediction) -> dict[str, Any] | None:
+    """The fields of `Detections`, as JSON can hold them; None for a panoptic map alone."""
+    if not isinstance(prediction.panoptic, PanopticPrediction):
+        return None
     instances = prediction.panoptic.instances
     return {
         "scores": instances.scores.tolist(),
@@ -157,6 +157,8 @@ def describe_detections(prediction: Prediction) -> dict[str, Any]:
 
 def encode_masks(instances: Instances) -> list[dict[str, Any]]:
     """COCO run-length encodings of the instances' masks, one full-size mask in memory at a time."""
+    from panoptic_blend.pasting import paste_mask
+
     mask = np.zeros(instances.size, np.uint8, order="F")
     encoded = []
     for patch, box in zip(instances.mask_patches.cpu(), instances.boxes.cpu(), strict=True):

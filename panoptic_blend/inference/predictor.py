@@ -20,9 +20,10 @@ from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.images import Pixels, image_to_rgb, read_rgb
 from panoptic_blend.inference.pipeline import in_batches, read_ahead
 from panoptic_blend.inference.visualize import draw_overlay
+from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.structures import IdMap, PanopticMap, Segment
 
-if TYPE_CHECKING:  # an exported model is predicted with where there is no torch
+if TYPE_CHECKING:  # an exported model predicts where there is no torch
     from torch import Tensor
 
     from panoptic_blend.inference.preparation import Precision
@@ -94,7 +95,13 @@ class Prediction:
 
 
 class Engine(Protocol):
-    """What computes: a `TorchModel`."""
+    """What computes: a `TorchModel` or an `ExportedModel`.
+
+    Attributes:
+        has_detections: predictions are `PanopticPrediction`s, which have every detection and its mask.
+    """
+
+    has_detections: bool
 
     @property
     def categories(self) -> Categories:
@@ -121,7 +128,8 @@ class Predictor:
     """Predicts images of any size at the size the model was trained for, and answers at the image's own.
 
     Args:
-        model: stays as it is; the predictor keeps a copy that is made for speed.
+        model: stays as it is, since the predictor keeps a copy that is made for speed; or one that was exported, to
+            which the other arguments do not apply.
         device: 'auto' takes a GPU when there is one; else a torch device such as 'cpu' or 'cuda:1'.
         precision: of the network, see `prepare`; 'auto' takes bf16 where the device is faster with it.
         compile: compile the network at its first image of every size, or batch of every size and length: worth it
@@ -130,20 +138,26 @@ class Predictor:
             leaves every convolution to torch.
 
     Raises:
-        ConfigError: the device does not exist here, or there is no such precision.
+        ConfigError: the device does not exist here, or there is no such precision; or what is asked of an exported
+            model is not what it was exported for.
     """
 
     def __init__(
         self,
-        model: PanopticBlend,
+        model: PanopticBlend | ExportedModel,
         device: str = "auto",
         precision: Precision = "auto",
         compile: bool = False,
         tiles: bool = True,
     ):
-        from panoptic_blend.inference.torch_model import TorchModel
+        self.engine: Engine
+        if isinstance(model, ExportedModel):
+            _check_options(model, device, precision, compile, tiles)
+            self.engine = model
+        else:
+            from panoptic_blend.inference.torch_model import TorchModel
 
-        self.engine: Engine = TorchModel(model, device, precision, compile, tiles)
+            self.engine = TorchModel(model, device, precision, compile, tiles)
 
     @property
     def categories(self) -> Categories:
@@ -152,7 +166,7 @@ class Predictor:
 
     @property
     def settings(self) -> PredictionSettings:
-        """Sizes and thresholds: a copy of the model's, read at every prediction, so that they may be changed."""
+        """Sizes and thresholds, read at every prediction, so that they may be changed; of a torch model a copy."""
         return self.engine.settings
 
     def __call__(self, image: ImageLike) -> Prediction:
@@ -197,6 +211,24 @@ class Predictor:
     def _predict(self, images: Sequence[Pixels]) -> list[Prediction]:
         found = self.engine.predict(images)
         return [Prediction(image, panoptic, self.categories) for image, panoptic in zip(images, found, strict=True)]
+
+
+def _check_options(model: ExportedModel, device: str, precision: str, compile: bool, tiles: bool) -> None:
+    """Raise `ConfigError` for what an exported model cannot do, or a setting that it does not take."""
+    made = model.manifest.precision
+    refused = {
+        f"device {device!r}": device not in ("auto", "cpu"),
+        f"precision {precision!r}": precision not in ("auto", made),
+        "compile": compile,
+        "no tiles": not tiles,
+    }
+    for option, is_refused in refused.items():
+        if is_refused:
+            raise ConfigError(
+                f"{option}: {model.folder} was exported in {made} and runs on the CPU as it is. Leave this out, or "
+                "predict with the checkpoint that was exported."
+            )
+    model.check()
 
 
 def to_pixels(image: ImageLike) -> Pixels:

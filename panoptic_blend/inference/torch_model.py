@@ -30,6 +30,8 @@ class TorchModel:
         ConfigError: the device does not exist here, or there is no such precision.
     """
 
+    has_detections = True
+
     def __init__(
         self,
         model: PanopticBlend,

@@ -34,6 +34,9 @@ class ExportedModel:
         CheckpointError: the folder is damaged, foreign or not to be trusted, or its runtime is not installed.
     """
 
+    has_detections = False
+    """Its graph gives panoptic maps alone."""
+
     def __init__(self, folder: Path | str):
         self.folder = Path(folder)
         self.manifest: Manifest = read_manifest(self.folder)
@@ -120,7 +123,9 @@ class ExportedModel:
         """What predictions depend on beside the images, as JSON can hold it."""
         digest = hashlib.sha256()
         for name in sorted(self.manifest.files.values()):
-            digest.update((self.folder / name).read_bytes())
+            with open(self.folder / name, "rb") as file:
+                while part := file.read(2**20):
+                    digest.update(part)
         return {
             "device": "cpu",
             "runtime": self.manifest.runtime,

@@ -36,13 +36,13 @@ def open_graph(model: PanopticBlend) -> Graph:
     return lambda image, **thresholds: tuple(session.run(None, {"image": image, **thresholds}))  # type: ignore[return-value]
 
 
-def lively_model() -> PanopticBlend:
+def lively_model(categories: Categories = CATEGORIES) -> PanopticBlend:
     """Random weights whose scores, masks and labels lie well apart.
 
     Boxes stay inside the picture, since outside of it masks are exactly undecided.
     """
     torch.manual_seed(0)
-    model = build_model(talkative_model_config(), CATEGORIES).eval()
+    model = build_model(talkative_model_config(), categories).eval()
     network, head = model.network, model.network.head
     assert head is not None
     assert isinstance(network.bases, SharedBases)

@@ -1,0 +1,39 @@
+"""Opens the model that `--checkpoint` names; torch is imported for one that needs it alone."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from panoptic_blend.startup import start_torch
+
+if TYPE_CHECKING:
+    from panoptic_blend.inference.predictor import Predictor
+    from panoptic_blend.inference.preparation import Precision
+
+
+def open_predictor(options: argparse.Namespace, settings: Sequence[str], precision: Precision) -> Predictor:
+    """A predictor as the options of `add_checkpoint` and `add_speed` say.
+
+    Args:
+        options: of the command.
+        settings: dotted ones with their values, which replace the model's.
+        precision: of a model of torch where the options name none; an exported model has its own.
+
+    Raises:
+        CheckpointError: there is no model.
+        ConfigError: an option or a setting that does not fit it.
+    """
+    from panoptic_blend.config_files import change_settings
+    from panoptic_blend.inference.loading import load
+    from panoptic_blend.inference.predictor import Predictor
+    from panoptic_blend.runtime.manifest import is_export
+
+    exported = is_export(options.checkpoint)
+    if not exported:
+        start_torch()
+    model = load(options.checkpoint)
+    change_settings(model.settings, settings)
+    chosen: Precision = options.precision or ("auto" if exported else precision)
+    return Predictor(model, options.device, chosen, options.compile, options.tiles)
