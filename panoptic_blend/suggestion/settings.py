@@ -86,7 +86,8 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
             "model.input.shortest_edge",
             edge,
             f"Images' median shortest edge is {native} px. One thing in ten is no longer than {small:.1%} of that "
-            f"edge: {small * native:.0f} px there, {small * edge:.0f} px here, where P3 has a cell every 8.{why_smaller}",
+            f"edge: {small * native:.0f} px there, {small * edge:.0f} px here, where P3 has a cell every 8."
+            + why_smaller,
         ),
         Setting(
             "model.input.longest_edge", longest, "So that the most elongated image is not made smaller than the others."
