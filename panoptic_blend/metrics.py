@@ -9,6 +9,7 @@ All of them offer what `Metric` says: parts that several processes counted are m
 """
 
 from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.evaluation.calibration import Calibration, CalibrationBin, CalibrationResult
 from panoptic_blend.evaluation.category_means import CategoryMeans
 from panoptic_blend.evaluation.confusion import Confused, ConfusionResult, PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
@@ -22,9 +23,13 @@ from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
 from panoptic_blend.evaluation.pq_result import PQResult
 from panoptic_blend.evaluation.semantic import MeanIoU, MeanIoUResult
 from panoptic_blend.evaluation.sizes import PQBySize, PQBySizeResult
+from panoptic_blend.evaluation.thing_errors import ThingError, ThingErrors, ThingErrorsResult
 from panoptic_blend.structures import Segment
 
 __all__ = [
+    "Calibration",
+    "CalibrationBin",
+    "CalibrationResult",
     "CategoryMeans",
     "Confused",
     "ConfusionResult",
@@ -49,6 +54,9 @@ __all__ = [
     "PerImagePQResult",
     "Segment",
     "SegmentRecord",
+    "ThingError",
+    "ThingErrors",
+    "ThingErrorsResult",
     "merge_states",
     "panoptic_details",
     "panoptic_quality",

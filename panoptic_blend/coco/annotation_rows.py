@@ -34,8 +34,8 @@ def parse_annotations(
         images: what the rows belong to.
         left_out: takes the images whose rows do not hold together, and rows without an image; rows of images that it
             has already are passed over.
-        truth: when reading predictions, the file that lists images and categories. Only id and category of a segment
-            count then (whatever else is there is passed over), and rows of other images are passed over.
+        truth: when reading predictions, the file that lists images and categories. Only id, category and score of a
+            segment count then (whatever else is there is passed over), and rows of other images are passed over.
 
     Returns:
         The table under construction (`first` is -1 for images without a row), and PNG names by image position.
@@ -179,11 +179,12 @@ def _add_segment(table: SegmentTableBuilder, row: object, order: Mapping[int, in
         raise DatasetError(f"{where}: segment {segment_id} has category_id {category_id!r:.80}, which {lists}.")
     table.ids.append(segment_id)
     table.categories.append(category)
+    score = row.get("score")
+    table.scores.append(score if isinstance(score, (int, float)) and 0 <= score <= 1 else math.nan)
     if truth:
         table.crowds.append(0)
         table.areas.append(-1)
         table.boxes.extend((0, 0, 0, 0))
-        table.scores.append(math.nan)
         return
     is_crowd, area, box = row.get("iscrowd", 0), row.get("area", -1), row.get("bbox")
     if type(is_crowd) not in (int, bool) or is_crowd not in (0, 1):
@@ -201,8 +202,6 @@ def _add_segment(table: SegmentTableBuilder, row: object, order: Mapping[int, in
     table.crowds.append(is_crowd)
     table.areas.append(area)
     table.boxes.extend(box)
-    score = row.get("score")
-    table.scores.append(score if isinstance(score, (int, float)) and 0 <= score <= 1 else math.nan)
 
 
 def _is_coordinate(value: object) -> bool:

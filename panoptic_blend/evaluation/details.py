@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
+from panoptic_blend.evaluation.calibration import Calibration, CalibrationResult
 from panoptic_blend.evaluation.category_means import CategoryMeans
 from panoptic_blend.evaluation.confusion import ConfusionResult, PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
@@ -20,6 +21,7 @@ from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.pq_result import PQResult
 from panoptic_blend.evaluation.scored_files import ScoredFiles, count
 from panoptic_blend.evaluation.sizes import PQBySize, PQBySizeResult
+from panoptic_blend.evaluation.thing_errors import ThingErrors, ThingErrorsResult
 from panoptic_blend.processes import available_cores
 
 
@@ -33,6 +35,8 @@ class DetailsResult:
     covering: CategoryMeans
     confusion: ConfusionResult
     per_image: PerImagePQResult
+    thing_errors: ThingErrorsResult
+    calibration: CalibrationResult
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -41,6 +45,7 @@ class DetailsResult:
             "PQ by size": self.sizes.notes,
             "PQ-dagger": self.dagger.notes,
             "parsing covering": self.covering.notes,
+            "calibration": self.calibration.notes,
         }
         return tuple(f"{title}: {note}" for title, notes in titled.items() for note in notes)
 
@@ -57,6 +62,8 @@ class Details:
             "covering": ParsingCovering(categories),
             "confusion": PanopticConfusion(categories),
             "per_image": PerImagePQ(categories),
+            "thing_errors": ThingErrors(categories),
+            "calibration": Calibration(categories),
         }
 
     def update(self, pair: ImagePair) -> None:

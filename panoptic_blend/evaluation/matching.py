@@ -29,6 +29,10 @@ class PredictedSegment(Protocol):
     def category_id(self) -> int:
         """Dataset category id."""
 
+    @property
+    def score(self) -> float | None:
+        """Confidence of a thing in 0..1, None where it is not known; read by `Calibration` alone."""
+
 
 @dataclass(frozen=True, eq=False)
 class Matching:

@@ -96,13 +96,36 @@ def detail_numbers(details: DetailsResult, names: Mapping[int, str]) -> dict[str
 
     Returns:
         `sizes` {small, medium, large: {PQ, ..., N}}; `dagger` {PQ, PQ_th, PQ_st, per_class} and `parsing_covering` {PC,
-        PC_th, PC_st, per_class}; as lists of rows, `confusion` (names, or null for void and nothing) and `per_image`.
+        PC_th, PC_st, per_class}; `thing_errors` {kind: {segments, cost, per_class}}; `calibration` {error, per_class,
+        bins}; as lists of rows, `confusion` (names, or null for void and nothing) and `per_image`.
     """
     sizes = details.sizes
     return {
         "sizes": {name: group_numbers(getattr(sizes, name)) for name in ("small", "medium", "large")},
         "dagger": _mean_numbers("PQ", details.dagger, names),
         "parsing_covering": _mean_numbers("PC", details.covering, names),
+        "thing_errors": {
+            error.kind: {
+                "segments": error.segments,
+                "cost": 100 * error.cost,
+                "per_class": {names[i]: segments for i, segments in error.per_class.items()},
+            }
+            for error in details.thing_errors.errors
+        },
+        "calibration": {
+            "error": 100 * details.calibration.error,
+            "per_class": {names[i]: 100 * error for i, error in details.calibration.per_class.items()},
+            "bins": [
+                {
+                    "low": 100 * found.low,
+                    "high": 100 * found.high,
+                    "segments": found.segments,
+                    "score": 100 * found.score,
+                    "precision": 100 * found.precision,
+                }
+                for found in details.calibration.bins
+            ],
+        },
         "confusion": [
             {
                 "truth": None if row.truth is None else names[row.truth],

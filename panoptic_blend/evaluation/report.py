@@ -77,6 +77,11 @@ def _others(
         result["PQ by size"] = {name: group.pq for name, group in sizes.items() if group.n}
         for name, means in (("PQ-dagger", details.dagger), ("parsing covering", details.covering)):
             result[name] = {"all": means.all, "things": means.things, "stuff": means.stuff}
+        costs = {error.kind.replace("_", " "): error.cost for error in details.thing_errors.errors if error.segments}
+        if costs:
+            result["PQ of things lost to"] = costs
+        if details.calibration.per_class:
+            result["calibration of scores"] = {"error": details.calibration.error}
     return result
 
 

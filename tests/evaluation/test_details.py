@@ -3,6 +3,7 @@ import json
 import pytest
 
 from panoptic_blend.cli import main
+from panoptic_blend.evaluation.calibration import Calibration
 from panoptic_blend.evaluation.confusion import PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
 from panoptic_blend.evaluation.dagger import PQDagger
@@ -11,6 +12,7 @@ from panoptic_blend.evaluation.image_pair import ImagePair
 from panoptic_blend.evaluation.per_image import PerImagePQ
 from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
 from panoptic_blend.evaluation.sizes import PQBySize
+from panoptic_blend.evaluation.thing_errors import ThingErrors
 
 from .random_maps import CATEGORIES
 from .test_pq import write_random_set
@@ -22,6 +24,8 @@ ALONE = {
     "covering": ParsingCovering,
     "confusion": PanopticConfusion,
     "per_image": PerImagePQ,
+    "thing_errors": ThingErrors,
+    "calibration": Calibration,
 }
 
 
@@ -76,7 +80,13 @@ def test_details_are_added_to_metrics_json_in_percent(scored):
     assert pixels[None, None] > 0
     assert pixels["c1", "c1"] == next(r.pixels for r in result.confusion.rows if r.truth == r.predicted == 1)
     assert sum(pixels.values()) == 8 * 9 * 11
-    assert data.keys() == {"sizes", "dagger", "parsing_covering", "confusion", "per_image"}
+    background = data["thing_errors"]["background"]
+    assert background["segments"] == sum(background["per_class"].values()) > 0
+    assert background["cost"] == 100 * next(e.cost for e in result.thing_errors.errors if e.kind == "background")
+    assert data["calibration"]["error"] == 100 * result.calibration.error
+    assert data["calibration"]["bins"][9]["precision"] == 100 * result.calibration.bins[9].precision
+    tables = {"confusion", "per_image", "thing_errors", "calibration"}
+    assert data.keys() == {"sizes", "dagger", "parsing_covering", *tables}
 
 
 def test_every_row_of_a_table_is_a_line_of_the_file(scored):
@@ -93,5 +103,6 @@ def test_the_console_shows_them_and_other_engines_are_refused(scored, capsys):
     small = panoptic_details(truth, predictions, workers=1).sizes.small.all.pq
     assert f"PQ by size  small {100 * small:.1f}\n" in printed, "medium and large have no segments"
     assert "PQ-dagger  all " in printed
+    assert "PQ of things lost to  " in printed
     assert main([*files, "--engine", "panopticapi"]) == 2
     assert "--engine panopticapi counts PQ alone" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from panoptic_blend.evaluation.calibration import Calibration
 from panoptic_blend.evaluation.confusion import PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
 from panoptic_blend.evaluation.dagger import PQDagger
@@ -15,11 +16,13 @@ from panoptic_blend.evaluation.per_image import PerImagePQ
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.semantic import MeanIoU
 from panoptic_blend.evaluation.sizes import PQBySize
+from panoptic_blend.evaluation.thing_errors import ThingErrors
 
 from .random_maps import CATEGORIES
 from .test_instances import random_images
 
 METRICS = [
+    Calibration,
     Details,
     MaskAP,
     MeanIoU,
@@ -29,6 +32,7 @@ METRICS = [
     PerImagePQ,
     PQBySize,
     PQDagger,
+    ThingErrors,
 ]
 
 
