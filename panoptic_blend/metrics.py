@@ -9,6 +9,7 @@ All of them offer what `Metric` says: parts that several processes counted are m
 """
 
 from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.evaluation.boundary import BoundaryPQ
 from panoptic_blend.evaluation.calibration import Calibration, CalibrationBin, CalibrationResult
 from panoptic_blend.evaluation.category_means import CategoryMeans
 from panoptic_blend.evaluation.confusion import Confused, ConfusionResult, PanopticConfusion
@@ -27,6 +28,7 @@ from panoptic_blend.evaluation.thing_errors import ThingError, ThingErrors, Thin
 from panoptic_blend.structures import Segment
 
 __all__ = [
+    "BoundaryPQ",
     "Calibration",
     "CalibrationBin",
     "CalibrationResult",

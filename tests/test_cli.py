@@ -52,7 +52,8 @@ def evaluated(run: Path, shapes_root: Path, tmp_path_factory: pytest.TempPathFac
     output = tmp_path_factory.mktemp("evaluated")
     truth = shapes_root / "annotations" / "panoptic_val.json"
     arguments = ["--checkpoint", str(run), "--images", str(shapes_root / "val"), "--annotations", str(truth)]
-    assert main(["evaluate", *arguments, "--output", str(output), "--overlays", "2", "--batch", "2"]) == 0
+    options = ["--output", str(output), "--overlays", "2", "--batch", "2", "--details"]
+    assert main(["evaluate", *arguments, *options]) == 0
     return output
 
 
@@ -125,6 +126,21 @@ def test_score_finds_what_evaluate_found(
     for name, row in found["per_class"].items():
         assert row == pytest.approx(expected["per_class"][name], abs=1e-10)
     assert "Panoptic quality" in capsys.readouterr().out
+
+
+def test_score_with_details_finds_all_that_evaluate_found_but_what_needs_detections(evaluated: Path, shapes_root: Path):
+    truth, output = shapes_root / "annotations" / "panoptic_val.json", evaluated / "details.json"
+    files = ["--ground-truth", str(truth), "--predictions", str(evaluated / "predictions.json")]
+    assert main(["score", *files, "--details", "--output", str(output)]) == 0
+    expected, found = (
+        json.loads(path.read_text(), parse_float=lambda text: round(float(text), 9))
+        for path in (evaluated / "metrics.json", output)
+    )
+    assert set(expected) - set(found) == {"mask_ap", "semantic"}
+    assert {"boundary", "per_image"} < found.keys()
+    assert {name: expected[name] for name in found if name != "notes"} == {
+        n: v for n, v in found.items() if n != "notes"
+    }
 
 
 def test_panopticapis_own_command_finds_what_evaluate_found(evaluated: Path, shapes_root: Path):

@@ -48,6 +48,7 @@ def run(arguments: list[str]) -> None:
         default=0,
         help=f"draw the first N images (by default {DEFAULT_OVERLAYS}) beside prediction and truth, into overlays/",
     )
+    parser.add_argument("--details", action="store_true", help="count what takes longer, too: boundary PQ")
     options, settings = parse_with_prediction_settings(parser, arguments)
     from rich.console import Console
 
@@ -69,5 +70,6 @@ def run(arguments: list[str]) -> None:
         options.overlays,
         options.batch,
         options.overwrite,
+        options.details,
     )
     console.print(f"Predictions and metrics are in {options.output}", soft_wrap=True, highlight=False, markup=False)

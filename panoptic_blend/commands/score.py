@@ -34,22 +34,28 @@ def run(arguments: list[str]) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from panoptic_blend.evaluation.details import panoptic_details
-    from panoptic_blend.evaluation.pq import panoptic_quality
     from panoptic_blend.evaluation.report import print_tables, write_metrics
 
     terminal = Console(stderr=True)
     with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task("scoring", total=None)
-        arguments_of_both = {
+        files = options.ground_truth, options.predictions
+        how = {
             "segments": options.segments,
             "predicted_segments": options.predicted_segments,
             "workers": options.workers,
             "progress": lambda done, total: bar.update(task, completed=done, total=total),
         }
-        files = options.ground_truth, options.predictions
-        details = panoptic_details(*files, **arguments_of_both) if options.details else None
-        result = details.pq if details else panoptic_quality(*files, engine=options.engine, **arguments_of_both)
+        if options.details:
+            from panoptic_blend.evaluation.details import panoptic_details
+
+            details = panoptic_details(*files, **how)
+            result = details.pq
+        else:  # without what only details need, scipy above all
+            from panoptic_blend.evaluation.pq import panoptic_quality
+
+            details = None
+            result = panoptic_quality(*files, engine=options.engine, **how)
     if options.output:
         write_metrics(options.output, result, details=details)
     print_tables(Console(), result, details=details)

@@ -8,7 +8,7 @@ import numpy as np
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
-from panoptic_blend.evaluation.matching import Int64s, Matching
+from panoptic_blend.evaluation.matching import Int64s, Matching, positions
 from panoptic_blend.evaluation.metric import Sums
 
 
@@ -63,10 +63,11 @@ class PanopticConfusion(Sums):
         truth = category_positions(matching.truth, self.categories, pair.source)
         predicted = category_positions(matching.predicted, self.categories, pair.source)
 
-        ids_of = [np.array([s.id for s in each], np.int64) for each in (matching.truth, matching.predicted)]
+        # Void, crowds and ids that nobody lists are nothing.
         crowd = np.array([segment.is_crowd for segment in matching.truth], bool)
-        rows = _look_up(pair.overlaps[0], ids_of[0], np.where(crowd, nothing, truth), nothing)
-        columns = _look_up(pair.overlaps[1], ids_of[1], predicted, nothing)
+        scored, all_predicted = np.append(np.where(crowd, nothing, truth), nothing), np.append(predicted, nothing)
+        rows = scored[positions(pair.overlaps[0], [segment.id for segment in matching.truth])]
+        columns = all_predicted[positions(pair.overlaps[1], [segment.id for segment in matching.predicted])]
         np.add.at(self._sums["pixels"], (rows, columns), pair.overlaps[2])
 
         segments = self._sums["segments"]
@@ -98,11 +99,3 @@ def confused_pairs(matching: Matching) -> tuple[Int64s, Int64s]:
     confused = np.flatnonzero((matching.met_iou > 0.5) & matching.missed[t] & matching.surplus[p])
     _, first = np.unique(t[confused], return_index=True)
     return t[confused[first]], p[confused[first]]
-
-
-def _look_up(ids: Int64s, known: Int64s, values: Int64s, otherwise: int) -> Int64s:
-    """The value of every id, given those of ascending known ones."""
-    if not len(known):
-        return np.full(len(ids), otherwise, np.int64)
-    found = np.minimum(np.searchsorted(known, ids), len(known) - 1)
-    return np.where(known[found] == ids, values[found], otherwise)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
+from panoptic_blend.evaluation.boundary import BoundaryPQ
 from panoptic_blend.evaluation.calibration import Calibration, CalibrationResult
 from panoptic_blend.evaluation.category_means import CategoryMeans
 from panoptic_blend.evaluation.confusion import ConfusionResult, PanopticConfusion
@@ -27,7 +28,10 @@ from panoptic_blend.processes import available_cores
 
 @dataclass(frozen=True)
 class DetailsResult:
-    """What each metric says of the same images; docs/metrics.md explains them."""
+    """What each metric says of the same images; docs/metrics.md explains them.
+
+    `boundary` is None where it was not counted.
+    """
 
     pq: PQResult
     sizes: PQBySizeResult
@@ -37,6 +41,7 @@ class DetailsResult:
     per_image: PerImagePQResult
     thing_errors: ThingErrorsResult
     calibration: CalibrationResult
+    boundary: PQResult | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -46,14 +51,19 @@ class DetailsResult:
             "PQ-dagger": self.dagger.notes,
             "parsing covering": self.covering.notes,
             "calibration": self.calibration.notes,
+            "boundary PQ": self.boundary.notes if self.boundary else (),
         }
         return tuple(f"{title}: {note}" for title, notes in titled.items() for note in notes)
 
 
 class Details:
-    """Feeds all the metrics that `DetailsResult` lists as if they were one."""
+    """Feeds all the metrics that `DetailsResult` lists as if they were one.
 
-    def __init__(self, categories: Categories):
+    Args:
+        boundary: count boundary PQ, too, which takes several times as long as all the others together.
+    """
+
+    def __init__(self, categories: Categories, boundary: bool = False):
         self.categories = categories
         self._metrics: dict[str, Metric] = {
             "pq": PanopticQuality(categories),
@@ -65,6 +75,8 @@ class Details:
             "thing_errors": ThingErrors(categories),
             "calibration": Calibration(categories),
         }
+        if boundary:
+            self._metrics["boundary"] = BoundaryPQ(categories)
 
     def update(self, pair: ImagePair) -> None:
         """Add one image.
@@ -105,6 +117,7 @@ def panoptic_details(
     *,
     segments: Path | str | None = None,
     predicted_segments: Path | str | None = None,
+    boundary: bool = True,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> DetailsResult:
@@ -112,10 +125,11 @@ def panoptic_details(
 
     Args:
         ground_truth_json, predictions_json, segments, predicted_segments, progress: as for `panoptic_quality`.
+        boundary: count boundary PQ, too.
         workers: processes; None takes one per available core.
 
     Raises:
         DatasetError: files are missing or do not hold together, or images have no prediction.
     """
     files = ScoredFiles.open(ground_truth_json, predictions_json, segments, predicted_segments)
-    return count(Details(files.truth.categories), files, workers or available_cores(), progress).compute()
+    return count(Details(files.truth.categories, boundary), files, workers or available_cores(), progress).compute()

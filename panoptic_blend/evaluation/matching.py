@@ -104,8 +104,8 @@ def match(
     crowd = np.array([segment.is_crowd for segment in truth], bool)
 
     # Position of each pair's segments, -1 for void (and, in the truth, for ids nobody lists).
-    t = _positions(truth_pair, [segment.id for segment in truth])
-    p = _positions(predicted_pair, [segment.id for segment in predicted])
+    t = positions(truth_pair, [segment.id for segment in truth])
+    p = positions(predicted_pair, [segment.id for segment in predicted])
     truth_area, wrong_areas = _truth_areas(truth, t, pixels)
     void = np.zeros(len(predicted), np.int64)
     in_void = (truth_pair == VOID) & (p >= 0)
@@ -185,8 +185,8 @@ def _check_overlaps(
         )
 
 
-def _positions(values: Int64s, ids: Sequence[int]) -> Int64s:
-    """Where each value stands in the ascending list `ids`, -1 if nowhere."""
+def positions(values: Int64s, ids: Sequence[int]) -> Int64s:
+    """Where each value [N] stands in the ascending list `ids`, -1 if nowhere."""
     if not ids:
         return np.full(len(values), -1, np.int64)
     sorted_ids = np.array(ids, np.int64)

@@ -97,9 +97,10 @@ def detail_numbers(details: DetailsResult, names: Mapping[int, str]) -> dict[str
     Returns:
         `sizes` {small, medium, large: {PQ, ..., N}}; `dagger` {PQ, PQ_th, PQ_st, per_class} and `parsing_covering` {PC,
         PC_th, PC_st, per_class}; `thing_errors` {kind: {segments, cost, per_class}}; `calibration` {error, per_class,
-        bins}; as lists of rows, `confusion` (names, or null for void and nothing) and `per_image`.
+        bins}; where it was counted, `boundary` {PQ, ..., N, per_class}; as lists of rows, `confusion` (names, or null
+        for void and nothing) and `per_image`.
     """
-    sizes = details.sizes
+    sizes, boundary = details.sizes, details.boundary
     return {
         "sizes": {name: group_numbers(getattr(sizes, name)) for name in ("small", "medium", "large")},
         "dagger": _mean_numbers("PQ", details.dagger, names),
@@ -126,6 +127,7 @@ def detail_numbers(details: DetailsResult, names: Mapping[int, str]) -> dict[str
                 for found in details.calibration.bins
             ],
         },
+        **({"boundary": group_numbers(boundary) | {"per_class": class_numbers(boundary, names)}} if boundary else {}),
         "confusion": [
             {
                 "truth": None if row.truth is None else names[row.truth],

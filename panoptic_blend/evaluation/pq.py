@@ -14,6 +14,7 @@ from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.agreement import fingerprint, is_checked, remember
 from panoptic_blend.evaluation.hotcoco_engine import has_hotcoco, score_with_hotcoco
 from panoptic_blend.evaluation.image_pair import ImagePair, category_positions
+from panoptic_blend.evaluation.matching import Matching
 from panoptic_blend.evaluation.metric import Sums
 from panoptic_blend.evaluation.panopticapi_engine import score_with_panopticapi
 from panoptic_blend.evaluation.pq_result import PQResult, summarize
@@ -41,9 +42,11 @@ class PanopticQuality(Sums):
         Raises:
             DatasetError: an unknown category, or what `ImagePair.matching` raises.
         """
-        matching = pair.matching
-        truth_category = category_positions(matching.truth, self.categories, pair.source)
-        predicted_category = category_positions(matching.predicted, self.categories, pair.source)
+        self._add(pair.matching, pair.source)
+
+    def _add(self, matching: Matching, source: str) -> None:
+        truth_category = category_positions(matching.truth, self.categories, source)
+        predicted_category = category_positions(matching.predicted, self.categories, source)
         matched = truth_category[matching.matched_truth]
         # In the order of ids, one after the other, as panopticapi adds them.
         np.add.at(self._sums["iou"], matched, matching.iou)

@@ -77,6 +77,9 @@ def _others(
         result["PQ by size"] = {name: group.pq for name, group in sizes.items() if group.n}
         for name, means in (("PQ-dagger", details.dagger), ("parsing covering", details.covering)):
             result[name] = {"all": means.all, "things": means.things, "stuff": means.stuff}
+        if details.boundary is not None:
+            boundary = details.boundary
+            result["boundary PQ"] = {"all": boundary.all.pq, "things": boundary.things.pq, "stuff": boundary.stuff.pq}
         costs = {error.kind.replace("_", " "): error.cost for error in details.thing_errors.errors if error.segments}
         if costs:
             result["PQ of things lost to"] = costs

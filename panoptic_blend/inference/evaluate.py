@@ -40,6 +40,7 @@ def evaluate(
     overlays: int = 0,
     batch: int = 1,
     overwrite: bool = False,
+    details: bool = False,
 ) -> Path:
     """Predict every annotated image, write what was predicted, and score it, all at the same time.
 
@@ -55,6 +56,7 @@ def evaluate(
         overlays: draw the first so many images, prediction and truth side by side.
         batch: neighbours of one input size that are predicted together at most.
         overwrite: predict all images again, and replace what is in `output`.
+        details: count what takes longer, too: boundary PQ.
 
     Returns:
         Path of metrics.json.
@@ -71,9 +73,9 @@ def evaluate(
     check_same_categories(categories, annotations.categories, annotations.path)
     source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
     source.check_files()  # the last as well, before predicting the first
-    details, mean_iou = Details(categories), MeanIoU(categories)
+    panoptic, mean_iou = Details(categories, boundary=details), MeanIoU(categories)
     mask_ap = fastest_mask_ap(categories, annotations.image_ids) if predictor.engine.has_detections else None
-    all_metrics: list[Metric] = [details, mean_iou, *([] if mask_ap is None else [mask_ap])]
+    all_metrics: list[Metric] = [panoptic, mean_iou, *([] if mask_ap is None else [mask_ap])]
     metrics = output / "metrics.json"
     counted = 0
 
@@ -112,7 +114,7 @@ def evaluate(
             batch=batch,
             overwrite=overwrite,
         )
-        detailed = details.compute()
+        detailed = panoptic.compute()
         notes = ["mask AP is left out, since an exported model gives panoptic maps alone"] if mask_ap is None else []
         if counted < len(source):
             notes.append(f"{len(source) - counted} of {len(source)} images failed and are not counted")

@@ -1,8 +1,10 @@
 import json
+from dataclasses import replace
 
 import pytest
 
 from panoptic_blend.cli import main
+from panoptic_blend.evaluation.boundary import BoundaryPQ
 from panoptic_blend.evaluation.calibration import Calibration
 from panoptic_blend.evaluation.confusion import PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
@@ -26,6 +28,7 @@ ALONE = {
     "per_image": PerImagePQ,
     "thing_errors": ThingErrors,
     "calibration": Calibration,
+    "boundary": BoundaryPQ,
 }
 
 
@@ -46,6 +49,7 @@ def test_the_number_of_processes_changes_nothing(tmp_path):
     assert one == two
     assert done == [(32, 70), (64, 70), (70, 70)] * 2
     assert one.pq == panoptic_quality(truth, predictions, engine="builtin", workers=1)
+    assert panoptic_details(truth, predictions, workers=1, boundary=False) == replace(one, boundary=None)
 
 
 @pytest.fixture(scope="module")
@@ -85,8 +89,10 @@ def test_details_are_added_to_metrics_json_in_percent(scored):
     assert background["cost"] == 100 * next(e.cost for e in result.thing_errors.errors if e.kind == "background")
     assert data["calibration"]["error"] == 100 * result.calibration.error
     assert data["calibration"]["bins"][9]["precision"] == 100 * result.calibration.bins[9].precision
+    assert data["boundary"]["RQ_th"] == 100 * result.boundary.things.rq
+    assert data["boundary"]["per_class"]["c9"]["fn"] == result.boundary.per_class[0].fn
     tables = {"confusion", "per_image", "thing_errors", "calibration"}
-    assert data.keys() == {"sizes", "dagger", "parsing_covering", *tables}
+    assert data.keys() == {"sizes", "dagger", "parsing_covering", "boundary", *tables}
 
 
 def test_every_row_of_a_table_is_a_line_of_the_file(scored):
@@ -104,5 +110,6 @@ def test_the_console_shows_them_and_other_engines_are_refused(scored, capsys):
     assert f"PQ by size  small {100 * small:.1f}\n" in printed, "medium and large have no segments"
     assert "PQ-dagger  all " in printed
     assert "PQ of things lost to  " in printed
+    assert "boundary PQ  all " in printed
     assert main([*files, "--engine", "panopticapi"]) == 2
     assert "--engine panopticapi counts PQ alone" in capsys.readouterr().err

@@ -5,6 +5,7 @@ import io
 import numpy as np
 import pytest
 
+from panoptic_blend.evaluation.boundary import BoundaryPQ
 from panoptic_blend.evaluation.calibration import Calibration
 from panoptic_blend.evaluation.confusion import PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
@@ -22,6 +23,7 @@ from .random_maps import CATEGORIES
 from .test_instances import random_images
 
 METRICS = [
+    BoundaryPQ,
     Calibration,
     Details,
     MaskAP,
