@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import warnings
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -68,7 +69,7 @@ def main() -> None:
     }
     for name in options.ways:
         model = makers[name]()
-        ways[name] = lambda model=model: model.predict([image])
+        ways[name] = partial(model.predict, [image])
 
     expected = reference(bgr)[0]["panoptic_seg"][0].numpy()
     for name, run in ways.items():

@@ -9,6 +9,7 @@ import argparse
 import os
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,10 @@ def compare(truth: Path, predicted: Path, title: str, cores: list[int], rounds: 
         os.sched_setaffinity(0, cores[:workers])
         found.append(panoptic_quality(truth, predicted, workers=workers, engine=engine))
 
-    engines: list[Engine] = ["panopticapi", "builtin"] + (["hotcoco"] if has_hotcoco() else [])
-    one_core = {engine: lambda engine=engine: score(engine) for engine in engines}
+    engines: list[Engine] = ["panopticapi", "builtin"]
+    if has_hotcoco():
+        engines.append("hotcoco")
+    one_core: dict[str, Callable[[], object]] = {engine: partial(score, engine) for engine in engines}
     print_ratios(f"{title}, one core", take_turns(one_core, rounds))
     more = {f"{n} cores": lambda n=n: score("builtin", n) for n in (1, 2, 4, 8, 16) if n <= len(cores)}
     print_ratios(f"{title}, builtin", take_turns(more, rounds))

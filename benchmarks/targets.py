@@ -16,7 +16,7 @@ from pycocotools import mask as rle
 from rich.console import Console
 
 from benchmarks.peers import import_peer
-from benchmarks.scoring import SIZE, draw_map, write
+from benchmarks.scoring import SIZE, bands, write
 from benchmarks.turns import print_ratios, take_turns
 from panoptic_blend.benchmarking.benchmark import draw_image
 from panoptic_blend.coco.annotations import PanopticAnnotations, SegmentRecord
@@ -28,7 +28,7 @@ from panoptic_blend.structures import Targets
 
 SHORTEST, LONGEST = 800, 1333
 THINGS_FROM = 5
-"""First id of an instance in the maps of `draw_map`; those below are stuff."""
+"""First id of an instance in the maps of `bands`; those below are stuff."""
 
 
 def main() -> None:
@@ -39,7 +39,7 @@ def main() -> None:
     torch.set_num_threads(1)  # as in a loader's worker
     transform = TrainingTransform((SHORTEST,), LONGEST, flip=1.0)
     console = Console(highlight=False)
-    ids = draw_map(np.random.default_rng(0), 0)
+    ids, _ = bands(np.random.default_rng(0), 0)
     picture = draw_image(*SIZE)
     ours, theirs = our_sample(picture, ids, transform), detectron2_sample(picture, ids)
 
@@ -102,7 +102,7 @@ def detectron2_sample(picture: np.ndarray, ids: np.ndarray) -> Callable[[bool], 
 def images_per_second(transform: TrainingTransform, images: int) -> float:
     """How fast one worker reads, varies and derives, from JPEG and PNG files."""
     with tempfile.TemporaryDirectory() as name:
-        annotations = PanopticAnnotations.load(write(Path(name), images, 0))
+        annotations = PanopticAnnotations.load(write(Path(name), bands, images, 0))
         for number in range(images):
             Image.fromarray(draw_image(*SIZE)).save(Path(name) / f"{number:06}.jpg", quality=92)
         data = TrainingDataset(annotations, Path(name), Path(name) / "predictions", transform, seed=0)

@@ -63,7 +63,7 @@ def make_samples(size: tuple[int, int], batch: int, instances: int) -> tuple[lis
 
 def prepare_training(model: PanopticBlend, precision: str) -> PanopticBlend:
     """A model as training on a CPU takes it."""
-    model = model.train().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = model.train().to(memory_format=torch.channels_last)
     if precision == "fp32":
         compute_by_tiles(model.network)
     return model
