@@ -74,18 +74,17 @@ def _others(
         result["semantic"] = {"mIoU": mean_iou.miou, "pixel accuracy": mean_iou.pixel_accuracy}
     if details is not None:
         sizes = {name: getattr(details.sizes, name).all for name in ("small", "medium", "large")}
-        result["PQ by size"] = {name: group.pq for name, group in sizes.items() if group.n}
+        result["PQ by size"] = {name: group.pq for name, group in sizes.items() if group.n > 0}
         for name, means in (("PQ-dagger", details.dagger), ("parsing covering", details.covering)):
             result[name] = {"all": means.all, "things": means.things, "stuff": means.stuff}
         if details.boundary is not None:
             boundary = details.boundary
             result["boundary PQ"] = {"all": boundary.all.pq, "things": boundary.things.pq, "stuff": boundary.stuff.pq}
-        costs = {error.kind.replace("_", " "): error.cost for error in details.thing_errors.errors if error.segments}
-        if costs:
-            result["PQ of things lost to"] = costs
+        errors = details.thing_errors.errors
+        result["PQ of things lost to"] = {e.kind.replace("_", " "): e.cost for e in errors if e.segments > 0}
         if details.calibration.per_class:
             result["calibration of scores"] = {"error": details.calibration.error}
-    return result
+    return {title: numbers for title, numbers in result.items() if numbers}
 
 
 def _overall(pq: PQResult) -> Table:

@@ -109,6 +109,22 @@ def test_a_large_segment_must_have_the_right_outline(shift, matches):
         assert row.iou < 1 or shift == 0
 
 
+@pytest.mark.parametrize("new_id", [78, 1, 16777215])
+def test_what_the_ids_are_changes_nothing(new_id):
+    """78 is the largest category id + 1, which another implementation takes for its mark of what is inside."""
+    truth, moved = np.full((200, 220), 5, np.int32), np.full((200, 220), 5, np.int32)
+    truth[40:160, 20:190] = moved[41:161, 20:190] = new_id
+    segments = [Segment(5, 50, False, 1.0, 1), Segment(new_id, 1, True, 1.0, 1)]
+    true = [SegmentRecord(segment.id, segment.category_id, False, -1, (0, 0, 0, 0)) for segment in segments]
+    metric = BoundaryPQ(CATEGORIES)
+    metric.update(ImagePair(1, truth, true, moved, segments))
+    # Frames of 6 pixels in 120 x 170, a row apart: the first lacks the second's lowest row, and the second's upper bar
+    # reaches a row further down between the sides.
+    frame = 120 * 170 - 108 * 158
+    common = frame - 170 - 158
+    assert metric.compute().per_class[1].iou == pytest.approx(common / (2 * frame - common))
+
+
 def test_equals_the_reference_implementation_where_it_is_installed(tmp_path):
     """github.com/bowenc0221/boundary-iou-api, with ids that are not its mark for the inside of segments."""
     reference = pytest.importorskip("boundary_iou.coco_panoptic_api.evaluation")

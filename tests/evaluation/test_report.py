@@ -5,6 +5,7 @@ import numpy as np
 from rich.console import Console
 
 from panoptic_blend.categories import Categories, Category
+from panoptic_blend.evaluation.details import Details
 from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.pq_result import summarize
 from panoptic_blend.evaluation.report import category_names, print_tables, write_metrics
@@ -53,6 +54,14 @@ def test_tables_show_every_category_that_occurs_and_every_note():
     assert not any("road" in line for line in lines), "a category in neither truth nor prediction has no score"
     assert any("1 more in neither truth nor prediction" in line for line in lines)
     assert sum(line.startswith("Note: ") for line in lines) == 2
+
+
+def test_numbers_of_nothing_are_not_printed():
+    console = Console(file=io.StringIO(), width=100)
+    print_tables(console, RESULT, details=Details(CATEGORIES).compute())
+    titles = {line.split("  ")[0] for line in console.file.getvalue().splitlines()}
+    assert "PQ-dagger" in titles
+    assert not titles & {"PQ by size", "PQ of things lost to", "boundary PQ", "calibration of scores"}
 
 
 def test_equal_names_are_told_apart_even_when_the_addition_is_a_name_too():
