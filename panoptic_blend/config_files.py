@@ -9,6 +9,7 @@ import os
 import re
 import sysconfig
 from collections.abc import Iterator, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -109,6 +110,8 @@ def change_settings(settings: PredictionSettings, overrides: Sequence[str]) -> N
     Raises:
         ConfigError: a setting that belongs to training or is unknown, of the wrong type or out of bounds.
     """
+    if not overrides:
+        return  # making the parser takes longer than any of it
     check_prediction_settings(overrides)
     parser = _prediction_parser()
     parser.set_defaults({name: getattr(settings, field) for name, field in PREDICTION_SETTINGS.items()})
@@ -148,9 +151,10 @@ def _prediction_parser() -> ArgumentParser:
     return parser
 
 
-def setting_names() -> list[str]:
+@cache
+def setting_names() -> tuple[str, ...]:
     """Every setting by its dotted name, such as `trainer.max_steps`."""
-    return _names(_parser())
+    return tuple(_names(_parser()))
 
 
 def settings_help() -> str:

@@ -247,7 +247,7 @@ def test_setting_names_are_the_leaves_of_the_dataclasses():
             names += leaves(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
         return names
 
-    assert setting_names() == leaves(Config(), "")
+    assert list(setting_names()) == leaves(Config(), "")
 
 
 def test_help_explains_every_setting():

@@ -70,6 +70,29 @@ def contiguous_labels(id_map: npt.NDArray[np.integer]) -> tuple[Int64s, IdMap]:
     return ids.astype(np.int64), np.repeat(ranks.astype(np.int32), lengths).reshape(id_map.shape)
 
 
+def label_boxes(labels: IdMap) -> Int64s:
+    """The box around each of the labels 0..N-1 of a map [H, W]; every one of them has pixels.
+
+    Several times as fast as `scipy.ndimage.find_objects`, whose import alone takes longer than writing a prediction.
+
+    Returns:
+        [N, 4] x, y, width, height.
+    """
+    if not labels.size:
+        return np.zeros((0, 4), np.int64)
+    flat, row = labels.ravel(), labels.shape[1]
+    changes = flat[1:] != flat[:-1]
+    changes[row - 1 :: row] = True  # a run ends with its row
+    starts, lengths = _runs(changes, flat.size)
+    order = np.argsort(flat[starts], kind="stable")
+    starts, lengths, keys = starts[order], lengths[order], flat[starts][order]
+    firsts = np.concatenate(([0], np.flatnonzero(keys[1:] != keys[:-1]) + 1))
+    y, x = np.divmod(starts, row)
+    left, right = np.minimum.reduceat(x, firsts), np.maximum.reduceat(x + lengths, firsts)
+    top, bottom = y[firsts], y[np.append(firsts[1:], len(y)) - 1] + 1  # the order of rows is kept
+    return np.stack([left, top, right - left, bottom - top], axis=1)
+
+
 def _runs(changes: npt.NDArray[np.bool_], size: int) -> tuple[Int64s, Int64s]:
     """Start and length of every run, given where pixel i + 1 differs from pixel i."""
     if size == 0:

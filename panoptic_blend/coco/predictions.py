@@ -10,11 +10,10 @@ from pathlib import Path
 from types import TracebackType
 
 import numpy as np
-from scipy import ndimage
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
-from panoptic_blend.coco.counting import contiguous_labels
+from panoptic_blend.coco.counting import contiguous_labels, label_boxes
 from panoptic_blend.coco.progress import Kept, Progress
 from panoptic_blend.coco.segments_png import read_id_map, write_id_map
 from panoptic_blend.errors import DatasetError
@@ -150,7 +149,7 @@ class PredictionWriter:
                 "but 0 (void) once."
             )
         areas = np.bincount(labels.ravel(), minlength=len(ids))
-        boxes = ndimage.find_objects(labels + 1)
+        boxes = label_boxes(labels).tolist()
         position = {int(i): p for p, i in enumerate(ids)}
         rows: list[dict[str, object]] = []
         for segment in segments:
@@ -159,13 +158,12 @@ class PredictionWriter:
                     f"{where}: segment {segment.id} has category_id {segment.category_id}, which the categories given "
                     "do not list. Write with the model's categories."
                 )
-            ys, xs = boxes[position[int(segment.id)]]
             rows.append(
                 {
                     "id": int(segment.id),
                     "category_id": int(segment.category_id),
                     "area": int(areas[position[int(segment.id)]]),
-                    "bbox": [int(xs.start), int(ys.start), int(xs.stop - xs.start), int(ys.stop - ys.start)],
+                    "bbox": boxes[position[int(segment.id)]],
                     "iscrowd": 0,
                     "score": round(float(segment.score), 6),
                 }

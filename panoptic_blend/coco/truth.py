@@ -12,10 +12,9 @@ from types import TracebackType
 from typing import NamedTuple
 
 import numpy as np
-from scipy import ndimage
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.counting import contiguous_labels
+from panoptic_blend.coco.counting import contiguous_labels, label_boxes
 from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_path
@@ -43,7 +42,7 @@ def segments_info(id_map: IdMap, segments: Mapping[int, TrueSegment]) -> list[di
     ids, labels = contiguous_labels(id_map)
     areas = np.bincount(labels.ravel(), minlength=len(ids)).tolist()
     rows: list[dict[str, object]] = []
-    for segment_id, area, (y, x) in zip(ids.tolist(), areas, ndimage.find_objects(labels + 1), strict=True):
+    for segment_id, area, box in zip(ids.tolist(), areas, label_boxes(labels).tolist(), strict=True):
         if segment_id == 0:
             continue
         if segment_id not in segments:
@@ -55,7 +54,7 @@ def segments_info(id_map: IdMap, segments: Mapping[int, TrueSegment]) -> list[di
                 "category_id": category_id,
                 "iscrowd": int(is_crowd),
                 "area": area,
-                "bbox": [x.start, y.start, x.stop - x.start, y.stop - y.start],
+                "bbox": box,
             }
         )
     return rows

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
-from scipy import ndimage
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.structures import IdMap, Segment
@@ -169,6 +168,8 @@ def _place_labels(
     index_map: npt.NDArray[np.int32], order: Sequence[Segment | None], categories: Categories, scores: bool
 ) -> list[Label]:
     """One label a segment, at the middle of the largest circle that fits inside it."""
+    from scipy import ndimage  # which takes its time, and most predictions are not drawn
+
     labels = []
     for index, (segment, box) in enumerate(zip(order, ndimage.find_objects(index_map + 1), strict=True)):
         if segment is None:

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from panoptic_blend.coco.counting import contiguous_labels, count_pairs, distinct_ids
+from panoptic_blend.coco.counting import contiguous_labels, count_pairs, distinct_ids, label_boxes
 
 IDS = st.sampled_from([0, 1, 7, 256, 2**24 - 1])
 
@@ -48,6 +48,16 @@ def test_contiguous_labels_index_the_ids(pair):
     np.testing.assert_array_equal(ids, np.unique(pair[0]))
     np.testing.assert_array_equal(ids[labels] if len(ids) else labels, pair[0])
     assert labels.dtype == np.int32
+
+
+@given(maps(1))
+def test_boxes_are_those_of_the_labels_pixels(pair):
+    ids, labels = contiguous_labels(pair[0])
+    expected = []
+    for label in range(len(ids)):
+        y, x = np.nonzero(labels == label)
+        expected.append([x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1])
+    np.testing.assert_array_equal(label_boxes(labels), np.reshape(expected, (-1, 4)))
 
 
 def test_maps_that_are_not_contiguous_in_memory():
