@@ -188,18 +188,20 @@ def _predict(
 def _predict_together(
     predictor: Predictor, jobs: Sequence[_Job], failures: list[str]
 ) -> Iterator[tuple[_Job, Prediction | None]]:
-    """Predict images of one size, one by one when memory runs out; those that do not fit even alone are left out."""
+    """Predict images of one input size, one by one when that fails; those that fail even alone are left out."""
     if jobs[0].kept is not None:
         yield from ((job, None) for job in jobs)
         return
     try:
         predictions = predictor.predict_batch([job.sample.image for job in jobs])
-    except (MemoryError, RuntimeError) as error:
-        if not out_of_memory(error):
+    except (DatasetError, MemoryError, RuntimeError) as error:
+        if not (isinstance(error, DatasetError) or out_of_memory(error)):
             raise
         if len(jobs) == 1:
             record = jobs[0].sample.record
-            failures.append(explain_failure(error, record.file_name, (record.height, record.width)))
+            why = explain_failure(error, record.file_name, (record.height, record.width))
+            # The model was given pixels, and does not know whose.
+            failures.append(f"{record.file_name}: {why}" if isinstance(error, DatasetError) else why)
     else:
         yield from zip(jobs, predictions, strict=True)
         return
@@ -222,7 +224,7 @@ def explain_failure(error: Exception, file_name: str, size: tuple[int, int] | No
         pixels = f" ({size[1]} x {size[0]} pixels)" if size else ""
         return (
             f"{file_name}{pixels}: does not fit into memory. Scale it down, or predict at a smaller "
-            "--model.input.shortest_edge."
+            "--model.input.shortest_edge, which is built into an exported model."
         )
     if isinstance(error, OSError) and error.errno in _ABOUT_A_NAME:
         return f"{file_name}: cannot be written under this name ({error.strerror}). Rename it."

@@ -22,9 +22,12 @@ from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.exporting.export import ExportSettings, export_model
 from panoptic_blend.inference.evaluate import evaluate
+from panoptic_blend.inference.sources import ImageFiles, find_images
+from panoptic_blend.inference.writing import write_predictions
 from panoptic_blend.synthetic.scene import SHAPES
 from panoptic_blend.synthetic.shapes import generate_shapes
 from tests.exporting.test_graph import lively_model, picture
+from tests.runtime.graphs import stuff_graph, write_export
 
 ROOT = Path(__file__).parents[2]
 QUIET = Console(quiet=True)
@@ -139,6 +142,23 @@ def test_metrics_are_those_of_the_checkpoint_without_mask_ap(
     assert "mask_ap" not in found
     (note,) = (each for each in found["notes"] if each not in expected["notes"])
     assert note == "mask AP is left out, since an exported model gives panoptic maps alone"
+
+
+@pytest.mark.parametrize("batch", [1, 3])
+def test_an_image_of_another_size_than_the_only_one_stops_no_other(batch: int, tmp_path: Path) -> None:
+    graph = stuff_graph()
+    for axis, side in enumerate((20, 30)):
+        graph.graph.input[0].type.tensor_type.shape.dim[axis].dim_value = side
+    predictor = pb.Predictor(pb.load(write_export(tmp_path / "exported", graph, size=(20, 30))))
+    (tmp_path / "in").mkdir()
+    for number, size in enumerate([(30, 20), (60, 40), (30, 20), (20, 30)]):  # the second resizes to the first's size
+        Image.new("RGB", size).save(tmp_path / "in" / f"{number}.png")
+    source = ImageFiles(find_images([str(tmp_path / "in")], ()).files)
+    result = write_predictions(predictor, source, tmp_path / "out", QUIET, batch=batch)
+    assert [path.name for path in sorted((tmp_path / "out" / "predictions").iterdir())] == ["0.png", "2.png"]
+    assert [failure.split(": ")[0] for failure in result.failures] == ["1.png", "3.png"]
+    assert "image 60 x 40: " in result.failures[0]
+    assert "exported for images of 30 x 20 alone" in result.failures[0]
 
 
 def test_settings_that_are_built_in_are_refused_before_anything_is_written(
