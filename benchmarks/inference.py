@@ -16,9 +16,9 @@ from torch import Tensor
 
 from benchmarks.peers import load_adelaidet
 from benchmarks.turns import print_ratios, take_turns
-from panoptic_blend.benchmarking.benchmark import draw_image
 from panoptic_blend.benchmarking.firing import fire_detections
-from panoptic_blend.benchmarking.peak import forget_peak_memory, peak_memory
+from panoptic_blend.benchmarking.image import draw_image
+from panoptic_blend.benchmarking.memory import forget_peak_memory, peak_memory
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet
 from panoptic_blend.coco.counting import count_pairs
 from panoptic_blend.inference.preparation import prepare

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.training import autocast_losses, make_step, prepare_training
-from panoptic_blend.benchmarking.benchmark import draw_image
-from panoptic_blend.benchmarking.peak import peak_memory
+from panoptic_blend.benchmarking.image import draw_image
+from panoptic_blend.benchmarking.memory import peak_memory
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import SegmentRecord
 from panoptic_blend.config_files import read_config

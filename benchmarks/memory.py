@@ -17,8 +17,8 @@ from rich.table import Table
 from benchmarks.inference import load_pair
 from benchmarks.peers import import_peer, load_adelaidet
 from benchmarks.training import autocast_losses, make_samples, make_step, prepare_training, reference_sample
-from panoptic_blend.benchmarking.benchmark import draw_image
-from panoptic_blend.benchmarking.peak import peak_memory
+from panoptic_blend.benchmarking.image import draw_image
+from panoptic_blend.benchmarking.memory import peak_memory
 from panoptic_blend.checkpoints.native import load_model, save_model
 from panoptic_blend.inference.predictor import Predictor
 

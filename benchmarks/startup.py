@@ -18,8 +18,8 @@ from rich.table import Table
 
 from benchmarks.scoring import bands, write
 from benchmarks.turns import take_turns
-from panoptic_blend.benchmarking.benchmark import draw_image
 from panoptic_blend.benchmarking.firing import fire_detections
+from panoptic_blend.benchmarking.image import draw_image
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config_files import read_config

@@ -18,7 +18,7 @@ from rich.console import Console
 from benchmarks.peers import import_peer
 from benchmarks.scoring import SIZE, bands, write
 from benchmarks.turns import print_ratios, take_turns
-from panoptic_blend.benchmarking.benchmark import draw_image
+from panoptic_blend.benchmarking.image import draw_image
 from panoptic_blend.coco.annotations import PanopticAnnotations, SegmentRecord
 from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.data.dataset import TrainingDataset

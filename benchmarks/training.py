@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from benchmarks.peers import import_peer, load_adelaidet
 from benchmarks.turns import print_ratios, take_turns
-from panoptic_blend.benchmarking.benchmark import draw_image
+from panoptic_blend.benchmarking.image import draw_image
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet
 from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend

@@ -9,16 +9,16 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import torch
 from PIL import Image
 from rich.console import Console
-from rich.table import Table
 
 from panoptic_blend.benchmarking.firing import fire_detections
-from panoptic_blend.benchmarking.peak import count_operations, forget_peak_memory, measure_peak, peak_memory
+from panoptic_blend.benchmarking.image import draw_image
+from panoptic_blend.benchmarking.memory import forget_peak_memory, peak_memory
+from panoptic_blend.benchmarking.peak import count_operations, measure_peak
 from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES, time_stages
-from panoptic_blend.benchmarking.timing import Timing
+from panoptic_blend.benchmarking.timing import Timing, stage_table
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.config_files import change_settings, read_config
@@ -134,24 +134,8 @@ def _make_categories(count: int) -> Categories:
     return Categories([Category(i, f"category {i}", i <= things, (0, 0, 0)) for i in range(1, count + 1)])
 
 
-def draw_image(height: int, width: int) -> np.ndarray:
-    """An image with large and small structures, uint8 RGB [H, W, 3], the same at every call."""
-    generator = np.random.default_rng(0)
-    image = np.zeros((height, width, 3))
-    for cell in (4, 16, 64, 256):
-        coarse = generator.integers(0, 64, (-(-height // cell), -(-width // cell), 3), dtype=np.uint8)
-        image += np.asarray(Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR))
-    return image.astype(np.uint8)
-
-
 def _print(measured: dict[str, Any], console: Console) -> None:
-    table = Table("stage", "median ms", "spread ms", "share")
-    whole = measured["milliseconds"][PREDICT]["median"]
-    for name, timing in measured["milliseconds"].items():
-        if name == NETWORK:
-            table.add_section()
-        table.add_row(name, f"{timing['median']:.1f}", f"{timing['spread']:.1f}", f"{timing['median'] / whole:.1%}")
-    console.print(table)
+    console.print(stage_table(measured["milliseconds"], whole=PREDICT, section=NETWORK))
     console.print(
         f"{measured['images_per_second']:.3g} images/s, {measured['detections']} detections each, "
         f"{measured['dtype']} on {measured['device']} with {measured['threads']} CPU threads; "

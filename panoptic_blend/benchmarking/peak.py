@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import copy
-import re
-import resource
-import sys
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -14,7 +10,6 @@ from torch import Tensor, nn
 
 from panoptic_blend.benchmarking.timing import Clock
 
-_LINUX_PEAK = Path("/proc/self/clear_refs")
 MATRIX = 1024
 CONVOLUTION = (256, 100, 152)
 """Channels, height and width: the costliest layer at 800x1216, run eight times."""
@@ -51,24 +46,3 @@ def count_operations(network: nn.Module, images: Tensor) -> float:
     with counter, torch.no_grad():
         shadow(images.to("meta"))
     return counter.get_total_flops() / 1e9
-
-
-def forget_peak_memory(device: torch.device) -> None:
-    """Let `peak_memory` count from now on; where the system has no way to, it counts from the process's start."""
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
-    elif _LINUX_PEAK.exists():
-        _LINUX_PEAK.write_text("5")
-
-
-def peak_memory(device: torch.device) -> float:
-    """MiB: the most this process has had in memory, or on a GPU the most its tensors had."""
-    if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    status = Path("/proc/self/status")
-    if status.exists():
-        found = re.search(r"VmHWM:\s*(\d+) kB", status.read_text())
-        if found:
-            return int(found.group(1)) / 2**10
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

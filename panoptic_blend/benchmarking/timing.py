@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-import torch
+from rich.table import Table
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -16,11 +20,11 @@ class Clock:
     """Seconds of every measurement, by name.
 
     Attributes:
-        device: whose work is waited for.
+        device: a GPU whose work is waited for.
         seconds: in the order of measuring.
     """
 
-    device: torch.device
+    device: torch.device | None = None
     seconds: dict[str, list[float]] = field(default_factory=dict)
 
     @contextmanager
@@ -33,7 +37,9 @@ class Clock:
         self.seconds.setdefault(name, []).append(time.perf_counter() - start)
 
     def _wait(self) -> None:
-        if self.device.type == "cuda":
+        if self.device is not None and self.device.type == "cuda":
+            import torch
+
             torch.cuda.synchronize(self.device)
 
 
@@ -55,3 +61,20 @@ class Timing:
         ordered = sorted(seconds)
         quarter = len(ordered) // 4
         return Timing(1000 * statistics.median(ordered), 1000 * (ordered[-1 - quarter] - ordered[quarter]))
+
+
+def stage_table(milliseconds: Mapping[str, Mapping[str, float]], whole: str, section: str = "") -> Table:
+    """Timings of stages, as `asdict` gives them, for a console.
+
+    Args:
+        milliseconds: by stage.
+        whole: the stage whose median the shares are of.
+        section: begins with this stage.
+    """
+    table = Table("stage", "median ms", "spread ms", "share")
+    for name, timing in milliseconds.items():
+        if name == section:
+            table.add_section()
+        share = timing["median"] / milliseconds[whole]["median"]
+        table.add_row(name, f"{timing['median']:.1f}", f"{timing['spread']:.1f}", f"{share:.1%}")
+    return table

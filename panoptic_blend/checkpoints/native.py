@@ -78,7 +78,7 @@ def find_model(path: Path) -> Path:
                 return path / name
         if is_export(path):
             raise CheckpointError(
-                f"{path}: was exported, for `predict` and `evaluate` alone. Name the checkpoint it was made from."
+                f"{path}: is an exported folder, which only predicts. Name the checkpoint it was made from."
             )
         raise CheckpointError(f"{path}: holds neither {BEST} nor {LAST}. Name a run's folder or a .safetensors file.")
     if not path.is_file():

@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_speed, command, one_or_more, parse_with_settings
+from panoptic_blend.commands.opening import open_predictor
+from panoptic_blend.commands.parsing import CHECKPOINT_OR_EXPORT, add_speed, command, one_or_more, parse_with_settings
 from panoptic_blend.startup import start_torch
 
 DEFAULT_CONFIG = "coco/panoptic_r50_3x.yaml"
@@ -24,7 +25,7 @@ examples:
 """,
     )
     parser.add_argument("--config", metavar="FILE", help=f"a model with random weights (default: {DEFAULT_CONFIG})")
-    parser.add_argument("--checkpoint", metavar="PATH", type=Path, help="a model: a run's folder or .safetensors file")
+    parser.add_argument("--checkpoint", metavar="PATH", type=Path, help=f"a model: {CHECKPOINT_OR_EXPORT}")
     parser.add_argument("--device", default="auto", help="'auto' takes a GPU when there is one (default: auto)")
     add_speed(parser, precision="auto")
     parser.add_argument("--size", metavar="HxW", default="800x1216", help="of the image in pixels (default: 800x1216)")
@@ -58,9 +59,19 @@ examples:
         check_prediction_settings(overrides)
     if options.classes < 2:
         parser.error("--classes must be 2 or more")
-    start_torch()  # as the commands whose time it tells
     from rich.console import Console
 
+    from panoptic_blend.runtime.manifest import is_export
+
+    if options.checkpoint and is_export(options.checkpoint):
+        if options.batch > 1 or options.threads:
+            parser.error("an exported model predicts one image at a time, in threads of its own: no --batch, --threads")
+        from panoptic_blend.benchmarking.exported import run_benchmark_of_export
+
+        predictor = open_predictor(options, overrides, precision="auto")
+        run_benchmark_of_export(predictor, (height, width), options.rounds, options.output, Console())
+        return
+    start_torch()  # as the commands whose time it tells
     from panoptic_blend.benchmarking.benchmark import Settings, run_benchmark
 
     run_benchmark(

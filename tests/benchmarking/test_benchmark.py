@@ -9,9 +9,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
-from panoptic_blend.benchmarking.benchmark import Settings, draw_image, measure, run_benchmark
+from panoptic_blend.benchmarking.benchmark import Settings, measure, run_benchmark
 from panoptic_blend.benchmarking.firing import fire_detections
-from panoptic_blend.benchmarking.peak import count_operations, measure_peak, peak_memory
+from panoptic_blend.benchmarking.image import draw_image
+from panoptic_blend.benchmarking.memory import peak_memory
+from panoptic_blend.benchmarking.peak import count_operations, measure_peak
 from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES
 from panoptic_blend.benchmarking.timing import Clock, Timing
 from panoptic_blend.checkpoints.native import save_model

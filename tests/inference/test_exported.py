@@ -123,7 +123,9 @@ def test_what_an_exported_model_cannot_do_is_refused(options: dict[str, object],
 
 
 def test_what_needs_the_weights_asks_for_the_checkpoint(root: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"exported: was exported, .* Name the checkpoint it was made from"):
+    with pytest.raises(
+        CheckpointError, match=r"exported: is an exported folder, which only predicts. Name the checkpoint"
+    ):
         load_model(root / "exported")
 
 
@@ -174,13 +176,15 @@ def test_settings_that_are_built_in_are_refused_before_anything_is_written(
 
 
 def commands(root: Path, output: Path) -> list[list[str]]:
-    """Ways to predict: images, the same again with overlays, and annotated images."""
+    """Images, the same again with overlays, annotated images, and one image over and over."""
     predict = ["predict", "--checkpoint", str(root / "exported"), "--output", str(output / "predicted")]
     predict += ["--input", str(root / "data" / "val"), "--model.merge.min_score", "0.1"]
     evaluate = ["evaluate", "--checkpoint", str(root / "exported"), "--output", str(output / "evaluated")]
     evaluate += ["--images", str(root / "data" / "val")]
     evaluate += ["--annotations", str(root / "data" / "annotations" / "panoptic_val.json"), "--overlays"]
-    return [predict, [*predict, "--overlays"], evaluate]
+    benchmark = ["benchmark", "--checkpoint", str(root / "exported"), "--size", "64x96", "--rounds", "2"]
+    benchmark += ["--output", str(output / "speed.json")]
+    return [predict, [*predict, "--overlays"], evaluate, benchmark]
 
 
 def assert_written(output: Path) -> None:
@@ -188,6 +192,7 @@ def assert_written(output: Path) -> None:
         assert len(list((output / name / "predictions").glob("*.png"))) == 3
         assert len(list((output / name / "overlays").glob("*.jpg"))) == 3
         assert (output / name / "predictions.json").is_file()
+    assert json.loads((output / "speed.json").read_text())["runtime"] == "onnxruntime"
     assert "PQ" in json.loads((output / "evaluated" / "metrics.json").read_text())
 
 
@@ -199,7 +204,7 @@ codes = [main(words) for words in {commands(root, tmp_path)!r}]
 print(codes, sorted({set(NOT_FOR_EXPORTED)!r} & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[0, 0, 0] []", done.stderr
+    assert done.stdout.splitlines()[-1] == "[0, 0, 0, 0] []", done.stderr
     assert_written(tmp_path)
 
 
