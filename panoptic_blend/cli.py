@@ -26,6 +26,7 @@ from panoptic_blend.commands import (
     explain,
     export,
     predict,
+    report,
     score,
     suggest_config,
     train,
@@ -174,6 +175,7 @@ commands:
   evaluate    predict annotated images and score the predictions
   predict     predict images without annotations
   score       score predictions that are already on disk
+  report      draw a page of how good predictions are, and of what is wrong with them
   compare     train and evaluate variants of a model under equal conditions: one table
   benchmark   time every stage of a prediction on this machine
   explain     draw what happens inside the model on one image
@@ -197,6 +199,7 @@ _COMMANDS = {
     "evaluate": evaluate.run,
     "predict": predict.run,
     "score": score.run,
+    "report": report.run,
     "compare": compare.run,
     "benchmark": benchmark.run,
     "explain": explain.run,

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from panoptic_blend.commands.parsing import command, one_or_more, parse
+from panoptic_blend.commands.parsing import command, images_beside, one_or_more, parse, split_name
 from panoptic_blend.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -83,10 +83,10 @@ def _check(options: argparse.Namespace) -> None:
     splits = []
     with Progress(console=console) as bar:
         for number, annotations in enumerate(loaded):
-            name = _split_name(annotations.path)
+            name = split_name(annotations.path)
             files = SplitFiles(
                 annotations.path,
-                options.images[number] if options.images else annotations.path.parent.parent / name,
+                options.images[number] if options.images else images_beside(annotations.path),
                 options.segments[number] if options.segments else annotations.default_segments_folder,
             )
             task = bar.add_task(f"checking {name}", total=len(annotations))
@@ -111,11 +111,6 @@ def _check(options: argparse.Namespace) -> None:
     faults = sum(finding.kind == "fault" for finding in findings)
     if faults:
         raise DatasetError(f"{faults} things are wrong. Mend them, or train with data.on_bad_sample: skip.")
-
-
-def _split_name(annotations: Path) -> str:
-    """`panoptic_val.json` is the split val."""
-    return annotations.stem.removeprefix("panoptic_")
 
 
 def _check_same_categories(splits: list[PanopticAnnotations]) -> None:

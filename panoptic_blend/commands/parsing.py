@@ -151,6 +151,16 @@ def one_or_more(text: str) -> int:
     return int(text)
 
 
+def split_name(annotations: Path) -> str:
+    """`panoptic_val.json` is the split val."""
+    return annotations.stem.removeprefix("panoptic_")
+
+
+def images_beside(annotations: Path) -> Path:
+    """Where the images of `ROOT/annotations/panoptic_NAME.json` are by default: `ROOT/NAME`."""
+    return annotations.parent.parent / split_name(annotations)
+
+
 def require_folder(path: Path) -> None:
     """Raise `DatasetError` unless the folder is there."""
     if not path.is_dir():

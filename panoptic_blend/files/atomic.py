@@ -36,8 +36,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     Raises:
         ConfigError: the folder has something in it already.
     """
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise ConfigError(f"{folder}: is there already. Choose a new folder, or remove this one.")
+    check_new_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
@@ -48,6 +47,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def check_new_folder(folder: Path) -> None:
+    """Raise `ConfigError` when the folder has something in it already."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder}: is there already. Choose a new folder, or remove this one.")
 
 
 def _umask() -> int:

@@ -150,9 +150,9 @@ def _gallery_row(
         "title": f"{facts.name}/{record.file_name}",
         "note": f"{record.width} x {record.height}, {len(record.segments)} segments",
         "picture": f"{PICTURES}/{picture.target.name}.jpg" if drawn[0] else None,
-        "map": f"{PICTURES}/{picture.target.name}.png" if drawn[1] else None,
+        "panels": [["", f"{PICTURES}/{picture.target.name}.png" if drawn[1] else None]],
         "problems": [{"text": finding.text, "wrong": finding.kind == "fault"} for finding in findings],
-        "segments": [[place, "" if area is None else f"{area:,} pixels"] for place, area in with_areas],
+        "segments": [["", [[place, "" if area is None else f"{area:,} pixels", False] for place, area in with_areas]]],
         "chosen": [
             sorted(kinds) or [len(_KINDS)],
             sorted(set(places)),

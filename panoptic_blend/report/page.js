@@ -1,9 +1,10 @@
 "use strict";
 
-// The gallery. DATA.filters: [{name, options: [text]}]; DATA.pictures: [{title, note, picture, map, problems: [{text,
-// wrong}], segments: [[category, text]], chosen: [[option numbers] per filter]}]; DATA.categories: [{name, color}].
+// The gallery. DATA.filters: [{name, options: [text]}]; DATA.pictures: [{title, note, picture, panels: [[name, map]],
+// problems: [{text, wrong}], segments: [[heading, [[category, text, wrong]]]], chosen: [[option numbers] per filter]}];
+// DATA.categories: [{name, color}]. A panel is the picture with a map over it, or with none.
 
-const PAGE = 60;
+const PAGE = 60;  // pictures and panels that are shown at once
 const $ = (id) => document.getElementById(id);
 
 function make(name, attributes = {}, ...children) {
@@ -13,13 +14,16 @@ function make(name, attributes = {}, ...children) {
   return node;
 }
 
-function stack(picture, eager) {
+function panels(picture, eager) {
   const loading = eager ? "eager" : "lazy";
-  const box = make("span", { class: "stack" });
-  if (picture.picture) box.append(make("img", { src: picture.picture, alt: picture.title, loading }));
-  else box.append(make("span", { class: "gone" }, "cannot be drawn"));
-  if (picture.map) box.append(make("img", { src: picture.map, alt: "", class: "map", loading }));
-  return box;
+  const all = picture.panels.map(([name, map]) => {
+    const box = make("span", { class: "stack" });
+    if (picture.picture) box.append(make("img", { src: picture.picture, alt: `${picture.title} ${name}`.trim(), loading }));
+    else box.append(make("span", { class: "gone" }, "cannot be drawn"));
+    if (map) box.append(make("img", { src: map, alt: "", class: "map", loading }));
+    return make("span", { class: "panel" }, box, ...(name ? [make("small", {}, name)] : []));
+  });
+  return make("span", { class: all.length > 1 ? "panels several" : "panels" }, ...all);
 }
 
 function problems(picture, most) {
@@ -42,11 +46,12 @@ function choose() {
 }
 
 function more() {
-  for (; shown < Math.min(chosen.length, PAGE * Math.ceil((shown + 1) / PAGE)); shown++) {
+  const end = Math.min(chosen.length, shown + Math.ceil(PAGE / (DATA.pictures[0]?.panels.length || 1)));
+  for (; shown < end; shown++) {
     const picture = chosen[shown];
     const number = shown;
     const text = make("span", { class: "text" }, picture.title, make("small", {}, picture.note), ...problems(picture, 3));
-    const card = make("button", { class: "card", type: "button" }, stack(picture, false), text);
+    const card = make("button", { class: "card", type: "button" }, panels(picture, false), text);
     card.addEventListener("click", () => view(number));
     $("gallery").append(card);
   }
@@ -64,15 +69,18 @@ function view(number) {
   };
   const close = make("button", { type: "button" }, "Close");
   close.addEventListener("click", () => viewer.close());
-  const segments = picture.segments.map(([category, text]) => {
-    const swatch = make("span", { class: "swatch" });
-    swatch.style.background = DATA.categories[category].color;
-    return make("li", {}, swatch, `${DATA.categories[category].name}: ${text}`);
-  });
+  const segments = picture.segments.filter(([, list]) => list.length).flatMap(([heading, list]) => [
+    ...(heading ? [make("h4", {}, heading)] : []),
+    make("ul", {}, ...list.map(([category, text, wrong]) => {
+      const swatch = make("span", { class: "swatch" });
+      swatch.style.background = DATA.categories[category].color;
+      return make("li", wrong ? { class: "wrong" } : {}, swatch, `${DATA.categories[category].name}: ${text}`);
+    })),
+  ]);
   viewer.replaceChildren(
     make("header", {}, make("h3", {}, picture.title), step("Previous", number - 1), step("Next", number + 1), close),
-    stack(picture, true),
-    make("div", { class: "text" }, make("small", {}, picture.note), ...problems(picture, Infinity), make("ul", {}, ...segments)),
+    panels(picture, true),
+    make("div", { class: "text" }, make("small", {}, picture.note), ...problems(picture, Infinity), ...segments),
   );
   viewer.onkeydown = (event) => {
     const to = { ArrowLeft: number - 1, ArrowRight: number + 1 }[event.key];
@@ -81,6 +89,42 @@ function view(number) {
   if (!viewer.open) viewer.showModal();
   viewer.focus();
 }
+
+// Tables that sort by the column whose head is pressed, and show the rows that hold a word.
+
+function sortable(table) {
+  const body = table.tBodies[0];
+  const rows = [...body.rows];
+  const number = (text) => Number.parseFloat(text.replaceAll(",", ""));
+  const heads = [...table.tHead.rows[0].cells];
+  heads.forEach((head, column) => {
+    const button = make("button", { type: "button", class: "sort" }, ...head.childNodes);
+    head.replaceChildren(button);
+    button.addEventListener("click", () => {
+      // Numbers begin with the largest, names with the first.
+      const keys = new Map(rows.map((row) => [row, row.cells[column].textContent]));
+      const numeric = rows.some((row) => !Number.isNaN(number(keys.get(row)))) && column > 0;
+      const first = numeric ? "descending" : "ascending";
+      const order = head.ariaSort === first ? (numeric ? "ascending" : "descending") : first;
+      for (const other of heads) other.removeAttribute("aria-sort");
+      head.ariaSort = order;
+      const sign = order === "ascending" ? 1 : -1;
+      const compare = numeric
+        ? (a, b) => sign * (number(keys.get(a)) - number(keys.get(b))) ||
+            Number.isNaN(number(keys.get(a))) - Number.isNaN(number(keys.get(b)))
+        : (a, b) => sign * keys.get(a).localeCompare(keys.get(b));
+      body.replaceChildren(...rows.sort(compare));
+    });
+  });
+  const search = make("input", { type: "search", "aria-label": `Rows of: ${table.caption.textContent}` });
+  search.addEventListener("input", () => {
+    const word = search.value.trim().toLowerCase();
+    for (const row of rows) row.hidden = !row.textContent.toLowerCase().includes(word);
+  });
+  table.parentElement.before(make("label", { class: "search" }, "Rows with ", search));
+}
+
+document.querySelectorAll("table.sortable").forEach(sortable);
 
 DATA.filters.forEach((filter) => {
   const select = make("select", {}, make("option", { value: -1 }, "all"));

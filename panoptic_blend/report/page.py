@@ -10,6 +10,8 @@ from pathlib import Path
 
 ASSETS = ("page.css", "page.js")
 DATA = "data.js"
+NONE = "–"
+"""Stands in a cell where there is no number."""
 
 
 class Markup(str):
@@ -45,9 +47,13 @@ def section(title: str, *children: str, note: str = "") -> Markup:
     return element("section", element("h2", title), *notes, *children)
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -> Markup:
-    """A table; cells that hold numbers stand on the right."""
-    numbers = [_is_number(cell) for cell in rows[0]] if rows else [False] * len(columns)
+def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, sortable: bool = False) -> Markup:
+    """A table; cells that hold numbers stand on the right.
+
+    Args:
+        sortable: `page.js` lets readers sort its rows by a column, and choose rows by a word.
+    """
+    numbers = [any(_is_number(row[place]) for row in rows) for place in range(len(columns))]
     head = element(
         "tr",
         *(
@@ -58,7 +64,13 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str) -
     body = [element("tr", *(_cell(cell, first=place == 0) for place, cell in enumerate(row))) for row in rows]
     return element(
         "div",
-        element("table", element("caption", caption), element("thead", head), element("tbody", *body)),
+        element(
+            "table",
+            element("caption", caption),
+            element("thead", head),
+            element("tbody", *body),
+            class_="sortable" if sortable else False,
+        ),
         class_="scroll",
         tabindex=0,
         role="region",
@@ -106,12 +118,17 @@ def write_page(folder: Path, title: str, body: Sequence[str], data: object) -> N
     (folder / "index.html").write_text(f"<!doctype html>\n{page}\n", encoding="utf-8")
 
 
-def gallery() -> Markup:
-    """Where `page.js` shows the pictures of the data: `DATA.filters` choose among `DATA.pictures`."""
+def gallery(*before: str) -> Markup:
+    """Where `page.js` shows the pictures of the data: `DATA.filters` choose among `DATA.pictures`.
+
+    Args:
+        before: what to know of the pictures.
+    """
     slider = element("input", type="range", id="opacity", min=0, max=100, value=55)
     return element(
         "section",
         element("h2", "Pictures"),
+        *before,
         element(
             "form",
             element("span", id="filters"),
@@ -132,4 +149,6 @@ def _cell(cell: str, first: bool) -> Markup:
 
 
 def _is_number(cell: str) -> bool:
-    return not isinstance(cell, Markup) and cell.replace(",", "").replace(".", "").rstrip(" %").isdecimal()
+    if isinstance(cell, Markup):
+        return False
+    return cell == NONE or cell.replace(",", "").replace(".", "").rstrip(" %").isdecimal()

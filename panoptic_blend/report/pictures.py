@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from PIL import Image
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.counting import contiguous_labels
+from panoptic_blend.coco.counting import Int64s, contiguous_labels
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import read_rgb
@@ -18,16 +19,17 @@ from panoptic_blend.structures import IdMap, Segment
 
 LONGEST_EDGE = 640
 """Pixels of a picture on a page."""
+_CLEAR, _BORDER = (0, 0, 0, 0), (255, 255, 255, 255)
 
 
-def write_picture(image: Path, target: Path) -> bool:
+def write_picture(image: Path, target: Path, longest_edge: int = LONGEST_EDGE, quality: int = 85) -> bool:
     """Write an image as a JPEG file for a page; False when it cannot be read."""
     try:
         picture = Image.fromarray(read_rgb(image))
     except DatasetError:
         return False
-    picture.thumbnail((LONGEST_EDGE, LONGEST_EDGE), Image.Resampling.BILINEAR)
-    picture.save(target, format="JPEG", quality=85)
+    picture.thumbnail((longest_edge, longest_edge), Image.Resampling.BILINEAR)
+    picture.save(target, format="JPEG", quality=quality)
     return True
 
 
@@ -41,21 +43,38 @@ def write_map(path: Path, target: Path, segments: Sequence[Segment], categories:
     return True
 
 
-def draw_map(id_map: IdMap, segments: Sequence[Segment], categories: Categories) -> Image.Image:
-    """Segments in their colours with light borders, at most `LONGEST_EDGE` long; void is transparent.
+def draw_map(
+    id_map: IdMap, segments: Sequence[Segment], categories: Categories, longest_edge: int = LONGEST_EDGE
+) -> Image.Image:
+    """Segments in their colours with light borders; void is transparent.
 
     Args:
         id_map: int32 [H, W]; ids that no segment lists count as void.
         segments: what the ids mean.
         categories: their colours.
+        longest_edge: pixels of the picture.
     """
-    step = max(id_map.shape) / LONGEST_EDGE
-    if step > 1:
-        rows, columns = (np.arange(max(1, int(length / step))) * step for length in id_map.shape)
-        id_map = id_map[rows.astype(int)][:, columns.astype(int)]
-    ids, positions = contiguous_labels(id_map)
+    rows, columns = sampled(id_map.shape, longest_edge)
+    ids, positions = contiguous_labels(np.ascontiguousarray(id_map[rows][:, columns]))
     colors = segment_colors(segments, categories)
-    palette = np.array([(*colors[i], 255) if i in colors else (0, 0, 0, 0) for i in ids.tolist()], np.uint8)
-    painted = palette[positions]
-    painted[borders(positions) & (painted[..., 3] > 0)] = (255, 255, 255, 255)
-    return Image.fromarray(painted, mode="RGBA")
+    palette = [(*colors[i], 255) if i in colors else _CLEAR for i in ids.tolist()]
+    clear = np.array([color == _CLEAR for color in palette], bool)[positions]
+    return draw_places(np.where(borders(positions) & ~clear, len(palette), positions), [*palette, _BORDER])
+
+
+def draw_places(places: npt.NDArray[np.integer], palette: Sequence[tuple[int, int, int, int]]) -> Image.Image:
+    """A picture whose pixels are places [H, W] in a list of RGBA colours; small in a file while these are few."""
+    colors = np.array(palette, np.uint8)
+    if len(palette) > 256:
+        return Image.fromarray(colors[places], mode="RGBA")
+    image = Image.fromarray(places.astype(np.uint8), mode="P")
+    image.putpalette(colors[:, :3].tobytes())
+    image.info["transparency"] = colors[:, 3].tobytes()
+    return image
+
+
+def sampled(size: tuple[int, ...], longest_edge: int) -> tuple[Int64s, Int64s]:
+    """Which rows and columns of a map [H, W] are drawn, so that its picture is at most so long."""
+    step = max(1.0, max(size) / longest_edge)
+    rows, columns = ((np.arange(max(1, int(length / step))) * step).astype(np.int64) for length in size)
+    return rows, columns

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -12,18 +11,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from panoptic_blend.categories import Categories, Category
 from panoptic_blend.cli import main
-from panoptic_blend.coco.segments_png import write_id_map
-from panoptic_blend.coco.truth import TrueSegment, TruthWriter, segments_info
 
-HOSTILE = "<img src=x onerror=alert(1)>"
-CATEGORIES = Categories([Category(1, HOSTILE, True, (200, 30, 30)), Category(2, "grass", False, (30, 160, 30))])
-
-
-def _scene(seed: int) -> np.ndarray:
-    coarse = np.random.default_rng(seed).integers(0, 255, (24, 32, 3)).astype(np.uint8)
-    return np.asarray(Image.fromarray(coarse).resize((160, 120), Image.Resampling.BICUBIC))
+from .scenes import CATEGORIES, HOSTILE, write_truth
 
 
 def _plain_map() -> np.ndarray:
@@ -33,16 +23,10 @@ def _plain_map() -> np.ndarray:
 
 
 def _write(root: Path, split: str, scenes: list[tuple[int, np.ndarray]]) -> None:
-    """Images of seeds with their id maps; id 2 is grass, all others are things."""
-    with TruthWriter(root, split, CATEGORIES) as writer:
-        for number, (seed, id_map) in enumerate(scenes):
-            name = f"{number:03d}.png"
-            (root / split).mkdir(parents=True, exist_ok=True)
-            Image.fromarray(_scene(seed)).save(root / split / name)
-            png = writer.free_name(name)
-            write_id_map(writer.staging / png, id_map)
-            segments = {int(i): TrueSegment(2 if i == 2 else 1) for i in np.unique(id_map) if i}
-            writer.add(name, png, 160, 120, segments_info(id_map, segments))
+    """Pictures of seeds with their id maps; id 2 is grass, all others are things."""
+    meanings = [{int(i): 2 if i == 2 else 1 for i in np.unique(id_map)} for _, id_map in scenes]
+    rows = [(seed, id_map, meaning) for (seed, id_map), meaning in zip(scenes, meanings, strict=True)]
+    write_truth(root, split, CATEGORIES, rows)
 
 
 @pytest.fixture
@@ -132,10 +116,10 @@ def test_the_page_shows_all_pictures_with_their_maps(data_set, tmp_path, capsys)
     assert data["pictures"][0]["picture"] is None
     for picture in data["pictures"][1:]:
         image = Image.open(tmp_path / "page" / picture["picture"])
-        drawn = np.asarray(Image.open(tmp_path / "page" / picture["map"]))
+        drawn = np.asarray(Image.open(tmp_path / "page" / picture["panels"][0][1]))
         assert image.size == (160, 120) == drawn.shape[1::-1]
     void = next(p for p in data["pictures"] if p["title"] == "train/001.png")
-    alpha = np.asarray(Image.open(tmp_path / "page" / void["map"]))[..., 3]
+    alpha = np.asarray(Image.open(tmp_path / "page" / void["panels"][0][1]).convert("RGBA"))[..., 3]
     assert (alpha[:, :60] == 255).all()
     assert (alpha[:, 60:] == 0).all()
     assert HOSTILE not in (tmp_path / "page/index.html").read_text(encoding="utf-8")
@@ -173,40 +157,26 @@ sys.exit(code or "torch" in sys.modules)"""
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
 
 
-def test_in_a_browser(data_set, tmp_path):
-    driver = pytest.importorskip("selenium.webdriver")
+def test_in_a_browser(data_set, tmp_path, browser):
     from selenium.webdriver.support.ui import Select
 
-    binary, service = shutil.which("chromium"), shutil.which("chromedriver")
-    if binary is None or service is None:
-        pytest.skip("needs chromium and chromedriver")
     assert _check(data_set, "--output", str(tmp_path / "page")) == 0
-    options = driver.ChromeOptions()
-    options.binary_location = binary
-    for word in ("headless", "no-sandbox", "disable-gpu", "disable-background-networking", "disable-component-update"):
-        options.add_argument(f"--{word}")
-    options.add_argument(f"--user-data-dir={tmp_path / 'browser'}")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    browser = driver.Chrome(options=options, service=driver.ChromeService(service))
-    try:
-        browser.get((tmp_path / "page/index.html").as_uri())
-        assert len(browser.find_elements("css selector", ".card")) == 6
-        problem, category = map(Select, browser.find_elements("css selector", "#filters select")[:2])
-        problem.select_by_visible_text("void")
-        cards = browser.find_elements("css selector", ".card")
-        assert [card.text.splitlines()[0] for card in cards] == ["train/001.png"]
-        assert "1 of 6 pictures" in browser.find_element("id", "count").text
-        problem.select_by_visible_text("all")
-        category.select_by_visible_text(HOSTILE)
-        assert len(browser.find_elements("css selector", ".card")) == 3
-        browser.find_elements("css selector", ".card")[0].click()
-        viewer = browser.find_element("id", "viewer")
-        first = viewer.find_element("css selector", "h3").text
-        assert HOSTILE in viewer.text
-        viewer.send_keys("\ue014")  # right
-        assert viewer.find_element("css selector", "h3").text != first
-        viewer.send_keys("\ue00c")  # escape
-        assert not viewer.is_displayed()
-        assert browser.get_log("browser") == []
-    finally:
-        browser.quit()
+    browser.get((tmp_path / "page/index.html").as_uri())
+    assert len(browser.find_elements("css selector", ".card")) == 6
+    problem, category = map(Select, browser.find_elements("css selector", "#filters select")[:2])
+    problem.select_by_visible_text("void")
+    cards = browser.find_elements("css selector", ".card")
+    assert [card.text.splitlines()[0] for card in cards] == ["train/001.png"]
+    assert "1 of 6 pictures" in browser.find_element("id", "count").text
+    problem.select_by_visible_text("all")
+    category.select_by_visible_text(HOSTILE)
+    assert len(browser.find_elements("css selector", ".card")) == 3
+    browser.find_elements("css selector", ".card")[0].click()
+    viewer = browser.find_element("id", "viewer")
+    first = viewer.find_element("css selector", "h3").text
+    assert HOSTILE in viewer.text
+    viewer.send_keys("\ue014")  # right
+    assert viewer.find_element("css selector", "h3").text != first
+    viewer.send_keys("\ue00c")  # escape
+    assert not viewer.is_displayed()
+    assert browser.get_log("browser") == []

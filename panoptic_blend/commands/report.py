@@ -1,0 +1,77 @@
+"""Draw a page of how good predictions are, and of what is wrong with them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from panoptic_blend.commands.parsing import add_segments, command, images_beside, one_or_more, parse, require_folder
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend report`."""
+    parser = command(
+        "report",
+        "Score predictions by all there is, and draw a page to look into: how sure the numbers are, which categories, "
+        "sizes and errors cost them, and the pictures from worst to best.",
+    )
+    parser.add_argument(
+        "predictions",
+        metavar="PREDICTIONS",
+        type=Path,
+        help="a folder that `evaluate` or `predict` wrote, or a COCO panoptic JSON",
+    )
+    parser.add_argument(
+        "--annotations", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON of the truth"
+    )
+    parser.add_argument(
+        "--images",
+        metavar="DIR",
+        type=Path,
+        help="folder of the images (default: for ROOT/annotations/panoptic_NAME.json, ROOT/NAME)",
+    )
+    add_segments(parser, "--segments", "truth")
+    parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="write the page here: a new folder")
+    parser.add_argument(
+        "--gallery",
+        metavar="N",
+        type=one_or_more,
+        default=1000,
+        help="pictures on the page: of more, the worse half, and every so many of the others (default: 1000)",
+    )
+    parser.add_argument(
+        "--boundary", action="store_true", help="count boundary PQ, too, which takes several times as long"
+    )
+    parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes (default: one per core)")
+    options = parse(parser, arguments)
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from panoptic_blend.coco.predictions import FOLDER
+    from panoptic_blend.evaluation.scored_files import ScoredFiles
+    from panoptic_blend.files.atomic import check_new_folder
+    from panoptic_blend.processes import available_cores
+    from panoptic_blend.report.prediction_page import score, write_prediction_page
+
+    images = options.images or images_beside(options.annotations)
+    require_folder(images)
+    check_new_folder(options.output)
+    path = options.predictions
+    json_path = path / f"{FOLDER}.json" if path.is_dir() else path
+    files = ScoredFiles.open(options.annotations, json_path, options.segments)
+    workers = options.workers or available_cores()
+    console = Console()
+    with Progress(console=console) as bar:
+        task = bar.add_task("scoring", total=None)
+        scored = score(
+            files, options.boundary, workers, lambda done, total: bar.update(task, completed=done, total=total)
+        )
+        drawing = bar.add_task("drawing", total=None)
+        write_prediction_page(
+            options.output,
+            scored,
+            images,
+            options.gallery,
+            workers,
+            lambda done, total: bar.update(drawing, completed=done, total=total),
+        )
+    console.print(f"written: {options.output / 'index.html'}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,146 @@
+"""The gallery of a report: each image beside its predictions, the truth, and what is wrong, in colours."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.coco.annotations import SegmentRecord
+from panoptic_blend.evaluation.image_pair import ImagePair
+from panoptic_blend.evaluation.matching import Int64s, PredictedSegment
+from panoptic_blend.evaluation.per_image import ImagePQ
+from panoptic_blend.evaluation.scored_files import ScoredFiles
+from panoptic_blend.report.error_map import COLORS, ERRORS, SegmentErrors, find_errors, map_errors
+from panoptic_blend.report.pictures import draw_map, draw_places, sampled, write_picture
+from panoptic_blend.structures import IdMap, Segment
+
+PICTURES = "pictures"
+_EDGE, _QUALITY = 480, 75
+"""Longest edge and JPEG quality of the pictures: of a thousand images, they take some 50 MB."""
+NOTHING_WRONG = len(ERRORS)
+"""The choice after all kinds of errors."""
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row of the gallery.
+
+    Attributes:
+        position: of the image among those of the truth.
+        scores: its panoptic quality, in the order of the predictions.
+        target: where its pictures go, without what tells them apart.
+    """
+
+    position: int
+    scores: Sequence[ImagePQ]
+    target: Path
+
+
+def draw_row(
+    names: Sequence[str], predictions: Sequence[ScoredFiles], images: Path, categories: Categories, shown: Shown
+) -> dict[str, object]:
+    """Write the pictures of an image and return its row of `DATA.pictures`.
+
+    Args:
+        names: of the predictions; "" for one alone.
+        images: folder of the images.
+
+    Raises:
+        DatasetError: files changed since they were scored.
+    """
+    record = predictions[0].truth[shown.position]
+    pairs = [files.read(shown.position) for files in predictions]
+    errors = [find_errors(pair, categories) for pair in pairs]
+    picture = shown.target.with_suffix(".jpg")
+    has_picture = write_picture(images / record.file_name, picture, _EDGE, _QUALITY)
+
+    def save(image: Image.Image, name: str) -> str:
+        path = shown.target.with_name(f"{shown.target.name}-{name}.png")
+        image.save(path, format="PNG")
+        return f"{PICTURES}/{path.name}"
+
+    panels: list[tuple[str, str | None]] = [("picture", None)]
+    for number, (name, pair) in enumerate(zip(names, pairs, strict=True)):
+        drawn = _draw(pair.predicted_ids, pair.matching.predicted, pair.matching.predicted_areas, categories)
+        panels.append((name or "prediction", save(drawn, f"prediction{number}")))
+    matching = pairs[0].matching
+    panels.append(("truth", save(_draw(pairs[0].truth_ids, matching.truth, matching.truth_areas, categories), "truth")))
+    for number, (name, pair, wrong) in enumerate(zip(names, pairs, errors, strict=True)):
+        panels.append((f"errors {name}".strip(), save(_draw_errors(pair, wrong), f"errors{number}")))
+
+    kinds = {kind for wrong in errors for kind in (*wrong.truth.tolist(), *wrong.predicted.tolist()) if kind >= 0}
+    return {
+        "title": record.file_name,
+        "note": ", ".join(f"{n} PQ {100 * s.pq:.1f}".strip() for n, s in zip(names, shown.scores, strict=True)),
+        "picture": f"{PICTURES}/{picture.name}" if has_picture else None,
+        "panels": panels,
+        "problems": [],
+        "segments": [
+            group
+            for name, pair, wrong in zip(names, pairs, errors, strict=True)
+            for group in _list_segments(name, pair, wrong, categories)
+        ],
+        "chosen": [
+            sorted(kinds) or [NOTHING_WRONG],
+            sorted(
+                {place for pair, wrong in zip(pairs, errors, strict=True) for place in _wrong(pair, wrong, categories)}
+            ),
+        ],
+    }
+
+
+def _draw(
+    id_map: IdMap,
+    segments: Sequence[PredictedSegment] | Sequence[SegmentRecord],
+    areas: Int64s,
+    categories: Categories,
+) -> Image.Image:
+    rows = [
+        Segment(s.id, s.category_id, categories.by_id(s.category_id).is_thing, 1.0, area)
+        for s, area in zip(segments, areas.tolist(), strict=True)
+    ]
+    return draw_map(id_map, rows, categories, _EDGE)
+
+
+def _draw_errors(pair: ImagePair, errors: SegmentErrors) -> Image.Image:
+    rows, columns = sampled(pair.truth_ids.shape, _EDGE)
+    palette = [(0, 0, 0, 0), *((*color, 255) for color in COLORS)]
+    return draw_places(map_errors(pair, errors, rows, columns) + 1, palette)
+
+
+def _wrong(pair: ImagePair, errors: SegmentErrors, categories: Categories) -> set[int]:
+    """Positions of the categories that something is wrong with."""
+    found = [pair.matching.predicted[i].category_id for i in np.flatnonzero(errors.predicted >= 0).tolist()]
+    lost = [pair.matching.truth[i].category_id for i in np.flatnonzero(errors.truth >= 0).tolist()]
+    return {categories.position(category_id) for category_id in (*found, *lost)}
+
+
+def _list_segments(
+    name: str, pair: ImagePair, errors: SegmentErrors, categories: Categories
+) -> list[tuple[str, list[tuple[int, str, bool]]]]:
+    """What was predicted and what was missed, what is wrong first: (category, what is said of it, it is wrong)."""
+    matching = pair.matching
+    iou = dict(zip(matching.matched_predicted.tolist(), matching.iou.tolist(), strict=True))
+    predicted = []
+    for place in np.lexsort((-matching.predicted_areas, errors.predicted < 0)).tolist():
+        segment, kind = matching.predicted[place], int(errors.predicted[place])
+        position = categories.position(segment.category_id)
+        if kind >= 0:
+            outcome = ERRORS[kind]
+        elif place in iou:
+            outcome = f"IoU {iou[place]:.2f}"
+        else:
+            outcome = "not counted: in void or crowd"
+        has_score = categories[position].is_thing and segment.score is not None
+        score = f"score {segment.score:.2f}, " if has_score else ""
+        predicted.append((position, score + outcome, kind >= 0))
+    missed = [
+        (categories.position(matching.truth[place].category_id), f"{matching.truth_areas[place]:,} pixels", True)
+        for place in np.flatnonzero(errors.missed).tolist()
+    ]
+    return [(f"{name} predicted".strip().capitalize(), predicted), (f"{name} missed".strip().capitalize(), missed)]

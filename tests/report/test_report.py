@@ -1,0 +1,200 @@
+"""`report`: the numbers of `score`, pictures from worst to best, and a page that works for any predictions."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from panoptic_blend.categories import Categories, Category
+from panoptic_blend.cli import main
+from panoptic_blend.report.prediction_page import choose
+
+from .scenes import CATEGORIES, HOSTILE, write_predictions, write_truth
+
+MEANING = {1: 1, 2: 2, 7: 1}
+
+
+def _scene(left: int, extra: bool = False) -> np.ndarray:
+    """A thing on grass, and another one."""
+    id_map = np.full((120, 160), 2, np.int32)
+    id_map[20:60, left : left + 40] = 1
+    if extra:
+        id_map[80:90, 100:120] = 7
+    return id_map
+
+
+@pytest.fixture
+def truth(tmp_path: Path) -> Path:
+    """Three pictures with a thing each."""
+    return write_truth(tmp_path / "data", "val", CATEGORIES, [(seed, _scene(20), MEANING) for seed in range(3)])
+
+
+@pytest.fixture
+def predictions(tmp_path: Path, truth: Path) -> Path:
+    """The first is right, the second misses, the third has an extra thing."""
+    maps = [(_scene(20), MEANING, 0.9), (_scene(90), MEANING, 0.4), (_scene(22, extra=True), MEANING, 0.6)]
+    return write_predictions(tmp_path / "run", truth, CATEGORIES, maps)
+
+
+def _report(output: Path, truth: Path, *words: str | Path) -> int:
+    return main(["report", *map(str, words), "--annotations", str(truth), "--output", str(output), "--workers", "1"])
+
+
+def _data(page: Path) -> dict:
+    return json.loads((page / "data.js").read_text(encoding="utf-8").removeprefix("const DATA = ").rstrip(";\n"))
+
+
+class _Cells(HTMLParser):
+    """Rows of all tables, as texts."""
+
+    def __init__(self, page: Path):
+        super().__init__()
+        self.rows: list[list[str]] = []
+        self.tags: set[str] = set()
+        self.feed((page / "index.html").read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.add(tag)
+        if tag == "tr":
+            self.rows.append([])
+        elif tag in ("td", "th"):
+            self.rows[-1].append("")
+
+    def handle_data(self, data):
+        if self.rows and self.rows[-1]:
+            self.rows[-1][-1] += data
+
+
+def test_the_page_has_the_numbers_of_score(truth, predictions, tmp_path, capsys):
+    assert _report(tmp_path / "page", truth, predictions, "--boundary") == 0
+    numbers = tmp_path / "metrics.json"
+    json_path = predictions / "predictions.json"
+    words = ["--ground-truth", truth, "--predictions", json_path, "--details", "--output", numbers, "--workers", "1"]
+    assert main(["score", *map(str, words)]) == 0
+    metrics = json.loads(numbers.read_text(encoding="utf-8"))
+    rows = _Cells(tmp_path / "page").rows
+    for title, suffix in (("All", ""), ("Things", "_th"), ("Stuff", "_st")):
+        row = next(row for row in rows if row[0] == title)
+        assert row[1:7:2] == [f"{metrics[name + suffix]:.1f}" for name in ("PQ", "SQ", "RQ")]
+    for name, expected in metrics["per_class"].items():
+        row = next(row for row in rows if row[0] == name and row[1] in ("thing", "stuff"))
+        counts = [str(expected[key]) for key in ("tp", "fp", "fn")]
+        assert [row[2], *row[4:9]] == [*(f"{expected[key]:.1f}" for key in ("PQ", "SQ", "RQ")), *counts]
+        assert row[9] == f"{metrics['boundary']['per_class'][name]['PQ']:.1f}"
+    costs = {row[0]: row[1:3] for row in rows if row[0] in ("poor mask", "background", "missed")}
+    for kind, (segments, cost) in costs.items():
+        error = metrics["thing_errors"][kind.replace(" ", "_")]
+        assert (segments, cost) == (str(error["segments"]), f"{error['cost']:.1f}")
+    low, high = (float(bound) for bound in next(row for row in rows if row[0] == "All")[2].split(" to "))
+    assert low < metrics["PQ"] < high
+
+
+def test_pictures_go_from_worst_to_best_and_tell_what_is_wrong(truth, predictions, tmp_path):
+    assert _report(tmp_path / "page", truth, predictions) == 0
+    pictures = _data(tmp_path / "page")["pictures"]
+    assert [picture["title"] for picture in pictures] == ["001.png", "002.png", "000.png"]
+    assert [name for name, _ in pictures[0]["panels"]] == ["picture", "prediction", "truth", "errors"]
+    (_, predicted), (_, missed) = pictures[1]["segments"]
+    assert [0, "score 0.60, background", True] in predicted
+    assert [0, f"score 0.60, IoU {38 / 42:.2f}", False] in predicted
+    assert missed == []
+    (_, predicted), (_, missed) = pictures[0]["segments"]
+    assert [0, "1,600 pixels", True] in missed
+    errors = np.asarray(Image.open(tmp_path / "page" / pictures[2]["panels"][3][1]).convert("RGBA"))
+    assert not errors[..., 3].any()
+    errors = np.asarray(Image.open(tmp_path / "page" / pictures[0]["panels"][3][1]).convert("RGBA"))
+    assert (errors[..., 3] > 0).sum() == 2 * 40 * 40
+
+
+def test_of_many_images_the_worse_half_and_some_others_are_shown():
+    assert choose(range(5), 5) == [0, 1, 2, 3, 4]
+    assert choose(range(100), 10) == [0, 1, 2, 3, 4, 14, 33, 52, 71, 90]
+    assert choose(range(3), 1) == [0]
+
+
+@pytest.mark.parametrize("classes", [1, 1000])
+def test_any_number_of_categories_and_nothing_predicted(classes, tmp_path):
+    categories = Categories([Category(i + 1, f"{HOSTILE} {i}", True, (i % 256, 9, 9)) for i in range(classes)])
+    id_map = np.zeros((120, 160), np.int32)
+    id_map[:, : 4 * 40] = np.arange(40).repeat(4) + 1
+    meaning = {i + 1: i * 25 % classes + 1 for i in range(40)}
+    truth = write_truth(tmp_path / "data", "val", categories, [(0, id_map, meaning)])
+    run = write_predictions(tmp_path / "run", truth, categories, [(np.zeros((120, 160), np.int32), {}, 0.5)])
+    assert _report(tmp_path / "page", truth, run) == 0
+    page = _Cells(tmp_path / "page")
+    assert "img" not in page.tags
+    assert len([row for row in page.rows if row[1:2] == ["thing"]]) == min(classes, 40)
+    (picture,) = _data(tmp_path / "page")["pictures"]
+    assert len(picture["segments"][1][1]) == 40
+
+
+def test_what_is_missing_is_said(truth, predictions, tmp_path, capsys):
+    assert _report(tmp_path / "page", truth, tmp_path / "nowhere") == 1
+    assert "nowhere" in capsys.readouterr().err
+    assert _report(tmp_path / "page", truth, predictions, "--images", tmp_path / "gone") == 1
+    assert "gone: no such folder" in capsys.readouterr().err
+    (tmp_path / "page").mkdir()
+    (tmp_path / "page/mine.txt").write_text("mine", encoding="utf-8")
+    assert _report(tmp_path / "page", truth, predictions) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_pictures_that_cannot_be_read_are_left_black(truth, predictions, tmp_path):
+    (tmp_path / "data/val/001.png").write_bytes(b"no picture")
+    assert _report(tmp_path / "page", truth, predictions) == 0
+    assert [bool(picture["picture"]) for picture in _data(tmp_path / "page")["pictures"]] == [False, True, True]
+
+
+def test_torch_is_not_loaded(truth, predictions, tmp_path):
+    words = [str(predictions), "--annotations", str(truth), "--output", str(tmp_path / "page"), "--workers", "1"]
+    program = f"""
+import sys
+from panoptic_blend.cli import main
+code = main(["report", *{words!r}])
+sys.exit(code or "torch" in sys.modules)"""
+    assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+def test_in_a_browser(truth, predictions, tmp_path, browser):
+    from selenium.webdriver.support.ui import Select
+
+    assert _report(tmp_path / "page", truth, predictions) == 0
+    browser.get((tmp_path / "page/index.html").as_uri())
+    table = browser.find_element("css selector", "table.sortable")
+
+    def names() -> list[str]:
+        cells = table.find_elements("css selector", "tbody th")
+        return [cell.text for cell in cells if cell.is_displayed()]
+
+    assert names() == [HOSTILE, "grass"]
+    quality = table.find_elements("css selector", "thead button")[2]
+    quality.click()
+    assert names() == ["grass", HOSTILE]
+    assert quality.find_element("xpath", "..").get_attribute("aria-sort") == "descending"
+    quality.click()
+    assert names() == [HOSTILE, "grass"]
+    search = browser.find_element("css selector", "input[type=search]")
+    search.send_keys("GRA")
+    assert names() == ["grass"]
+
+    assert len(browser.find_elements("css selector", ".card")) == 3
+    error, wrong = map(Select, browser.find_elements("css selector", "#filters select"))
+    error.select_by_visible_text("background")
+    assert browser.find_element("id", "count").text == "2 of 3 pictures"
+    error.select_by_visible_text("all")
+    wrong.select_by_visible_text(HOSTILE)
+    assert browser.find_element("id", "count").text == "2 of 3 pictures"
+    browser.find_elements("css selector", ".card")[1].click()
+    viewer = browser.find_element("id", "viewer")
+    assert "score 0.60, background" in viewer.text
+    assert len(viewer.find_elements("css selector", ".panel")) == 4
+    viewer.send_keys("\ue00c")  # escape
+    assert not viewer.is_displayed()
+    assert browser.get_log("browser") == []
