@@ -11,6 +11,8 @@ _WHOLE = """\
 int32 `[N, 8]` (id, category_id, is_thing, area, x, y, width, height) and `scores` float `[N]`. What a category id
 means stands in `model.json`. `min_score`, `max_overlap` (float) and `min_stuff_area` (int64) may be given with each
 picture; by default they are {min_score:g}, {max_overlap:g} and {min_stuff_area}.
+
+`panoptic-blend predict --checkpoint FOLDER --input picture.jpg --output out` runs it as well, with or without torch.
 """
 _ONNX = """
 Python (`pip install onnxruntime pillow`):
