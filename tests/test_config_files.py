@@ -176,6 +176,7 @@ def test_bounds_name_the_file_that_has_the_setting_last(tmp_path: Path):
         "trainer.num_nodes",
         "trainer.val_every",
         "trainer.checkpoint_every",
+        "trainer.patience",
         "trainer.log_every",
         "trainer.seed",
     ],

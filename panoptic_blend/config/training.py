@@ -140,7 +140,10 @@ class TrainerConfig:
         ema_decay: keep an exponential moving average of the weights and validate with it; 0 = off.
         val_every: validate (PQ) every so many steps and at the end; 0 = only at the end.
         checkpoint_every: write resumable state every so many steps.
+        patience: end early when so many validations in a row bring no higher PQ; 0 = never.
         log_every: write losses every so many steps.
+        loggers: where losses, PQ and pictures of a few validation scenes go, beside the CSV files: 'tensorboard',
+            'wandb', 'mlflow', or import paths of Lightning loggers.
         channels_last: keep tensors in the memory layout that is fastest on CPUs and tensor cores.
         compile: compile the network with torch.compile; where torch finds no C++ compiler it runs uncompiled.
         tiles: on CPUs in fp32, uncompiled, compute wide convolutions by tiles, which is faster and differs by one part
@@ -159,7 +162,9 @@ class TrainerConfig:
     ema_decay: float = 0.0
     val_every: int = 5000
     checkpoint_every: int = 1000
+    patience: int = 0
     log_every: int = 20
+    loggers: tuple[str, ...] = ("tensorboard",)
     channels_last: bool = True
     compile: bool = False
     tiles: bool = True
@@ -182,6 +187,13 @@ class TrainerConfig:
         require(self.val_every >= 0, "trainer.val_every", self.val_every, "0 or more")
         require(self.checkpoint_every > 0, "trainer.checkpoint_every", self.checkpoint_every, "positive")
         require(self.log_every > 0, "trainer.log_every", self.log_every, "positive")
+        require(self.patience >= 0, "trainer.patience", self.patience, "0 or more")
+        require(
+            self.patience == 0 or self.val_every > 0,
+            "trainer.val_every",
+            self.val_every,
+            "positive with trainer.patience",
+        )
         require(0 <= self.seed < 2**63, "trainer.seed", self.seed, "0 or more and below 2^63")
 
 

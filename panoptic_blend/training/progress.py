@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from torch import Tensor
 
 from panoptic_blend.data.dataset import Batch
+from panoptic_blend.training.loggers import RunLoggers
 
 Item = TypeVar("Item")
 
@@ -26,12 +27,14 @@ class StepLog(pl.Callback):
         max_steps: optimiser steps of the run.
         every: steps between two entries.
         console: where to show; a bar when it is a terminal, else one line per entry.
+        loggers: where to write.
     """
 
-    def __init__(self, max_steps: int, every: int, console: Console):
+    def __init__(self, max_steps: int, every: int, console: Console, loggers: RunLoggers):
         self.max_steps = max_steps
         self.every = every
         self.console = console
+        self.loggers = loggers
         self._bar = Progress(
             TextColumn("{task.description}"), BarColumn(24), MofNCompleteColumn(), TextColumn("{task.fields[text]}"),
             console=console, auto_refresh=console.is_terminal, disable=not console.is_terminal,
@@ -68,7 +71,7 @@ class StepLog(pl.Callback):
             return
         self._bar.update(self._steps, completed=step)
         if step % self.every == 0 or step == self.max_steps:
-            self._write(trainer, step)
+            self._write(step)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Leave the terminal as it was."""
@@ -88,18 +91,12 @@ class StepLog(pl.Callback):
         self._bar.remove_task(task)
         self._last = (self._last[0], self._last[1] + time.perf_counter() - began)
 
-    def record(self, trainer: pl.Trainer, step: int, values: Mapping[str, float]) -> None:
-        """Write values to every logger, at this optimiser step."""
-        for logger in trainer.loggers:
-            logger.log_metrics(dict(values), step)
-            logger.save()
-
-    def _write(self, trainer: pl.Trainer, step: int) -> None:
+    def _write(self, step: int) -> None:
         losses = {name: value.item() / self._passes for name, value in self._sums.items()}
         seconds = (time.perf_counter() - self._last[1]) / (step - self._last[0])
         self._sums, self._passes, self._last = {}, 0, (step, time.perf_counter())
         total = sum(losses.values())
-        self.record(trainer, step, {"loss": total, **losses, "lr": self._lr, "seconds_per_step": seconds})
+        self.loggers.record(step, {"loss": total, **losses, "lr": self._lr, "seconds_per_step": seconds})
         terms = " ".join(f"{name.removeprefix('loss_')} {value:.3f}" for name, value in losses.items())
         left = timedelta(seconds=round(seconds * (self.max_steps - step)))
         # What matters most comes first: a narrow terminal cuts the end.

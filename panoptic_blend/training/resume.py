@@ -27,6 +27,7 @@ class ResumePoint:
         step: optimiser steps taken.
         images_seen: training images consumed by all processes together.
         validated_step: step of the last validation, 0 before the first.
+        without_gain: validations in a row, up to the last one, that brought no higher PQ.
         categories: in the order of the model's labels; None when nothing says them.
     """
 
@@ -34,6 +35,7 @@ class ResumePoint:
     step: int
     images_seen: int
     validated_step: int
+    without_gain: int
     categories: Categories | None
 
 
@@ -65,7 +67,10 @@ def find_resume_point(resume: Path) -> ResumePoint:
         state = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         ours = state["callbacks"][STATE_KEY]
         categories = _read_categories(ours, path)
-        return ResumePoint(path, state["global_step"], ours["images_seen"], ours["validated_step"], categories)
+        without_gain = ours.get("without_gain", 0)  # states of earlier versions do not hold it
+        return ResumePoint(
+            path, state["global_step"], ours["images_seen"], ours["validated_step"], without_gain, categories
+        )
     except pickle.UnpicklingError as error:  # whose own text advises to load it unsafely
         asked = refused_call(error)
         reason = f"refused, because loading it would call {asked}" if asked else "torch.save did not write it"

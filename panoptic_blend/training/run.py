@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import os
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
@@ -14,15 +15,16 @@ from typing import Any, Literal
 import lightning.pytorch as pl
 import torch
 from lightning.pytorch.callbacks import LambdaCallback
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import Logger
 from rich.console import Console
 from torch import nn
 
 from panoptic_blend.checkpoints.backbone import load_backbone_weights
 from panoptic_blend.checkpoints.initialise import find_weights, initialise
 from panoptic_blend.config import Config, TrainerConfig
-from panoptic_blend.config_files import read_config, write_config
-from panoptic_blend.errors import ConfigError, TrainingStopped
+from panoptic_blend.config_files import plain_settings, read_config, write_config
+from panoptic_blend.errors import MALFORMED, ConfigError, TrainingStopped
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.hardware import can_compile, fast_precision, warn_of_slow_bf16
@@ -31,6 +33,7 @@ from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.callbacks import RunKeeper
 from panoptic_blend.training.data_module import DataModule, load_data
 from panoptic_blend.training.failures import failures_told
+from panoptic_blend.training.loggers import CSV, RunLoggers, make_loggers
 from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.progress import StepLog
 from panoptic_blend.training.resume import (
@@ -43,6 +46,7 @@ from panoptic_blend.training.resume import (
 from panoptic_blend.training.stopping import plain_ctrl_c
 
 CONFIG = "config.yaml"
+CURVES = "curves.png"
 Accelerator = Literal["cpu", "gpu"]
 
 
@@ -59,11 +63,12 @@ def train(
             `checkpoints.initialise` reads.
 
     Returns:
-        The run's folder: config.yaml, best.safetensors (highest PQ), last.safetensors, last.ckpt, tensorboard/ and
-        csv/version_N/ (a new N each time the run is resumed).
+        The run's folder: config.yaml, best.safetensors (highest PQ), last.safetensors, last.ckpt, curves.png,
+        csv/version_N/ (a new N each time the run is resumed) and what the loggers write, such as tensorboard/.
 
     Raises:
-        ConfigError: settings that contradict each other, this machine, or the run to be resumed.
+        ConfigError: settings that contradict each other, this machine, or the run to be resumed; a logger that is not
+            installed or cannot be opened.
         DatasetError: data that do not hold together.
         CheckpointError: nothing to resume or to start from, or weights that do not fit.
         FolderInUseError: another run writes into the folder at this moment.
@@ -77,12 +82,19 @@ def train(
     accelerator = choose_accelerator(config.trainer)
     weights = find_weights(init_from) if init_from is not None else None  # before the data, whose check takes time
     run = Path(config.trainer.output) if resume is None else find_state(Path(resume)).parent
+    loggers = make_loggers(config.trainer.loggers, run) if first else {}
     with lock_folder(run) if first else nullcontext():
-        return _train(config, run, resume, console, accelerator, weights)
+        return _train(config, run, resume, console, accelerator, weights, loggers)
 
 
 def _train(
-    config: Config, run: Path, resume: Path | None, console: Console, accelerator: Accelerator, weights: Path | None
+    config: Config,
+    run: Path,
+    resume: Path | None,
+    console: Console,
+    accelerator: Accelerator,
+    weights: Path | None,
+    makers: Mapping[str, Callable[[], Logger]],
 ) -> Path:
     point: ResumePoint | None = None
     if resume is None:
@@ -96,6 +108,13 @@ def _train(
             console.print(
                 f"Nothing to train: {run} is at step {point.step} of {config.trainer.max_steps}.", markup=False
             )
+            return run
+        if 0 < config.trainer.patience <= point.without_gain:
+            console.print(
+                f"Nothing to train: {run} ended early at step {point.step}, after {point.without_gain} validations "
+                "without a higher PQ. Raise trainer.patience to go on, or set it to 0 to train to the last step.",
+                markup=False, soft_wrap=True,
+            )  # fmt: skip
             return run
     torch.manual_seed(config.trainer.seed)
     # A sample that went bad since the run began is still told when it is read.
@@ -121,7 +140,8 @@ def _train(
         pin_memory=accelerator == "gpu",
         repeat_threshold=config.data.repeat_threshold,
     )
-    log = StepLog(settings.max_steps, settings.log_every, console)
+    loggers = RunLoggers(makers, console)
+    log = StepLog(settings.max_steps, settings.log_every, console, loggers)
     keeper = RunKeeper(
         run,
         data,
@@ -131,6 +151,7 @@ def _train(
         settings.val_every,
         settings.checkpoint_every,
         {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}[settings.precision],
+        settings.patience,
     )
     # Only once the state has loaded: settings it does not fit would keep the run from ever going on.
     settings_kept = LambdaCallback(on_train_start=lambda trainer, _: _keep_settings(trainer, config, run / CONFIG))
@@ -141,14 +162,24 @@ def _train(
             soft_wrap=True,
         )
     try:
-        with failures_told(config, keeper.kept), _repeatable_sums(accelerator), plain_ctrl_c():
+        with (
+            loggers.running(plain_settings(config)),
+            failures_told(config, keeper.kept),
+            _repeatable_sums(accelerator),
+            plain_ctrl_c(),
+        ):
             trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
     except TrainingStopped:
         if trainer.is_global_zero:
             raise
         return run  # one process tells; the launcher must not take the others for crashed
+    if trainer.is_global_zero:
+        _draw_curves(run, console)
+    early = (
+        f", ended early after {keeper.without_gain} validations without a higher PQ" if keeper.out_of_patience else ""
+    )
     console.print(
-        f"Trained {settings.max_steps} steps; best PQ {keeper.best_pq:.2f}. Checkpoints are in {run}",
+        f"Trained {keeper.step} steps{early}; best PQ {keeper.best_pq:.2f}. Checkpoints are in {run}",
         soft_wrap=True,
         markup=False,
     )
@@ -231,7 +262,7 @@ def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callback
         max_epochs=-1,  # `RunKeeper` ends the run: a validation may be left to do when there is no step left
         accumulate_grad_batches=settings.accumulate,
         gradient_clip_val=config.optimizer.clip_norm or None,
-        logger=[TensorBoardLogger(run, name="", version="tensorboard"), CSVLogger(run, name="csv")],
+        logger=False,  # `StepLog` and `RunKeeper` write to loggers themselves, and outlive those that fail
         callbacks=callbacks,
         default_root_dir=run,
         # Sampling, checkpoints, validation and progress are the callbacks' and loaders' own.
@@ -246,6 +277,20 @@ def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callback
 def _keep_settings(trainer: pl.Trainer, config: Config, path: Path) -> None:
     if trainer.is_global_zero:
         write_config(config, path)
+
+
+def _draw_curves(run: Path, console: Console) -> None:
+    from panoptic_blend.training.curves import draw_curves, read_figures  # matplotlib takes its time
+
+    try:
+        with atomic_path(run / CURVES) as unfinished:
+            draw_curves(read_figures(run / CSV)).savefig(unfinished, format="png", dpi=110)
+    except (
+        OSError,
+        csv.Error,
+        *MALFORMED,
+    ) as error:  # the run is done: a file it wrote that is damaged must not fail it
+        console.print(f"{run / CURVES}: cannot be drawn ({error}).", markup=False, soft_wrap=True)
 
 
 def _announce_resume(config: Config, point: ResumePoint, begun_with: Path, console: Console) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from copy import deepcopy
 
 import torch
@@ -14,6 +14,7 @@ from panoptic_blend.evaluation.image_pair import ImagePair
 from panoptic_blend.evaluation.metric import SomeMetric, merge_states
 from panoptic_blend.evaluation.pq import PanopticQuality, PQResult
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.structures import PanopticPrediction
 from panoptic_blend.training.stopping import StopRequest
 
 
@@ -23,6 +24,7 @@ def validate(
     device: torch.device,
     precision: torch.dtype,
     stop: StopRequest,
+    watch: Callable[[int, EvaluationSample, PanopticPrediction], None] | None = None,
 ) -> PQResult | None:
     """Predict this process's samples and score those of all processes together.
 
@@ -32,6 +34,7 @@ def validate(
         device: where the model is.
         precision: of autocast; float32 turns it off.
         stop: looked at after each image.
+        watch: called with each sample's position among `samples`, the sample and what was predicted.
 
     Returns:
         The same result in every process, or None when a stop was requested.
@@ -41,7 +44,7 @@ def validate(
         for buffer in model.buffers():  # batch-norm statistics are each process's own between two steps
             dist.broadcast(buffer, 0)
     with torch.no_grad(), torch.autocast(device.type, precision, enabled=precision != torch.float32):
-        for sample in samples:
+        for position, sample in enumerate(samples):
             image = model.resize(to_tensor(sample.image))
             (prediction,) = model.predict([image], [(sample.record.height, sample.record.width)])
             assert sample.id_map is not None
@@ -56,6 +59,8 @@ def validate(
                     source=record.file_name,
                 )
             )
+            if watch is not None:
+                watch(position, sample, prediction)
             if stop.signal:
                 break
     if stop.agree(device):

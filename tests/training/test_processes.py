@@ -26,6 +26,8 @@ from tests.training.count_in_processes import count
 from tests.training.test_resume import REPOSITORY, start_process, wait_for
 from tests.training.tiny_run import tiny_config
 
+LOGS = (("csv", "version_*"), ("tensorboard", "events.*"), (".", "curves.png"))
+
 
 def torchrun(processes: int, module: str, *arguments: object) -> subprocess.CompletedProcess[str]:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
@@ -67,6 +69,7 @@ def test_torchrun_trains_and_scores_like_one_process(shapes_root: Path, tmp_path
     done = torchrun(2, "tests.training.tiny_run", shapes_root, run, "--devices", 2)
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("Trained 6 steps") == 1  # one process tells
+    assert [len(list((run / folder).glob(pattern))) for folder, pattern in LOGS] == [1, 1, 1]  # and one writes
     state = torch.load(run / "last.ckpt", weights_only=True)
     assert state["global_step"] == 6
     assert state["callbacks"]["Milestones"]["images_seen"] == 6 * 4
