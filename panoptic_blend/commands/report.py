@@ -1,8 +1,10 @@
-"""Draw a page of how good predictions are, and of what is wrong with them."""
+"""Draw a page of how good predictions are, of what is wrong with them, and of which are better."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from string import ascii_uppercase
 
 from panoptic_blend.commands.parsing import add_segments, command, images_beside, one_or_more, parse, require_folder
 
@@ -12,12 +14,14 @@ def run(arguments: list[str]) -> None:
     parser = command(
         "report",
         "Score predictions by all there is, and draw a page to look into: how sure the numbers are, which categories, "
-        "sizes and errors cost them, and the pictures from worst to best.",
+        "sizes and errors cost them, and the pictures from worst to best. Several predictions are set side by side and "
+        "held against the first: is B better than A, and where?",
     )
     parser.add_argument(
         "predictions",
         metavar="PREDICTIONS",
         type=Path,
+        nargs="+",
         help="a folder that `evaluate` or `predict` wrote, or a COCO panoptic JSON",
     )
     parser.add_argument(
@@ -43,6 +47,8 @@ def run(arguments: list[str]) -> None:
     )
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes (default: one per core)")
     options = parse(parser, arguments)
+    if len(options.predictions) > len(ascii_uppercase):
+        parser.error(f"{len(options.predictions)} predictions: at most {len(ascii_uppercase)} are set side by side")
     from rich.console import Console
     from rich.progress import Progress
 
@@ -50,28 +56,26 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.evaluation.scored_files import ScoredFiles
     from panoptic_blend.files.atomic import check_new_folder
     from panoptic_blend.processes import available_cores
-    from panoptic_blend.report.prediction_page import score, write_prediction_page
+    from panoptic_blend.report.prediction_page import write_prediction_page
+    from panoptic_blend.report.prediction_scores import score
 
     images = options.images or images_beside(options.annotations)
     require_folder(images)
     check_new_folder(options.output)
-    path = options.predictions
-    json_path = path / f"{FOLDER}.json" if path.is_dir() else path
-    files = ScoredFiles.open(options.annotations, json_path, options.segments)
+    names = [""] if len(options.predictions) == 1 else list(ascii_uppercase[: len(options.predictions)])
+    paths = [path / f"{FOLDER}.json" if path.is_dir() else path for path in options.predictions]
+    files = [ScoredFiles.open(options.annotations, path, options.segments) for path in paths]
     workers = options.workers or available_cores()
     console = Console()
     with Progress(console=console) as bar:
-        task = bar.add_task("scoring", total=None)
-        scored = score(
-            files, options.boundary, workers, lambda done, total: bar.update(task, completed=done, total=total)
-        )
-        drawing = bar.add_task("drawing", total=None)
-        write_prediction_page(
-            options.output,
-            scored,
-            images,
-            options.gallery,
-            workers,
-            lambda done, total: bar.update(drawing, completed=done, total=total),
-        )
+
+        def shown_as(what: str) -> Callable[[int, int], None]:
+            task = bar.add_task(what, total=None)
+            return lambda done, total: bar.update(task, completed=done, total=total)
+
+        scored = [
+            score(name, each, options.boundary, workers, shown_as(f"scoring {name}".strip()))
+            for name, each in zip(names, files, strict=True)
+        ]
+        write_prediction_page(options.output, scored, images, options.gallery, workers, shown_as("drawing"))
     console.print(f"written: {options.output / 'index.html'}", soft_wrap=True, highlight=False, markup=False)

@@ -81,6 +81,7 @@ def write_dataset_page(
             progress(number, len(pictures))
         data = {
             "filters": _filters(splits),
+            "orders": [],
             "categories": [
                 {"name": category.name, "color": f"rgb{category.color}"} for category in splits[0].categories
             ],

@@ -2,7 +2,8 @@
 
 // The gallery. DATA.filters: [{name, options: [text]}]; DATA.pictures: [{title, note, picture, panels: [[name, map]],
 // problems: [{text, wrong}], segments: [[heading, [[category, text, wrong]]]], chosen: [[option numbers] per filter]}];
-// DATA.categories: [{name, color}]. A panel is the picture with a map over it, or with none.
+// DATA.categories: [{name, color}]. DATA.orders: [text], with order: [number per order] in every picture; the smallest
+// comes first. A panel is the picture with a map over it, or with none.
 
 const PAGE = 60;  // pictures and panels that are shown at once
 const $ = (id) => document.getElementById(id);
@@ -37,8 +38,10 @@ let chosen = [];
 let shown = 0;
 
 function choose() {
-  const wanted = [...$("filters").querySelectorAll("select")].map((select) => Number(select.value));
+  const wanted = [...$("filters").querySelectorAll("select:not(#order)")].map((select) => Number(select.value));
   chosen = DATA.pictures.filter((p) => wanted.every((option, filter) => option < 0 || p.chosen[filter].includes(option)));
+  const order = $("order")?.value;
+  if (order) chosen.sort((a, b) => a.order[order] - b.order[order]);
   $("count").textContent = `${chosen.length} of ${DATA.pictures.length} pictures`;
   $("gallery").replaceChildren();
   shown = 0;
@@ -132,6 +135,12 @@ DATA.filters.forEach((filter) => {
   select.addEventListener("change", choose);
   $("filters").append(make("label", {}, `${filter.name} `, select));
 });
+if (DATA.orders.length > 1) {
+  const select = make("select", { id: "order" });
+  DATA.orders.forEach((text, order) => select.append(make("option", { value: order }, text)));
+  select.addEventListener("change", choose);
+  $("filters").append(make("label", {}, "Order ", select));
+}
 $("controls").addEventListener("submit", (event) => event.preventDefault());
 $("opacity").addEventListener("input", (event) => {
   document.documentElement.style.setProperty("--opacity", event.target.value / 100);

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+import re
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
@@ -151,4 +152,5 @@ def _cell(cell: str, first: bool) -> Markup:
 def _is_number(cell: str) -> bool:
     if isinstance(cell, Markup):
         return False
-    return cell == NONE or cell.replace(",", "").replace(".", "").rstrip(" %").isdecimal()
+    parts = cell.removesuffix(" %").split(" to ")  # an interval is two of them
+    return cell == NONE or all(re.fullmatch(r"[+-]?[\d,]+(\.\d+)?", part) for part in parts)

@@ -85,13 +85,22 @@ def draw_row(
             for name, pair, wrong in zip(names, pairs, errors, strict=True)
             for group in _list_segments(name, pair, wrong, categories)
         ],
+        "order": _order(shown.scores),
         "chosen": [
             sorted(kinds) or [NOTHING_WRONG],
             sorted(
                 {place for pair, wrong in zip(pairs, errors, strict=True) for place in _wrong(pair, wrong, categories)}
             ),
+            *([1 - int(np.sign(other.pq - shown.scores[0].pq))] for other in shown.scores[1:]),
         ],
     }
+
+
+def _order(scores: Sequence[ImagePQ]) -> list[float]:
+    """Where a picture stands in each of the gallery's orders, which ascend."""
+    gains = [other.pq - scores[0].pq for other in scores[1:]]
+    # A picture without segments has no quality: nothing is wrong there.
+    return [sum(s.pq if s.n else 1.0 for s in scores), *(key for gain in gains for key in (-gain, gain))]
 
 
 def _draw(

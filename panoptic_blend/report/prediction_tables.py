@@ -29,7 +29,7 @@ def percent(value: float) -> str:
 def between(values: Floats) -> str:
     """The interval of draws [draws], in percent."""
     low, high = interval(values)
-    return NONE if math.isnan(low) else f"{100 * low:.1f} to {100 * high:.1f}"
+    return NONE if math.isnan(low) else f"{percent(low)} to {percent(high)}"
 
 
 def category_cell(category: Category, name: str) -> Markup:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from html.parser import HTMLParser
 
-from panoptic_blend.report.page import bar, element, table, write_page
+import pytest
+
+from panoptic_blend.report.page import NONE, bar, element, table, write_page
 
 HOSTILE = "</script><script>alert(1)</script>\"'&<img src=x onerror=alert(1)>"
 
@@ -60,3 +62,13 @@ def test_a_page_has_its_files_beside_it_and_asks_for_no_other(tmp_path):
     assert json.loads(script.removeprefix("const DATA = ").rstrip(";\n")) == data
     for path in tmp_path.iterdir():
         assert "http" not in path.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("cell", ["1,234", "0.5", "12.5 %", "+1.5", "-0.1 to +2.0", NONE])
+def test_numbers_and_intervals_stand_on_the_right(cell):
+    assert f'<td class="number">{cell}</td>' in table(("", ""), [["a", cell]], "")
+
+
+@pytest.mark.parametrize("cell", ["", "up to 5", "1.2.3.4 to", "3 x 4", "a 1"])
+def test_texts_stand_on_the_left(cell):
+    assert f'<td class="text">{cell}</td>' in table(("", ""), [["a", cell]], "")

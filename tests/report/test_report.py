@@ -58,6 +58,7 @@ class _Cells(HTMLParser):
         super().__init__()
         self.rows: list[list[str]] = []
         self.tags: set[str] = set()
+        self._inside = False
         self.feed((page / "index.html").read_text(encoding="utf-8"))
 
     def handle_starttag(self, tag, attrs):
@@ -66,9 +67,13 @@ class _Cells(HTMLParser):
             self.rows.append([])
         elif tag in ("td", "th"):
             self.rows[-1].append("")
+            self._inside = True
+
+    def handle_endtag(self, tag):
+        self._inside &= tag not in ("td", "th")
 
     def handle_data(self, data):
-        if self.rows and self.rows[-1]:
+        if self._inside:
             self.rows[-1][-1] += data
 
 
@@ -114,9 +119,43 @@ def test_pictures_go_from_worst_to_best_and_tell_what_is_wrong(truth, prediction
 
 
 def test_of_many_images_the_worse_half_and_some_others_are_shown():
-    assert choose(range(5), 5) == [0, 1, 2, 3, 4]
-    assert choose(range(100), 10) == [0, 1, 2, 3, 4, 14, 33, 52, 71, 90]
-    assert choose(range(3), 1) == [0]
+    assert choose(range(5), [], 5) == [0, 1, 2, 3, 4]
+    assert choose(range(100), [], 10) == [0, 1, 2, 3, 4, 14, 33, 52, 71, 90]
+    assert choose(range(3), [], 1) == [0]
+    assert choose(range(100), [50, 0, 99, 1], 6) == [0, 1, 2, 50, 51, 99]
+
+
+def test_several_are_held_against_the_first(truth, predictions, tmp_path):
+    better = write_predictions(tmp_path / "better", truth, CATEGORIES, [(_scene(20), MEANING, 0.9)] * 3)
+    assert _report(tmp_path / "page", truth, predictions, better) == 0
+    rows = _Cells(tmp_path / "page").rows
+    first, second = (next(row for row in rows if row[0] == f"{name}, all") for name in "AB")
+    assert float(second[1]) == 100
+    assert float(second[5]) == pytest.approx(100 - float(first[1]))
+    # The draws are paired: 100 less what A has in each.
+    low, high = (float(bound) for bound in first[2].split(" to "))
+    assert [float(bound) for bound in second[6].split(" to ")] == pytest.approx([100 - high, 100 - low], abs=0.11)
+    grass = next(row for row in rows if row[0] == "grass" and len(row) == 7)
+    assert grass[3] == "100.0"
+    assert float(grass[4]) == pytest.approx(100 - float(grass[2]), abs=0.11)
+
+    data = _data(tmp_path / "page")
+    assert data["orders"] == ["worst first", "B gains most", "B loses most"]
+    by_gain = sorted(data["pictures"], key=lambda picture: picture["order"][1])
+    assert [picture["title"] for picture in by_gain] == ["001.png", "002.png", "000.png"]
+    assert [picture["chosen"][2] for picture in by_gain] == [[0], [0], [1]]
+    names = [name for name, _ in by_gain[0]["panels"]]
+    assert names == ["picture", "A", "B", "truth", "errors A", "errors B"]
+
+
+def test_the_same_predictions_are_even(truth, predictions, tmp_path):
+    assert _report(tmp_path / "page", truth, predictions, predictions) == 0
+    page = _Cells(tmp_path / "page")
+    row = next(row for row in page.rows if row[0] == "B, all")
+    assert row[5:] == ["+0.0", "+0.0 to +0.0", "50.0"]
+    assert {row[6] for row in page.rows if len(row) == 7 and row[1] in ("thing", "stuff")} == {"even"}
+    html = (tmp_path / "page/index.html").read_text(encoding="utf-8")
+    assert "Whether B is better than A is open" in html
 
 
 @pytest.mark.parametrize("classes", [1, 1000])
@@ -197,4 +236,26 @@ def test_in_a_browser(truth, predictions, tmp_path, browser):
     assert len(viewer.find_elements("css selector", ".panel")) == 4
     viewer.send_keys("\ue00c")  # escape
     assert not viewer.is_displayed()
+    assert browser.get_log("browser") == []
+
+
+def test_a_comparison_in_a_browser(truth, predictions, tmp_path, browser):
+    from selenium.webdriver.support.ui import Select
+
+    better = write_predictions(tmp_path / "better", truth, CATEGORIES, [(_scene(20), MEANING, 0.9)] * 3)
+    assert _report(tmp_path / "page", truth, better, predictions) == 0
+    browser.get((tmp_path / "page/index.html").as_uri())
+
+    def titles() -> list[str]:
+        return [card.text.splitlines()[-2] for card in browser.find_elements("css selector", ".card")]
+
+    assert titles() == ["001.png", "002.png", "000.png"]
+    _, _, flipped, order = map(Select, browser.find_elements("css selector", "#filters select"))
+    order.select_by_visible_text("B gains most")
+    assert titles() == ["000.png", "002.png", "001.png"]
+    flipped.select_by_visible_text("A is better")
+    assert titles() == ["002.png", "001.png"]
+    detail = browser.find_element("css selector", "details")
+    detail.find_element("css selector", "summary").click()
+    assert "What is wrong with things" in detail.text
     assert browser.get_log("browser") == []
