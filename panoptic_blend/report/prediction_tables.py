@@ -117,7 +117,7 @@ def thing_errors_section(details: DetailsResult, categories: Categories) -> Mark
         often = sorted(error.per_class, key=lambda i: -error.per_class[i])[:3]
         listed = ", ".join(f"{names[i]} {error.per_class[i]:,}" for i in often)
         cost = bar(max(error.cost, 0.0), most, percent(error.cost))
-        rows.append([error.kind.replace("_", " "), f"{error.segments:,}", cost, listed or NONE])
+        rows.append([error.kind.replace("_", " "), f"{error.segments:,}", cost, listed or "none"])
     return section(
         "What is wrong with things",
         table(("error", "segments", "PQ lost", "most often"), rows, "Errors of things"),
