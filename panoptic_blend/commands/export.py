@@ -18,6 +18,8 @@ def run(arguments: list[str]) -> None:
 examples:
   panoptic-blend export --checkpoint runs/mine --output exported
   panoptic-blend export --checkpoint runs/mine --output camera --size 480x640 --precision fp16
+  panoptic-blend export --checkpoint runs/mine --output small --precision int8 --calibration data/mine/train \\
+      --guard data/mine/annotations/panoptic_val.json --images data/mine/val
 """,
     )
     parser.add_argument("--checkpoint", metavar="PATH", type=Path, required=True, help=CHECKPOINT)
@@ -29,9 +31,28 @@ examples:
         help="'onnx' holds everything from the picture to the id map, 'torch' the network alone (default: onnx)",
     )
     parser.add_argument(
-        "--precision", choices=["fp32", "fp16"], default="fp32", help="of the network; fp16 is for GPUs (default: fp32)"
+        "--precision",
+        choices=["fp32", "fp16", "int8"],
+        default="fp32",
+        help="of the network; fp16 is for GPUs, int8 for CPUs (default: fp32)",
     )
     parser.add_argument("--size", metavar="HxW", help="take pictures of this size alone (default: of any size)")
+    parser.add_argument(
+        "--calibration",
+        metavar="DIR",
+        help="for int8, images like those that will be predicted; at most 100 of them are used",
+    )
+    parser.add_argument(
+        "--guard", metavar="JSON", type=Path, help="for int8, panoptic annotations: measure PQ in fp32 and in int8"
+    )
+    parser.add_argument("--images", metavar="DIR", type=Path, help="the images of --guard")
+    parser.add_argument(
+        "--most-pq-loss",
+        metavar="POINTS",
+        type=float,
+        default=0.5,
+        help="parts of the network stay in float until PQ loses no more than this (default: 0.5)",
+    )
     options, settings = parse_with_prediction_settings(parser, arguments)
     size = None
     if options.size is not None:
@@ -39,17 +60,35 @@ examples:
             parser.error(f"--size {options.size}: give height x width in pixels, for instance 480x640")
         height, width = map(int, options.size.split("x"))
         size = height, width
+    if (options.guard is None) != (options.images is None):
+        parser.error("--guard and --images belong together")
     start_torch()
     from rich.console import Console
 
     from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.coco.annotations import PanopticAnnotations
+    from panoptic_blend.coco.images import EvaluationDataset
     from panoptic_blend.config_files import change_settings
     from panoptic_blend.exporting.export import ExportSettings, export_model
+    from panoptic_blend.exporting.guard import Guard
+    from panoptic_blend.inference.sources import find_images
 
     model = load_model(options.checkpoint)
     change_settings(model.settings, settings)
-    manifest = export_model(model, options.output, ExportSettings(options.format, options.precision, size))
+    guard, calibration = None, []
+    if options.guard is not None:
+        annotations = PanopticAnnotations.load(options.guard)
+        truth = EvaluationDataset(annotations, options.images, annotations.default_segments_folder)
+        guard = Guard(truth, options.most_pq_loss)
+    if options.calibration is not None:
+        calibration = [file.path for file in find_images([options.calibration], []).files]
     console = Console(soft_wrap=True, highlight=False, markup=False)
+    manifest = export_model(
+        model,
+        options.output,
+        ExportSettings(options.format, options.precision, size, calibration, guard),
+        console.print,
+    )
     console.print(f"Written: {options.output / manifest.files['model']}; README.md beside it shows how to run it.")
     console.print(f"Beside the model itself, on one picture: {_in_words(manifest.measured)}.")
 

@@ -3,28 +3,42 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import nn
 
 from panoptic_blend._version import __version__
-from panoptic_blend.errors import CheckpointError, ConfigError
+from panoptic_blend.data.images import to_tensor
+from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
+from panoptic_blend.exporting.guard import Guard, quantize_within
 from panoptic_blend.exporting.instructions import instructions
 from panoptic_blend.exporting.verification import verify
 from panoptic_blend.files.atomic import atomic_folder
+from panoptic_blend.files.images import Pixels, read_rgb
+from panoptic_blend.inference.writing import check_same_categories
 from panoptic_blend.modeling.input_rule import SIZE_DIVISOR
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.runtime.manifest import MODEL, ImageInput, Manifest, write_manifest
+from panoptic_blend.runtime.processor import processor_kind
+
+if TYPE_CHECKING:  # of an extra
+    from onnx import ModelProto
 
 Format = Literal["onnx", "torch"]
 LOWEST_TORCH = (2, 9)
 """Whose exporter this was written for; running what was exported takes no torch."""
+CALIBRATED = 100
+"""Images that int8 is calibrated on, at most."""
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
+_FILES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
+_FEWEST_EQUAL = {"fp32": 0.99, "fp16": 0.9, "int8": 0.5}
+"""Share of a picture's pixels of the model's own category, below which a file is not handed out."""
 _RUNTIMES: dict[Format, Any] = {"onnx": "onnxruntime", "torch": "torch"}
 
 
@@ -34,16 +48,22 @@ class ExportSettings:
 
     Args:
         format: 'onnx' holds everything from the picture to the id map, 'torch' the network alone.
-        precision: of the network; what surrounds it is fp32 always.
+        precision: of the network; what surrounds it is fp32 always. 'int8' is for 'onnx' alone.
         size: (height, width) of the only pictures it takes; by default it takes pictures of any size.
+        calibration: for int8, images like those that will be predicted.
+        guard: for int8, what it is held to.
     """
 
     format: Format = "onnx"
-    precision: Literal["fp32", "fp16"] = "fp32"
+    precision: Literal["fp32", "fp16", "int8"] = "fp32"
     size: tuple[int, int] | None = None
+    calibration: Sequence[Path] = ()
+    guard: Guard | None = None
 
 
-def export_model(model: PanopticBlend, folder: Path, settings: ExportSettings) -> Manifest:
+def export_model(
+    model: PanopticBlend, folder: Path, settings: ExportSettings, said: Callable[[str], None] = lambda line: None
+) -> Manifest:
     """Write a model into a new folder, whole or not at all: its files, `model.json` and README.md.
 
     The files are tried on one picture before the folder appears; `measured` in the manifest says what came out.
@@ -52,26 +72,30 @@ def export_model(model: PanopticBlend, folder: Path, settings: ExportSettings) -
         model: stays as it is.
         folder: a new one.
         settings: how.
+        said: told how it goes on; int8 takes a while.
 
     Raises:
-        ConfigError: the folder is in use, torch is too old, or a package is missing.
+        ConfigError: the folder is in use, torch is too old, a package is missing, or settings do not fit together.
         CheckpointError: the model cannot be exported, or the files do not give what the model gives.
+        DatasetError: images of calibration or guard cannot be read, or have another size than the only one.
     """
     _require_torch()
+    _check_int8(model, settings)
     model = copy.deepcopy(model).cpu().eval()
     with atomic_folder(folder) as unfinished:
         manifest = Manifest(
             runtime=_RUNTIMES[settings.format],
             precision=settings.precision,
-            files={MODEL: _WRITERS[settings.format](model, unfinished, settings)},
+            files={MODEL: _FILES[settings.format]},
             categories=model.categories,
             input=_image_input(model, settings),
             settings=replace(model.settings),
             config=model.config,
             made_with=_versions(),
+            cpu=processor_kind() if settings.precision == "int8" else None,
         )
         write_manifest(manifest, unfinished)
-        manifest = replace(manifest, measured=_TRIALS[settings.format](model, unfinished, settings))
+        manifest = replace(manifest, measured=_WRITERS[settings.format](model, unfinished, settings, said))
         write_manifest(manifest, unfinished)
         (unfinished / "README.md").write_text(instructions(manifest), encoding="utf-8")
     return manifest
@@ -87,35 +111,74 @@ def _require_torch() -> None:
         )
 
 
-def _write_onnx(model: PanopticBlend, folder: Path, settings: ExportSettings) -> str:
+def _check_int8(model: PanopticBlend, settings: ExportSettings) -> None:
+    if settings.precision != "int8":
+        if settings.calibration or settings.guard:
+            raise ConfigError(f"calibration and guard are for int8, not for {settings.precision}. Leave them out.")
+    elif settings.format != "onnx":
+        raise ConfigError("int8 is for the format onnx. Leave --format out.")
+    elif not settings.calibration:
+        raise ConfigError("int8 needs --calibration FOLDER: some dozens of images like those that will be predicted.")
+    elif settings.guard is not None:
+        annotations = settings.guard.truth.annotations
+        check_same_categories(model.categories, annotations.categories, annotations.path)
+        settings.guard.truth.check_files()
+
+
+def _write_onnx(
+    model: PanopticBlend, folder: Path, settings: ExportSettings, said: Callable[[str], None]
+) -> dict[str, object]:
     try:
         import onnxruntime  # noqa: F401  # which the graph is tried with
 
-        from panoptic_blend.exporting.graph import build_graph
+        from panoptic_blend.exporting.graph import build_graph, network_alone
+
+        if settings.precision == "int8":
+            import nncf  # noqa: F401
     except ImportError as error:
         raise _not_installed(error) from error
+    half = settings.precision == "fp16"
     try:
-        graph = build_graph(model, settings.precision == "fp16", settings.size)
+        network = network_alone(model, half, settings.size)
     except torch.onnx.errors.OnnxExporterError as error:
         raise CheckpointError(f"torch {torch.__version__} cannot export this network: {_last_line(error)}") from error
-    (folder / "model.onnx").write_bytes(graph.SerializeToString())
-    return "model.onnx"
+
+    def write(network: ModelProto) -> None:
+        graph = build_graph(model, half, settings.size, network)
+        (folder / _FILES["onnx"]).write_bytes(graph.SerializeToString())
+
+    if settings.precision != "int8":
+        write(network)
+        return verify(model, ExportedModel(folder), _FEWEST_EQUAL[settings.precision])
+    pictures = _read_pictures(settings)
+    inputs = [model.input_rule([model.resize(to_tensor(picture))]).numpy() for picture in pictures]
+    measured = quantize_within(network, inputs, write, lambda: ExportedModel(folder), settings.guard, said)
+    return verify(model, ExportedModel(folder), _FEWEST_EQUAL["int8"], pictures[0]) | measured
 
 
-def _try_onnx(model: PanopticBlend, folder: Path, settings: ExportSettings) -> dict[str, object]:
-    return verify(model, ExportedModel(folder), exact=settings.precision == "fp32")
+def _read_pictures(settings: ExportSettings) -> list[Pixels]:
+    """The images to calibrate on, spread evenly over those given."""
+    step = max(1, len(settings.calibration) // CALIBRATED)
+    pictures = []
+    for path in settings.calibration[::step][:CALIBRATED]:
+        picture = read_rgb(path)
+        if settings.size not in (None, picture.shape[:2]):
+            height, width = settings.size or (0, 0)
+            raise DatasetError(
+                f"{path}: is {picture.shape[1]} x {picture.shape[0]}, but --size exports for {width} x {height} alone. "
+                "Calibrate on images of that size."
+            )
+        pictures.append(picture)
+    return pictures
 
 
-def _write_torch(model: PanopticBlend, folder: Path, settings: ExportSettings) -> str:
+def _write_torch(
+    model: PanopticBlend, folder: Path, settings: ExportSettings, said: Callable[[str], None]
+) -> dict[str, object]:
     network, images, dynamic = _network_alone(model, settings)
     program = torch.export.export(network, (images,), dynamic_shapes=None if dynamic is None else (dynamic,))
-    torch.export.save(program, folder / "model.pt2")
-    return "model.pt2"
-
-
-def _try_torch(model: PanopticBlend, folder: Path, settings: ExportSettings) -> dict[str, object]:
-    network, images, _ = _network_alone(model, settings)
-    loaded = torch.export.load(folder / "model.pt2").module()
+    torch.export.save(program, folder / _FILES["torch"])
+    loaded = torch.export.load(folder / _FILES["torch"]).module()
     images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images.dtype)
     with torch.no_grad():
         pairs = zip(network(images), loaded(images), strict=True)
@@ -136,7 +199,6 @@ def _network_alone(
 
 
 _WRITERS = {"onnx": _write_onnx, "torch": _write_torch}
-_TRIALS = {"onnx": _try_onnx, "torch": _try_torch}
 
 
 def _image_input(model: PanopticBlend, settings: ExportSettings) -> ImageInput:
@@ -157,7 +219,8 @@ def _versions() -> dict[str, str]:
 
 
 def _not_installed(error: ImportError) -> ConfigError:
-    return ConfigError(f"This export needs {error.name}. Install it: pip install 'panoptic-blend[onnx]'")
+    extra = "int8" if error.name == "nncf" else "onnx"
+    return ConfigError(f"This export needs {error.name}. Install it: pip install 'panoptic-blend[{extra}]'")
 
 
 def _last_line(error: Exception) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import onnx
 from onnx_ir.passes.common import NameFixPass
@@ -30,7 +32,12 @@ from panoptic_blend.exporting.stuff import label_pixels
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 
-def build_graph(model: PanopticBlend, half: bool = False, size: tuple[int, int] | None = None) -> onnx.ModelProto:
+def build_graph(
+    model: PanopticBlend,
+    half: bool = False,
+    size: tuple[int, int] | None = None,
+    network: onnx.ModelProto | None = None,
+) -> onnx.ModelProto:
     """A model as one ONNX graph of standard operators.
 
     Inputs: `image` uint8 [H, W, 3] RGB; optional, with the model's settings as defaults, `min_score`, `max_overlap`
@@ -41,6 +48,7 @@ def build_graph(model: PanopticBlend, half: bool = False, size: tuple[int, int] 
         model: stays as it is.
         half: the network computes in half precision; what surrounds it never does.
         size: (height, width) of the only pictures the graph takes; by default it takes pictures of any size.
+        network: the model's network as `network_alone` gives it, changed; by default as it is.
     """
     graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="panoptic_blend")
     builder = GraphBuilder(graph)
@@ -55,9 +63,9 @@ def build_graph(model: PanopticBlend, half: bool = False, size: tuple[int, int] 
     dtype = ir.DataType.FLOAT16 if half else ir.DataType.FLOAT
     pixels, sizes = resize_picture(op, image, settings)
     images = op.Cast(normalise(op, pixels, sizes.image, model.input_rule), to=dtype)
-    padded = None if size is None else padded_size(model, size)
-    network = export_network(prepare_network(model, half), half, padded)
-    output = unflatten(_place(graph, network.graph, images), model)
+    # A copy, since to rename a value is to rename the tensor it was made of.
+    inside = ir.from_proto(copy.deepcopy(network or network_alone(model, half, size)))
+    output = unflatten(_place(graph, inside.graph, images), model)
     painted = _second_half(builder, model, output, sizes, thresholds)
     height, width = size or ("height", "width")
     for name, value, shape in (
@@ -72,6 +80,12 @@ def build_graph(model: PanopticBlend, half: bool = False, size: tuple[int, int] 
     exported = ir.to_proto(whole)
     onnx.checker.check_model(exported, full_check=True)
     return exported
+
+
+def network_alone(model: PanopticBlend, half: bool, size: tuple[int, int] | None) -> onnx.ModelProto:
+    """The network that `build_graph` places into its graph, for pictures of a size or of any."""
+    padded = None if size is None else padded_size(model, size)
+    return ir.to_proto(export_network(prepare_network(model, half), half, padded))
 
 
 def _second_half(

@@ -14,6 +14,10 @@ picture; by default they are {min_score:g}, {max_overlap:g} and {min_stuff_area}
 
 `panoptic-blend predict --checkpoint FOLDER --input picture.jpg --output out` runs it as well, with or without torch.
 """
+_INT8 = """
+The network inside computes in 8-bit integers, calibrated and measured on {cpu}; `measured` in `model.json` says what
+that cost, and which parts stayed in float. Other processors may add up differently: measure there again.
+"""
 _ONNX = """
 Python (`pip install onnxruntime pillow`):
 
@@ -65,4 +69,6 @@ def instructions(manifest: Manifest) -> str:
         max_overlap=settings.max_overlap,
         min_stuff_area=settings.min_stuff_area,
     )
+    if manifest.precision == "int8":
+        text += _INT8.format(cpu=manifest.cpu)
     return text + _ONNX

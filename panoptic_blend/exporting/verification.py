@@ -7,22 +7,24 @@ import numpy.typing as npt
 import torch
 
 from panoptic_blend.categories import Categories
+from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import CheckpointError
+from panoptic_blend.files.images import Pixels
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.structures import PanopticMap
 
-_FEWEST_EQUAL = {True: 0.99, False: 0.9}
-"""Share of pixels, for fp32 and for other precisions, below which a file is not handed out."""
 
-
-def verify(model: PanopticBlend, exported: ExportedModel, exact: bool) -> dict[str, object]:
-    """Compare on a picture of soft coloured areas.
+def verify(
+    model: PanopticBlend, exported: ExportedModel, fewest_equal: float, picture: Pixels | None = None
+) -> dict[str, object]:
+    """Compare on a picture.
 
     Args:
         model: what was exported.
         exported: what came of it.
-        exact: the export has the model's own precision.
+        fewest_equal: share of the pixels that must have the same category.
+        picture: uint8 [H, W, 3]; by default one of soft coloured areas.
 
     Returns:
         What was measured, as `model.json` holds it.
@@ -30,13 +32,12 @@ def verify(model: PanopticBlend, exported: ExportedModel, exact: bool) -> dict[s
     Raises:
         CheckpointError: the two see different things, or the exported files cannot be run.
     """
-    height, width = exported.manifest.input.size or (240, 320)
-    picture = _picture(height, width)
-    tensor = torch.from_numpy(picture).permute(2, 0, 1)
-    expected = model.predict([model.resize(tensor)], [(height, width)])[0]
+    picture = _picture(*(exported.manifest.input.size or (240, 320))) if picture is None else picture
+    height, width = picture.shape[:2]
+    expected = model.predict([model.resize(to_tensor(picture))], [(height, width)])[0]
     found = exported.predict([picture])[0]
     equal = float((_labels(expected, model.categories) == _labels(found, model.categories)).mean())
-    if equal < _FEWEST_EQUAL[exact]:
+    if equal < fewest_equal:
         raise CheckpointError(
             f"The exported model does not see what the model sees: of a picture's pixels {100 * equal:.2f} % have the "
             "same category. Nothing was written; export it in another format or precision."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,7 @@ from panoptic_blend.config_files import plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.resizing import output_size
 from panoptic_blend.runtime.manifest import Manifest, read_manifest
+from panoptic_blend.runtime.processor import processor_kind
 from panoptic_blend.runtime.sessions import IMAGE, OUTPUTS, THRESHOLDS, open_session
 from panoptic_blend.structures import PanopticMap, Segment
 
@@ -42,6 +44,12 @@ class ExportedModel:
         self.manifest: Manifest = read_manifest(self.folder)
         self._session = open_session(self.manifest, self.folder)
         self._settings = replace(self.manifest.settings)
+        if self.manifest.cpu not in (None, processor_kind()):
+            warnings.warn(
+                f"{self.folder}: its PQ in int8 was measured on {self.manifest.cpu}; this is {processor_kind()}, which "
+                "may add up differently. Measure it here: panoptic-blend evaluate.",
+                stacklevel=2,
+            )
 
     @property
     def categories(self) -> Categories:
