@@ -31,7 +31,7 @@ from panoptic_blend.suggestion.settings import (
 )
 from panoptic_blend.suggestion.timing import time_steps
 from panoptic_blend.suggestion.writing import as_yaml
-from panoptic_blend.training.run import choose_accelerator, settle_precision
+from panoptic_blend.training.hardware import choose_accelerator, settle_precision
 
 
 @dataclass(frozen=True)

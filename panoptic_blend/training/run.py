@@ -4,13 +4,10 @@ from __future__ import annotations
 
 import csv
 import logging
-import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -21,18 +18,25 @@ from torch import nn
 
 from panoptic_blend.checkpoints.backbone import load_backbone_weights
 from panoptic_blend.checkpoints.initialise import find_weights, initialise
-from panoptic_blend.config import Config, TrainerConfig
+from panoptic_blend.config import Config
 from panoptic_blend.config_files import plain_settings, read_config, write_config
-from panoptic_blend.errors import MALFORMED, ConfigError, TrainingStopped
+from panoptic_blend.errors import MALFORMED, TrainingStopped
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.modeling.build import build_model
-from panoptic_blend.modeling.hardware import can_compile, fast_precision, warn_of_slow_bf16
+from panoptic_blend.modeling.hardware import can_compile
 from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.callbacks import RunKeeper
 from panoptic_blend.training.data_module import DataModule, load_data
 from panoptic_blend.training.failures import failures_told
+from panoptic_blend.training.hardware import (
+    Accelerator,
+    choose_accelerator,
+    is_first_process,
+    repeatable_sums,
+    settle_precision,
+)
 from panoptic_blend.training.loggers import CSV, RunLoggers, make_loggers
 from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.progress import StepLog
@@ -47,7 +51,6 @@ from panoptic_blend.training.stopping import plain_ctrl_c
 
 CONFIG = "config.yaml"
 CURVES = "curves.png"
-Accelerator = Literal["cpu", "gpu"]
 
 
 def train(
@@ -76,7 +79,7 @@ def train(
         TrainingError: a loss or weight is no longer finite, or batch norm meets a single value.
         TrainingStopped: Ctrl-C, `kill` or a lost terminal; the state is saved; `resume` continues to the same result.
     """
-    first = _is_first_process(config.trainer)
+    first = is_first_process(config.trainer)
     console = console or Console(quiet=not first)
     _quiet_lightning()
     accelerator = choose_accelerator(config.trainer)
@@ -165,7 +168,7 @@ def _train(
         with (
             loggers.running(plain_settings(config)),
             failures_told(config, keeper.kept),
-            _repeatable_sums(accelerator),
+            repeatable_sums(accelerator),
             plain_ctrl_c(),
         ):
             trainer.fit(module, datamodule=data, ckpt_path=point.path if point else None, weights_only=True)
@@ -184,54 +187,6 @@ def _train(
         markup=False,
     )
     return run
-
-
-def choose_accelerator(settings: TrainerConfig) -> Accelerator:
-    """'gpu' or 'cpu', once it is sure that this machine has what the settings ask for.
-
-    Raises:
-        ConfigError: no GPU or too few, fp16 without a GPU, or a launcher that started another number of processes.
-    """
-    gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
-    accelerator: Accelerator = (
-        "cpu" if settings.accelerator == "cpu" or (settings.accelerator == "auto" and not gpus) else "gpu"
-    )
-    if accelerator == "gpu" and not gpus:
-        raise ConfigError(
-            f"trainer.accelerator is 'gpu', but torch {torch.__version__} finds no GPU. Use 'auto' or 'cpu', or check "
-            "that nvidia-smi lists a GPU and that this torch is built for it."
-        )
-    if accelerator == "gpu" and settings.devices > gpus:
-        raise ConfigError(f"trainer.devices is {settings.devices}, but this machine shows {gpus} GPUs. Lower it.")
-    if accelerator == "cpu" and settings.precision == "fp16":
-        raise ConfigError("trainer.precision fp16 needs a GPU; use bf16 or fp32 on the CPU.")
-    launched = os.environ.get("WORLD_SIZE") if "TORCHELASTIC_RUN_ID" in os.environ else None
-    if launched is not None and int(launched) != settings.devices * settings.num_nodes:
-        raise ConfigError(
-            f"torchrun started {launched} processes, but trainer.devices x trainer.num_nodes is {settings.devices} x "
-            f"{settings.num_nodes}. Set them to torchrun's --nproc-per-node and --nnodes."
-        )
-    return accelerator
-
-
-def settle_precision(config: Config, accelerator: Accelerator, begun_with: Path | None = None) -> Config:
-    """Replace the precision 'auto' by what it means here; warn where bf16 is asked for and only imitated.
-
-    Args:
-        config: stays as it is.
-        accelerator: what the run trains on.
-        begun_with: settings file of the run that is resumed, whose precision 'auto' keeps: another machine's choice
-            would lead to other weights.
-    """
-    device = torch.device("cuda" if accelerator == "gpu" else "cpu")
-    precision = config.trainer.precision
-    if precision == "auto" and begun_with is not None and begun_with.is_file():
-        precision = read_config(begun_with).trainer.precision
-    if precision == "auto":
-        precision = fast_precision(device)
-    if precision == "bf16":
-        warn_of_slow_bf16(device)
-    return replace(config, trainer=replace(config.trainer, precision=precision))
 
 
 def _build_module(config: Config, model: PanopticBlend, accelerator: Accelerator) -> TrainingModule:
@@ -300,35 +255,6 @@ def _announce_resume(config: Config, point: ResumePoint, begun_with: Path, conso
         console.print(f"  changed {change}", highlight=False, markup=False)
     if any(change.startswith(("trainer.max_steps", "optimizer.")) for change in changes):
         console.print("  The learning-rate schedule is the one of the new settings from here on.")
-
-
-@contextmanager
-def _repeatable_sums(accelerator: Accelerator) -> Iterator[None]:
-    """On CPUs, let threads add up in a fixed order, without which no run repeats another bit for bit.
-
-    It costs nothing measurable there; on GPUs it would, and some operations have no such form.
-    """
-    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
-    memory: Any = torch.utils.deterministic
-    filled = memory.fill_uninitialized_memory
-    if accelerator == "cpu":
-        torch.use_deterministic_algorithms(True, warn_only=True)
-        memory.fill_uninitialized_memory = False  # nothing here reads memory it did not write
-    try:
-        yield
-    finally:
-        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
-        memory.fill_uninitialized_memory = filled
-
-
-def _is_first_process(settings: TrainerConfig) -> bool:
-    """Whether this process speaks for a run, by the numbers that its launcher (torchrun, Lightning, SLURM) gave it.
-
-    A run of one process speaks for itself, even if a launcher started several such runs.
-    """
-    numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
-    alone = settings.devices * settings.num_nodes == 1
-    return alone or all(int(os.environ.get(number, "0")) == 0 for number in numbers)
 
 
 def _quiet_lightning() -> None:

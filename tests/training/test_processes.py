@@ -19,7 +19,7 @@ from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.config import TrainerConfig
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.training.data_module import load_data
-from panoptic_blend.training.run import choose_accelerator
+from panoptic_blend.training.hardware import choose_accelerator
 from panoptic_blend.training.stopping import StopRequest
 from panoptic_blend.training.validation import validate
 from tests.training.count_in_processes import count

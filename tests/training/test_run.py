@@ -17,7 +17,8 @@ from panoptic_blend.config_files import read_config, write_config
 from panoptic_blend.errors import CheckpointError, DatasetError, FolderInUseError
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.modeling.build import build_backbone
-from panoptic_blend.training.run import _is_first_process, settle_precision, train
+from panoptic_blend.training.hardware import is_first_process, settle_precision
+from panoptic_blend.training.run import train
 from tests.training.tiny_run import tiny_config
 
 QUIET = Console(quiet=True)
@@ -77,7 +78,7 @@ def test_one_process_speaks_for_a_run(
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert _is_first_process(TrainerConfig(devices=devices)) == first
+    assert is_first_process(TrainerConfig(devices=devices)) == first
 
 
 def processor(bf16: bool, monkeypatch: pytest.MonkeyPatch) -> None:
