@@ -13,6 +13,7 @@ import numpy.typing as npt
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import SegmentRecord
 from panoptic_blend.coco.counting import count_pairs
+from panoptic_blend.coco.images import EvaluationSample
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.matching import VOID, Int64s, Matching, PredictedSegment, match
 from panoptic_blend.structures import IdMap
@@ -54,6 +55,20 @@ class ImagePair:
     predicted_segments: Sequence[PredictedSegment]
     detections: Detections | None = None
     source: str = ""
+
+    @staticmethod
+    def of(
+        sample: EvaluationSample,
+        predicted_ids: IdMap,
+        predicted_segments: Sequence[PredictedSegment],
+        detections: Detections | None = None,
+    ) -> ImagePair:
+        """An image that was read with its truth, and what was predicted for it."""
+        record, truth = sample.record, sample.id_map
+        assert truth is not None
+        return ImagePair(
+            record.image_id, truth, record.segments, predicted_ids, predicted_segments, detections, record.file_name
+        )
 
     def __post_init__(self) -> None:
         if not self.source:

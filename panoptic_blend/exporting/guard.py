@@ -90,18 +90,8 @@ def measure_pq(model: ExportedModel, truth: EvaluationDataset) -> float:
     quality = PanopticQuality(model.categories)
     for index in range(len(truth)):
         sample = truth[index]
-        assert sample.id_map is not None
         (found,) = model.predict([sample.image])
-        record = sample.record
-        pair = ImagePair(
-            record.image_id,
-            sample.id_map,
-            record.segments,
-            found.id_map,
-            found.segments,
-            source=record.file_name,
-        )
-        quality.update(pair)
+        quality.update(ImagePair.of(sample, found.id_map, found.segments))
     return 100 * quality.compute().all.pq
 
 

@@ -81,17 +81,8 @@ def evaluate(
 
     def count(result: Result) -> None:
         nonlocal counted
-        record, truth = result.sample.record, result.sample.id_map
-        assert truth is not None
-        pair = ImagePair(
-            record.image_id,
-            truth,
-            record.segments,
-            result.id_map,
-            result.segments,
-            Detections(**result.extra) if result.extra else None,
-            source=record.file_name,
-        )
+        detections = Detections(**result.extra) if result.extra else None
+        pair = ImagePair.of(result.sample, result.id_map, result.segments, detections)
         for metric in all_metrics:
             metric.update(pair)
         counted += 1

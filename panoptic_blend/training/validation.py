@@ -47,18 +47,7 @@ def validate(
         for position, sample in enumerate(samples):
             image = model.resize(to_tensor(sample.image))
             (prediction,) = model.predict([image], [(sample.record.height, sample.record.width)])
-            assert sample.id_map is not None
-            record = sample.record
-            quality.update(
-                ImagePair(
-                    record.image_id,
-                    sample.id_map,
-                    record.segments,
-                    prediction.id_map,
-                    prediction.segments,
-                    source=record.file_name,
-                )
-            )
+            quality.update(ImagePair.of(sample, prediction.id_map, prediction.segments))
             if watch is not None:
                 watch(position, sample, prediction)
             if stop.signal:
