@@ -18,6 +18,8 @@ from panoptic_blend.evaluation.dagger import PQDagger
 from panoptic_blend.evaluation.details import Details, DetailsResult, panoptic_details
 from panoptic_blend.evaluation.image_pair import Detections, ImagePair
 from panoptic_blend.evaluation.instances import MaskAP, MaskAPResult
+from panoptic_blend.evaluation.merge_sweep import MergeSweep, SweepResult
+from panoptic_blend.evaluation.merging import Grid, Thresholds
 from panoptic_blend.evaluation.metric import Metric, merge_states
 from panoptic_blend.evaluation.per_image import ImagePQ, PerImagePQ, PerImagePQResult
 from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
@@ -38,12 +40,14 @@ __all__ = [
     "Details",
     "DetailsResult",
     "Detections",
+    "Grid",
     "ImagePQ",
     "ImagePair",
     "MaskAP",
     "MaskAPResult",
     "MeanIoU",
     "MeanIoUResult",
+    "MergeSweep",
     "Metric",
     "PQBySize",
     "PQBySizeResult",
@@ -56,9 +60,11 @@ __all__ = [
     "PerImagePQResult",
     "Segment",
     "SegmentRecord",
+    "SweepResult",
     "ThingError",
     "ThingErrors",
     "ThingErrorsResult",
+    "Thresholds",
     "merge_states",
     "panoptic_details",
     "panoptic_quality",

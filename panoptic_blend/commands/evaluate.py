@@ -36,7 +36,7 @@ def run(arguments: list[str]) -> None:
         metavar="DIR",
         type=Path,
         required=True,
-        help="gets predictions.json, predictions/*.png and metrics.json",
+        help="gets predictions.json, predictions/*.png and metrics.json; with --sweep, sweep.json",
     )
     add_overwrite(parser)
     parser.add_argument(
@@ -49,6 +49,12 @@ def run(arguments: list[str]) -> None:
         help=f"draw the first N images (by default {DEFAULT_OVERLAYS}) beside prediction and truth, into overlays/",
     )
     parser.add_argument("--details", action="store_true", help="count what takes longer, too: boundary PQ")
+    parser.add_argument(
+        "--sweep",
+        action="store_true",
+        help="also count the PQ that other values of model.merge.min_score and max_overlap would give, without running "
+        "the network again: into sweep.json, which `report` draws",
+    )
     options, settings = parse_with_prediction_settings(parser, arguments)
     from rich.console import Console
 
@@ -57,7 +63,7 @@ def run(arguments: list[str]) -> None:
     require_folder(options.images)
     annotations = PanopticAnnotations.load(options.annotations)  # before torch: a wrong path is told at once
     predictor = open_predictor(options, settings, precision="fp32")
-    from panoptic_blend.inference.evaluate import evaluate
+    from panoptic_blend.inference.evaluate import SWEEP_GRID, evaluate
 
     console = Console()
     evaluate(
@@ -71,5 +77,6 @@ def run(arguments: list[str]) -> None:
         options.batch,
         options.overwrite,
         options.details,
+        SWEEP_GRID if options.sweep else None,
     )
     console.print(f"Predictions and metrics are in {options.output}", soft_wrap=True, highlight=False, markup=False)

@@ -46,6 +46,8 @@ class ImagePair:
         predicted_segments: what the predicted ids are.
         detections: for mask AP; None when the panoptic map is all there is.
         source: what error messages call the image; by default "image" and its id.
+        stuff: int [H, W] labels of the semantic branch, 0 = a thing, 1..S = stuff, for `MergeSweep`; None when the
+            panoptic map is all there is.
     """
 
     image_id: int | str
@@ -55,6 +57,7 @@ class ImagePair:
     predicted_segments: Sequence[PredictedSegment]
     detections: Detections | None = None
     source: str = ""
+    stuff: npt.NDArray[np.integer] | None = None
 
     @staticmethod
     def of(
@@ -62,13 +65,13 @@ class ImagePair:
         predicted_ids: IdMap,
         predicted_segments: Sequence[PredictedSegment],
         detections: Detections | None = None,
+        stuff: npt.NDArray[np.integer] | None = None,
     ) -> ImagePair:
         """An image that was read with its truth, and what was predicted for it."""
         record, truth = sample.record, sample.id_map
         assert truth is not None
-        return ImagePair(
-            record.image_id, truth, record.segments, predicted_ids, predicted_segments, detections, record.file_name
-        )
+        predicted = predicted_ids, predicted_segments, detections
+        return ImagePair(record.image_id, truth, record.segments, *predicted, record.file_name, stuff)
 
     def __post_init__(self) -> None:
         if not self.source:

@@ -4,30 +4,38 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from PIL import Image
-from pycocotools import mask as rle
 from rich.console import Console
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.coco.images import EvaluationDataset
-from panoptic_blend.errors import DatasetError
+from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.details import Details
 from panoptic_blend.evaluation.hotcoco_instances import fastest_mask_ap
-from panoptic_blend.evaluation.image_pair import Detections, ImagePair
+from panoptic_blend.evaluation.image_pair import ImagePair
+from panoptic_blend.evaluation.merge_sweep import MergeSweep
+from panoptic_blend.evaluation.merging import Grid, Thresholds
 from panoptic_blend.evaluation.metric import Metric
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
+from panoptic_blend.evaluation.sweep_file import SWEEP, write_sweep
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.inference.keeping import Result, keep_predictions
 from panoptic_blend.inference.overlays import overlay_path, write_overlay
-from panoptic_blend.inference.predictor import Prediction, Predictor
+from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.inference.unmerged import describe_unmerged, recall_detections, recall_stuff
 from panoptic_blend.inference.visualize import draw_overlay, side_by_side
 from panoptic_blend.inference.writing import check_same_categories
-from panoptic_blend.structures import Instances, PanopticPrediction, Segment
+from panoptic_blend.structures import Segment
+
+SWEEP_GRID = Grid(
+    min_score=tuple(n / 20 for n in range(4, 18)),
+    max_overlap=tuple(n / 10 for n in range(1, 10)),
+    min_stuff_area=(),
+)
+"""What `--sweep` tries beside the model's own thresholds: scores 0.2, 0.25, ... 0.85 and overlaps 0.1, 0.2, ... 0.9."""
 
 
 def evaluate(
@@ -41,6 +49,7 @@ def evaluate(
     batch: int = 1,
     overwrite: bool = False,
     details: bool = False,
+    sweep: Grid | None = None,
 ) -> Path:
     """Predict every annotated image, write what was predicted, and score it, all at the same time.
 
@@ -50,18 +59,20 @@ def evaluate(
     Args:
         annotations: the truth; its categories must be the model's.
         images: folder of the images.
-        output: gets predictions.json, predictions/*.png, metrics.json and, if asked for, overlays/*.jpg.
+        output: gets predictions.json, predictions/*.png, metrics.json and, if asked for, overlays/*.jpg and sweep.json.
         console: where progress and tables go.
         segments: folder of the true id-map PNGs; by default beside the annotations.
         overlays: draw the first so many images, prediction and truth side by side.
         batch: neighbours of one input size that are predicted together at most.
         overwrite: predict all images again, and replace what is in `output`.
         details: count what takes longer, too: boundary PQ.
+        sweep: count the panoptic quality that these thresholds of the merge would give, too; the model's own are added.
 
     Returns:
         Path of metrics.json.
 
     Raises:
+        ConfigError: `sweep` for an exported model, which does not say what it merges.
         DatasetError: other categories than the model's, annotations without segments, files that are missing, an
             `output` with predictions of other images or made with another model or other settings; or, when all
             others are predicted and scored, samples that failed.
@@ -76,13 +87,19 @@ def evaluate(
     panoptic, mean_iou = Details(categories, boundary=details), MeanIoU(categories)
     mask_ap = fastest_mask_ap(categories, annotations.image_ids) if predictor.engine.has_detections else None
     all_metrics: list[Metric] = [panoptic, mean_iou, *([] if mask_ap is None else [mask_ap])]
+    settings = predictor.settings
+    own = Thresholds(settings.min_score, settings.max_overlap, settings.min_stuff_area)
+    swept = MergeSweep(categories, sweep.including(own)) if sweep else None
+    if swept:
+        check_sweep(predictor)
+        all_metrics.append(swept)
     metrics = output / "metrics.json"
     counted = 0
 
     def count(result: Result) -> None:
         nonlocal counted
-        detections = Detections(**result.extra) if result.extra else None
-        pair = ImagePair.of(result.sample, result.id_map, result.segments, detections)
+        detections, stuff = recall_detections(result.extra), recall_stuff(result.extra, result.id_map.shape)
+        pair = ImagePair.of(result.sample, result.id_map, result.segments, detections, stuff)
         for metric in all_metrics:
             metric.update(pair)
         counted += 1
@@ -93,6 +110,7 @@ def evaluate(
     with lock_folder(output):
         if overwrite:
             metrics.unlink(missing_ok=True)
+            (output / SWEEP).unlink(missing_ok=True)
         outcome = keep_predictions(
             predictor,
             source,
@@ -101,9 +119,10 @@ def evaluate(
             "evaluate",
             count,
             again=lambda kept: True,
-            describe=describe_detections,
+            describe=lambda prediction: describe_unmerged(prediction, stuff=swept is not None),
             batch=batch,
             overwrite=overwrite,
+            made_with={"sweep": True} if swept else {},
         )
         detailed = panoptic.compute()
         notes = ["mask AP is left out, since an exported model gives panoptic maps alone"] if mask_ap is None else []
@@ -112,9 +131,20 @@ def evaluate(
         quality = replace(detailed.pq, notes=(*detailed.pq.notes, *notes))
         results = quality, None if mask_ap is None else mask_ap.compute(), mean_iou.compute(), detailed
         write_metrics(metrics, *results)
+        if swept:
+            write_sweep(output / SWEEP, swept.compute(), own, counted)
     print_tables(console, *results)
     outcome.check()
     return metrics
+
+
+def check_sweep(predictor: Predictor) -> None:
+    """Raise `ConfigError` for a model whose predictions cannot be merged again."""
+    if not predictor.engine.has_detections:
+        raise ConfigError(
+            "--sweep: an exported model gives panoptic maps, but not what they are merged from. Give the checkpoint "
+            "that was exported."
+        )
 
 
 def compare(result: Result, categories: Categories) -> Image.Image:
@@ -134,29 +164,3 @@ def true_segments(record: ImageRecord, categories: Categories) -> list[Segment]:
         for s in record.segments
         if not s.is_crowd
     ]
-
-
-def describe_detections(prediction: Prediction) -> dict[str, Any] | None:
-    """The fields of `Detections`, as JSON can hold them; None for a panoptic map alone."""
-    if not isinstance(prediction.panoptic, PanopticPrediction):
-        return None
-    instances = prediction.panoptic.instances
-    return {
-        "scores": instances.scores.tolist(),
-        "labels": instances.labels.tolist(),
-        "rles": [{**mask, "counts": mask["counts"].decode("ascii")} for mask in encode_masks(instances)],
-    }
-
-
-def encode_masks(instances: Instances) -> list[dict[str, Any]]:
-    """COCO run-length encodings of the instances' masks, one full-size mask in memory at a time."""
-    from panoptic_blend.pasting import paste_mask
-
-    mask = np.zeros(instances.size, np.uint8, order="F")
-    encoded = []
-    for patch, box in zip(instances.mask_patches.cpu(), instances.boxes.cpu(), strict=True):
-        region, values = paste_mask(patch, box, instances.size)
-        mask[region] = values.numpy() >= 0.5
-        encoded.append(rle.encode(mask))
-        mask[region] = 0
-    return encoded

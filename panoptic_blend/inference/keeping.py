@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from rich.console import Console
@@ -94,6 +95,7 @@ def keep_predictions(
     describe: Callable[[Prediction], object] = lambda prediction: None,
     batch: int = 1,
     overwrite: bool = False,
+    made_with: Mapping[str, object] = MappingProxyType({}),
 ) -> WritingResult:
     """Predict what is not in `output/predictions` yet, each image kept as soon as it is predicted.
 
@@ -105,12 +107,13 @@ def keep_predictions(
         describe: what to keep of a prediction beside its id map and segments, as JSON can hold it.
         batch: neighbours of one input size that are predicted together at most.
         overwrite: predict all images again, and replace what is in the folder.
+        made_with: what earlier results must share beside command, model and settings.
 
     Raises:
         DatasetError: the folder holds predictions of other images, or made with another model or other settings.
     """
     failures: list[str] = []
-    made_with = {"command": command, **predictor.engine.made_with()}
+    made_with = {"command": command, **predictor.engine.made_with(), **made_with}
     writer = PredictionWriter(output, predictor.categories, made_with, overwrite)
     earlier: dict[int | str, Kept] = {}
 

@@ -2,31 +2,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pytest
-import torch
-from pycocotools import mask as coco_mask
 
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.inference.evaluate import encode_masks
 from panoptic_blend.inference.writing import (
     check_same_categories,
     check_same_meaning,
     submission_split,
 )
-from panoptic_blend.structures import Instances
 
 CAR, ROAD = Category(1, "car", True, (1, 2, 3), "vehicle"), Category(2, "road", False, (4, 5, 6))
-
-
-def test_encoded_masks_are_the_pasted_masks():
-    torch.manual_seed(0)
-    boxes = torch.tensor([[3.2, 4.1, 20.7, 30.0], [0.0, 0.0, 50.0, 40.0], [48.5, 2.0, 50.0, 3.0]])
-    instances = Instances(boxes, torch.rand(3), torch.zeros(3, dtype=torch.int64), torch.rand(3, 14, 14), (40, 50))
-    decoded = [coco_mask.decode(rle) for rle in encode_masks(instances)]
-    assert np.array_equal(np.stack(decoded), instances.masks.numpy())
 
 
 def test_categories_are_the_same_whatever_their_order_colour_and_supercategory():

@@ -21,7 +21,7 @@ from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.exporting.export import ExportSettings, export_model
-from panoptic_blend.inference.evaluate import evaluate
+from panoptic_blend.inference.evaluate import SWEEP_GRID, evaluate
 from panoptic_blend.inference.sources import ImageFiles, find_images
 from panoptic_blend.inference.writing import write_predictions
 from panoptic_blend.synthetic.scene import SHAPES
@@ -144,6 +144,13 @@ def test_metrics_are_those_of_the_checkpoint_without_mask_ap(
     assert "mask_ap" not in found
     (note,) = (each for each in found["notes"] if each not in expected["notes"])
     assert note == "mask AP is left out, since an exported model gives panoptic maps alone"
+
+
+def test_a_sweep_asks_for_the_checkpoint(exported: pb.Predictor, root: Path, tmp_path: Path) -> None:
+    annotations = PanopticAnnotations.load(root / "data" / "annotations" / "panoptic_val.json")
+    with pytest.raises(ConfigError, match=r"--sweep: an exported model .* Give the checkpoint that was exported"):
+        evaluate(exported, annotations, root / "data" / "val", tmp_path / "out", QUIET, sweep=SWEEP_GRID)
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("batch", [1, 3])

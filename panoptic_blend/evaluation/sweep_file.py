@@ -1,0 +1,72 @@
+"""`sweep.json`: panoptic quality over the thresholds of the merge, written by `evaluate --sweep`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.evaluation.merge_sweep import SweepResult
+from panoptic_blend.evaluation.merging import Thresholds
+from panoptic_blend.evaluation.numbers import group_numbers
+from panoptic_blend.files.atomic import atomic_path
+
+SWEEP = "sweep.json"
+_REMEDY = "Write it again with `panoptic-blend evaluate --sweep`."
+
+
+@dataclass(frozen=True)
+class SweptPQ:
+    """What `sweep.json` says.
+
+    Attributes:
+        images: how many were counted.
+        own: the thresholds that the predictions beside it were made with.
+        pq: {thresholds: PQ in percent}.
+    """
+
+    images: int
+    own: Thresholds
+    pq: dict[Thresholds, float]
+
+
+def write_sweep(path: Path, result: SweepResult, own: Thresholds, images: int) -> None:
+    """Write a sweep; the file appears whole or not at all.
+
+    Args:
+        own: the thresholds that the predictions beside it were made with.
+        images: how many were counted.
+    """
+    head = {"images": images, "own": asdict(own), "best": asdict(result.best(own))}
+    rows = [
+        json.dumps(asdict(point) | group_numbers(quality))
+        for point, quality in zip(result.grid.points, result.quality, strict=True)
+    ]
+    with atomic_path(path) as unfinished:
+        text = json.dumps(head)[:-1] + ', "points": [\n' + ",\n".join(rows) + "\n]}\n"
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def read_sweep(path: Path) -> SweptPQ:
+    """Read what `write_sweep` wrote.
+
+    Raises:
+        DatasetError: it cannot be read, or is no such file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        pq = {_thresholds(row): float(row["PQ"]) for row in content["points"]}
+        own = _thresholds(content["own"])
+        if own not in pq:
+            raise KeyError("points")
+        return SweptPQ(int(content["images"]), own, pq)
+    except OSError as error:
+        raise DatasetError(f"{path}: cannot be read ({error.strerror}).") from error
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise DatasetError(f"{path}: is no complete sweep ({type(error).__name__}: {error}). {_REMEDY}") from error
+
+
+def _thresholds(row: Any) -> Thresholds:
+    return Thresholds(float(row["min_score"]), float(row["max_overlap"]), int(row["min_stuff_area"]))
