@@ -11,15 +11,15 @@ from typing import Any
 PANOPTIC_R50 = "configs/BlendMask/Panoptic/R_50_3x.yaml"
 
 
-def import_peer(name: str) -> ModuleType:
-    """Import a module of detectron2, or end with a word on how to get it."""
+def import_peer(name: str, how: str = "see README.md on detectron2") -> ModuleType:
+    """Import another package's module, or end with a word on how to get it."""
     try:
         return import_module(name)
     except ModuleNotFoundError as error:
         package = name.split(".")[0]
         if error.name is None or error.name.split(".")[0] != package:
             raise
-        sys.exit(f"{package} is not installed here, so there is nothing to compare with: see README.md on detectron2.")
+        sys.exit(f"{package} is not installed here, so there is nothing to compare with: {how}.")
 
 
 def load_adelaidet(checkout: Path) -> tuple[Any, Path]:

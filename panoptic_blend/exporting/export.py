@@ -38,7 +38,7 @@ CALIBRATED = 100
 _PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
 _FILES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
 _FEWEST_EQUAL = {"fp32": 0.99, "fp16": 0.9, "int8": 0.5}
-"""Share of a picture's pixels of the model's own category, below which a file is not handed out."""
+"""Share of a picture's pixels of the model's own category, below which a file is not handed out by default."""
 _RUNTIMES: dict[Format, Any] = {"onnx": "onnxruntime", "torch": "torch"}
 
 
@@ -52,6 +52,8 @@ class ExportSettings:
         size: (height, width) of the only pictures it takes; by default it takes pictures of any size.
         calibration: for int8, images like those that will be predicted.
         guard: for int8, what it is held to.
+        fewest_equal: share of a picture's pixels that must keep their category, below which nothing is written; by
+            default what trained models of this precision keep. Random weights keep less.
     """
 
     format: Format = "onnx"
@@ -59,6 +61,7 @@ class ExportSettings:
     size: tuple[int, int] | None = None
     calibration: Sequence[Path] = ()
     guard: Guard | None = None
+    fewest_equal: float | None = None
 
 
 def export_model(
@@ -138,6 +141,7 @@ def _write_onnx(
     except ImportError as error:
         raise _not_installed(error) from error
     half = settings.precision == "fp16"
+    fewest_equal = _FEWEST_EQUAL[settings.precision] if settings.fewest_equal is None else settings.fewest_equal
     try:
         network = network_alone(model, half, settings.size)
     except torch.onnx.errors.OnnxExporterError as error:
@@ -149,11 +153,11 @@ def _write_onnx(
 
     if settings.precision != "int8":
         write(network)
-        return verify(model, ExportedModel(folder), _FEWEST_EQUAL[settings.precision])
+        return verify(model, ExportedModel(folder), fewest_equal)
     pictures = _read_pictures(settings)
     inputs = [model.input_rule([model.resize(to_tensor(picture))]).numpy() for picture in pictures]
     measured = quantize_within(network, inputs, write, lambda: ExportedModel(folder), settings.guard, said)
-    return verify(model, ExportedModel(folder), _FEWEST_EQUAL["int8"], pictures[0]) | measured
+    return verify(model, ExportedModel(folder), fewest_equal, pictures[0]) | measured
 
 
 def _read_pictures(settings: ExportSettings) -> list[Pixels]:
