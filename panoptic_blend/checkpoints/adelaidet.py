@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +25,7 @@ _log = logging.getLogger(__name__)
 
 _HEAD = "proposal_generator.fcos_head."
 _SCALES = f"{_HEAD}scales"
+_UNREAD = re.compile(r"backbone\.bottom_up\.level[34]\.project\.")
 
 
 @dataclass
@@ -83,7 +85,7 @@ def convert(
             f"{len(categories.things)} and {len(categories.stuff)}. Give those it was trained on."
         )
     model = build_model(ours, categories)
-    matched = match_tensors(model.state_dict(), stack_scales(state_dict), parameter_rules(ours.fpn.finest_level))
+    matched = match_tensors(model.state_dict(), laid_out_as_here(state_dict), parameter_rules(ours.fpn.finest_level))
     if complaints := matched.complaints():
         raise CheckpointError(f"the checkpoint does not fit its configuration: {complaints}.")
     model.load_state_dict({**model.state_dict(), **matched.fitting})
@@ -114,6 +116,7 @@ def parameter_rules(finest_level: int) -> Rules:
     """
     rules = [
         *resnet_rules("backbone.bottom_up."),
+        (r"network\.backbone\.body\.(.*)", r"backbone.bottom_up.\1"),  # DLA has timm's names
         *fpn_rules(finest_level),
         *semantic_rules("panoptic_module."),
         (r"network\.head\.scales", _SCALES),
@@ -138,10 +141,12 @@ def parameter_rules(finest_level: int) -> Rules:
     return rules
 
 
-def stack_scales(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """AdelaiDet keeps a module per level for what is one vector here."""
-    stacked = dict(state_dict)
-    names = [name for name in (f"{_SCALES}.{level}.scale" for level in range(len(state_dict))) if name in stacked]
+def laid_out_as_here(state_dict: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The same tensors, where AdelaiDet has a module per level for what is one vector here, and projections in DLA
+    whose result no layer reads.
+    """
+    kept = {name: tensor for name, tensor in state_dict.items() if not _UNREAD.match(name)}
+    names = [name for name in (f"{_SCALES}.{level}.scale" for level in range(len(state_dict))) if name in kept]
     if names:
-        stacked[_SCALES] = torch.cat([stacked.pop(name).view(-1) for name in names])
-    return stacked
+        kept[_SCALES] = torch.cat([kept.pop(name).view(-1) for name in names])
+    return kept

@@ -27,6 +27,9 @@ from panoptic_blend.errors import CheckpointError, ConfigError
 Settings = dict[str, Any]
 """AdelaiDet's settings by dotted name, such as `MODEL.FCOS.NUM_CLASSES`."""
 
+DLA = "build_fcos_dla_fpn_backbone"
+"""The value of `MODEL.BACKBONE.NAME` that stands for DLA-34 (Yu et al., Deep Layer Aggregation, 2018)."""
+
 _DEFAULTS: Settings = {
     "INPUT.FORMAT": "BGR",
     "INPUT.MIN_SIZE_TEST": 800,
@@ -92,7 +95,7 @@ PUBLISHED: Settings = {
 
 _ONLY: dict[str, tuple[object, ...]] = {
     "MODEL.META_ARCHITECTURE": ("BlendMask",),
-    "MODEL.BACKBONE.NAME": ("build_fcos_resnet_fpn_backbone",),
+    "MODEL.BACKBONE.NAME": ("build_fcos_resnet_fpn_backbone", DLA),
     "MODEL.BACKBONE.ANTI_ALIAS": (False,),
     "MODEL.MOBILENET": (False,),
     "MODEL.RESNETS.DEPTH": (50, 101),
@@ -118,6 +121,12 @@ _ONLY: dict[str, tuple[object, ...]] = {
     "MODEL.SEM_SEG_HEAD.IN_FEATURES": (("p2", "p3", "p4", "p5"),),
 }
 """Settings this project has one way for, and the values that mean that way."""
+
+_ONLY_DLA: dict[str, tuple[object, ...]] = {
+    "MODEL.DLA.CONV_BODY": ("DLA34",),
+    "MODEL.DLA.NORM": ("BN", "SyncBN", "NaiveSyncBN"),
+}
+"""The same of DLA, whose settings stand in every complete file."""
 
 _NORMS = {"BN": "batch", "SyncBN": "batch", "NaiveSyncBN": "batch", "GN": "group", "none": "none", "": "none"}
 
@@ -197,31 +206,26 @@ def _plain(value: object) -> object:
 
 
 def model_config(settings: Settings) -> ModelConfig:
-    """Our configuration of the model that AdelaiDet's settings describe: separate bases on Caffe's ResNet.
+    """Our configuration of the model that AdelaiDet's settings describe: separate bases on Caffe's ResNet or on DLA-34.
 
     Raises:
         CheckpointError: a setting asks for something this project does not have.
     """
-    for name, supported in _ONLY.items():
+    only = _ONLY | _ONLY_DLA if settings.get("MODEL.BACKBONE.NAME") == DLA else _ONLY
+    for name, supported in only.items():
         if name in settings and settings[name] not in supported:
             raise CheckpointError(
                 f"{name} is {settings[name]!r}; only {' or '.join(repr(s) for s in supported)} can be converted."
             )
-    model, fcos, resnet = "MODEL.", "MODEL.FCOS.", "MODEL.RESNETS."
+    model, fcos = "MODEL.", "MODEL.FCOS."
     if settings[f"{fcos}NUM_CLS_CONVS"] != settings[f"{fcos}NUM_BOX_CONVS"]:
         raise CheckpointError(
             f"MODEL.FCOS.NUM_CLS_CONVS ({settings[f'{fcos}NUM_CLS_CONVS']}) and NUM_BOX_CONVS "
             f"({settings[f'{fcos}NUM_BOX_CONVS']}) differ; only towers of the same length can be converted."
         )
-    if settings[f"{resnet}RES2_OUT_CHANNELS"] != 4 * settings[f"{resnet}WIDTH_PER_GROUP"]:
-        raise CheckpointError("MODEL.RESNETS.RES2_OUT_CHANNELS must be 4 times WIDTH_PER_GROUP to be converted.")
-    deformable = tuple(s for s, on in enumerate(settings[f"{resnet}DEFORM_ON_PER_STAGE"], start=2) if on)
-    if deformable and not settings[f"{resnet}DEFORM_MODULATED"]:
-        raise CheckpointError("MODEL.RESNETS.DEFORM_MODULATED is False; only modulated deformable convolution is here.")
     stuff = bool(settings["MODEL.PANOPTIC_FPN.COMBINE.ENABLED"])
     combine = "MODEL.PANOPTIC_FPN.COMBINE."
     bases, blender = "MODEL.BASIS_MODULE.", "MODEL.BLENDMASK."
-    frozen = settings[f"{resnet}NORM"] == "FrozenBN"
     try:
         return ModelConfig(
             input=InputConfig(
@@ -231,20 +235,10 @@ def model_config(settings: Settings) -> ModelConfig:
                 shortest_edge=settings["INPUT.MIN_SIZE_TEST"],
                 longest_edge=settings["INPUT.MAX_SIZE_TEST"],
             ),
-            backbone=BackboneConfig(
-                name=f"resnet{settings[f'{resnet}DEPTH']}",
-                weights="none",
-                norm="frozen" if frozen else _norm(settings, f"{resnet}NORM"),
-                frozen_stages=max(settings[f"{model}BACKBONE.FREEZE_AT"], 0),
-                width=settings[f"{resnet}WIDTH_PER_GROUP"],
-                stem_width=settings[f"{resnet}STEM_OUT_CHANNELS"],
-                stride_in_1x1=settings[f"{resnet}STRIDE_IN_1X1"],
-                deformable_stages=deformable,
-                deformable_interval=settings[f"{resnet}DEFORM_INTERVAL"],
-            ),
+            backbone=_backbone(settings),
             fpn=FPNConfig(
                 channels=settings[f"{model}FPN.OUT_CHANNELS"],
-                finest_level=2 if "res2" in settings[f"{model}FPN.IN_FEATURES"] else 3,
+                finest_level=2 if {"res2", "level2"} & set(settings[f"{model}FPN.IN_FEATURES"]) else 3,
                 coarsest_level=5 + settings[f"{fcos}TOP_LEVELS"],
             ),
             fcos=FCOSConfig(
@@ -290,6 +284,28 @@ def model_config(settings: Settings) -> ModelConfig:
         )
     except ConfigError as error:
         raise CheckpointError(f"AdelaiDet's settings make no valid model here: {error}") from error
+
+
+def _backbone(settings: Settings) -> BackboneConfig:
+    if settings.get("MODEL.BACKBONE.NAME") == DLA:
+        return BackboneConfig("timm:dla34", weights="none")
+    resnet = "MODEL.RESNETS."
+    if settings[f"{resnet}RES2_OUT_CHANNELS"] != 4 * settings[f"{resnet}WIDTH_PER_GROUP"]:
+        raise CheckpointError("MODEL.RESNETS.RES2_OUT_CHANNELS must be 4 times WIDTH_PER_GROUP to be converted.")
+    deformable = tuple(s for s, on in enumerate(settings[f"{resnet}DEFORM_ON_PER_STAGE"], start=2) if on)
+    if deformable and not settings[f"{resnet}DEFORM_MODULATED"]:
+        raise CheckpointError("MODEL.RESNETS.DEFORM_MODULATED is False; only modulated deformable convolution is here.")
+    return BackboneConfig(
+        name=f"resnet{settings[f'{resnet}DEPTH']}",
+        weights="none",
+        norm="frozen" if settings[f"{resnet}NORM"] == "FrozenBN" else _norm(settings, f"{resnet}NORM"),
+        frozen_stages=max(settings["MODEL.BACKBONE.FREEZE_AT"], 0),
+        width=settings[f"{resnet}WIDTH_PER_GROUP"],
+        stem_width=settings[f"{resnet}STEM_OUT_CHANNELS"],
+        stride_in_1x1=settings[f"{resnet}STRIDE_IN_1X1"],
+        deformable_stages=deformable,
+        deformable_interval=settings[f"{resnet}DEFORM_INTERVAL"],
+    )
 
 
 def _norm(settings: Settings, name: str) -> Any:

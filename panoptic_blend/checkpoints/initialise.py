@@ -119,7 +119,7 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     listed = read_categories(path) if source.rules == _OURS else None
     if listed is not None:
         tensors = rearrange_class_rows(own, tensors, model.config, model.categories, listed)
-    matched = match_tensors(own, adelaidet.stack_scales(tensors), source.rules)
+    matched = match_tensors(own, adelaidet.laid_out_as_here(tensors), source.rules)
     loaded = _complete_norms(matched.fitting, own)
     if not loaded:
         raise CheckpointError(f"{path}: {source.name} weights, but none of its tensors has a place in this model.")

@@ -11,10 +11,12 @@ import torch
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.checkpoints.adelaidet import from_adelaidet, parameter_rules
+from panoptic_blend.checkpoints.adelaidet_settings import model_config, read_settings
 from panoptic_blend.checkpoints.naming import COUNTER, translate
 from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config import ModelConfig
 from panoptic_blend.config_files import read_config
+from panoptic_blend.errors import CheckpointError
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import Targets
@@ -22,7 +24,8 @@ from panoptic_blend.structures import Targets
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "coco"
 
 # Counted on models that the reference implementation built: parameters, those that train, tensors (without batch
-# norms' counters), and the SHA-256 of its sorted "name [shape]" lines.
+# norms' counters), and the SHA-256 of its sorted "name [shape]" lines. Of DLA, the reference's own backbone without the
+# projections that its forward pass leaves out, and the parts that stand in the other models.
 PUBLISHED = {
     "panoptic_r50_1x": (38268208, 38045808, 397, "5beb66b0f9e855cd"),
     "panoptic_r50_3x": (38268208, 38045808, 397, "5beb66b0f9e855cd"),
@@ -38,6 +41,7 @@ PUBLISHED = {
     "550_r50_dcni3_5x": (32601985, 32379585, 353, "51ab52cb6858fb90"),
     "rt_r50_4x_syncbn_shtw": (31753850, 31753850, 341, "89eaa3adbaf890d0"),
     "rt_r50_4x_bn-head_syncbn_shtw": (31756922, 31756922, 371, "3f2d9f81ec6450c7"),
+    "dla34_4x_syncbn": (25887466, 25887466, 286, "218f603afaff62b4"),
 }
 every_config = pytest.mark.parametrize("name", PUBLISHED)
 
@@ -95,7 +99,7 @@ def _take_one_step(model: PanopticBlend, size: int) -> None:
 def _narrow(config: ModelConfig) -> ModelConfig:
     return dataclasses.replace(
         config,
-        backbone=dataclasses.replace(config.backbone, width=4),
+        backbone=config.backbone if "timm:" in config.backbone.name else dataclasses.replace(config.backbone, width=4),
         fpn=dataclasses.replace(config.fpn, channels=16),
         bases=dataclasses.replace(config.bases, channels=16),
         semantic=dataclasses.replace(config.semantic, channels=16),
@@ -131,6 +135,28 @@ def test_configuration_is_inferred_from_the_published_names(name: str) -> None:
     assert backbone == config.backbone
     for setting in ("pixel_mean", "pixel_std", "channel_order"):
         assert tuple(getattr(inferred.input, setting)) == tuple(getattr(config.input, setting))
+
+
+def test_projections_that_dla_never_reads_are_left_out() -> None:
+    model = build_model(_narrow(_config("dla34_4x_syncbn")), coco_categories())
+    theirs = {str(translate(ours, parameter_rules(3))): tensor for ours, tensor in model.state_dict().items()}
+    for level, channels in ((3, 128), (4, 256)):
+        theirs[f"backbone.bottom_up.level{level}.project.0.weight"] = torch.rand(channels, channels // 2, 1, 1)
+        theirs[f"backbone.bottom_up.level{level}.project.1.weight"] = torch.rand(channels)
+    tensors = from_adelaidet(theirs).state_dict()
+    assert all(torch.equal(tensors[ours], tensor) for ours, tensor in model.state_dict().items())
+    theirs["backbone.bottom_up.level6.project.0.weight"] = torch.rand(1)
+    with pytest.raises(CheckpointError, match=r"surplus: backbone\.bottom_up\.level6\.project\.0\.weight"):
+        from_adelaidet(theirs)
+
+
+def test_yaml_of_dla_is_read() -> None:
+    name, body = "MODEL:\n  BACKBONE:\n    NAME: build_fcos_dla_fpn_backbone\n", "  DLA:\n    CONV_BODY: {}\n"
+    levels = "  FPN:\n    IN_FEATURES: [level3, level4, level5]\n  PANOPTIC_FPN:\n    COMBINE:\n      ENABLED: false\n"
+    read = model_config(read_settings(name + body.format("DLA34") + levels))
+    assert (read.backbone.name, read.fpn.finest_level) == ("timm:dla34", 3)
+    with pytest.raises(CheckpointError, match=r"MODEL\.DLA\.CONV_BODY is 'DLA60'; only 'DLA34' can be converted"):
+        model_config(read_settings(name + body.format("DLA60") + levels))
 
 
 @pytest.mark.slow
