@@ -28,6 +28,7 @@ from panoptic_blend.commands import (
     predict,
     report,
     score,
+    serve,
     suggest_config,
     train,
 )
@@ -179,6 +180,7 @@ commands:
   compare     train and evaluate variants of a model under equal conditions: one table
   benchmark   time every stage of a prediction on this machine
   explain     draw what happens inside the model on one image
+  serve       a page to try models on in a browser, and an HTTP API
   export      write a model as a folder that runs without torch
   convert-dataset
               turn label maps, masks or an annotation tool's files into COCO panoptic
@@ -203,6 +205,7 @@ _COMMANDS = {
     "compare": compare.run,
     "benchmark": benchmark.run,
     "explain": explain.run,
+    "serve": serve.run,
     "export": export.run,
     "convert-checkpoint": convert_checkpoint.run,
     "convert-dataset": convert_dataset.run,

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 from PIL import Image
@@ -75,23 +75,29 @@ class Prediction:
         path = Path(path)
         if path.suffix.lower() != ".png":
             raise ConfigError(f"{path}: id maps are PNG files; name it {path.with_suffix('.png').name}.")
-        rows = []
-        for segment in self.segments:
-            category = self.categories.by_id(segment.category_id)
-            rows.append(
-                {
-                    "id": segment.id,
-                    "category_id": category.id,
-                    "category": category.name,
-                    "isthing": int(category.is_thing),
-                    "area": segment.area,
-                    "score": round(segment.score, 6),
-                }
-            )
         write_id_map(path, self.id_map)
+        rows = describe_segments(self.segments, self.categories)
         with atomic_path(path.with_suffix(".json")) as unfinished:
             text = json.dumps({"file_name": path.name, "segments_info": rows}, indent=1, ensure_ascii=False)
             unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+def describe_segments(segments: Sequence[Segment], categories: Categories) -> list[dict[str, Any]]:
+    """Segments as JSON says them: COCO panoptic's `segments_info`, with the categories' names and the scores added."""
+    rows = []
+    for segment in segments:
+        category = categories.by_id(segment.category_id)
+        rows.append(
+            {
+                "id": segment.id,
+                "category_id": category.id,
+                "category": category.name,
+                "isthing": int(category.is_thing),
+                "area": segment.area,
+                "score": round(segment.score, 6),
+            }
+        )
+    return rows
 
 
 class Engine(Protocol):

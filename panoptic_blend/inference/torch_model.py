@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.config import PredictionSettings
+from panoptic_blend.config import MergeConfig, PredictionSettings
 from panoptic_blend.config_files import plain_settings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.images import Pixels
 from panoptic_blend.inference.preparation import Precision, prepare
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.modeling.postprocess.merge import merge
 from panoptic_blend.structures import PanopticPrediction
 
 
@@ -61,6 +63,18 @@ class TorchModel:
         """Predict images of one `input_size`, uint8 RGB [H, W, 3], at their own sizes."""
         resized = [self.model.resize(to_tensor(image)) for image in images]
         return self.model.predict(resized, [(image.shape[0], image.shape[1]) for image in images])
+
+    def merge(self, prediction: PanopticPrediction, thresholds: MergeConfig) -> PanopticPrediction:
+        """A prediction as it would be with other thresholds of the merge; only the merge runs again."""
+        id_map, segments = merge(
+            prediction.instances,
+            torch.from_numpy(prediction.semantic),
+            self.categories,
+            thresholds.min_score,
+            thresholds.max_overlap,
+            thresholds.min_stuff_area,
+        )
+        return replace(prediction, id_map=id_map, segments=segments)
 
     def made_with(self) -> dict[str, object]:
         """What predictions depend on beside the images, as JSON can hold it."""
