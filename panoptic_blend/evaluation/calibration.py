@@ -40,12 +40,14 @@ class CalibrationResult:
         error: expected calibration error, the mean over predicted things of |score - precision| of their bin.
         bins: of equal width.
         per_class: {category id: error} of the things predicted, in bins of their own.
+        bins_per_class: {category id: those bins}.
         notes: what a reader of the numbers must know.
     """
 
     error: float
     bins: tuple[CalibrationBin, ...]
     per_class: Mapping[int, float]
+    bins_per_class: Mapping[int, tuple[CalibrationBin, ...]]
     notes: tuple[str, ...] = ()
 
 
@@ -91,10 +93,6 @@ class Calibration(Sums):
         """Calibration of all scores so far."""
         columns = [self._sums[name] for name in ("segments", "matched", "score")]
         totals = [values.sum(axis=0) for values in columns]
-        bins = (
-            CalibrationBin(i / BINS, (i + 1) / BINS, n, score / max(n, 1), matched / max(n, 1))
-            for i, (n, matched, score) in enumerate(zip(*(values.tolist() for values in totals), strict=True))
-        )
         present = np.flatnonzero(columns[0].any(axis=1)).tolist()
         notes = []
         unscored = int(self._sums["unscored"][0])
@@ -104,10 +102,19 @@ class Calibration(Sums):
             notes.append("no predicted thing has a score: 0")
         return CalibrationResult(
             error=_error(*totals),
-            bins=tuple(bins),
+            bins=_bins(*totals),
             per_class={self.categories[i].id: _error(*(values[i] for values in columns)) for i in present},
+            bins_per_class={self.categories[i].id: _bins(*(values[i] for values in columns)) for i in present},
             notes=tuple(notes),
         )
+
+
+def _bins(segments: npt.NDArray, matched: npt.NDArray, score: npt.NDArray) -> tuple[CalibrationBin, ...]:
+    rows = zip(segments.tolist(), matched.tolist(), score.tolist(), strict=True)
+    return tuple(
+        CalibrationBin(i / BINS, (i + 1) / BINS, n, total / max(n, 1), right / max(n, 1))
+        for i, (n, right, total) in enumerate(rows)
+    )
 
 
 def _error(segments: npt.NDArray, matched: npt.NDArray, score: npt.NDArray) -> float:

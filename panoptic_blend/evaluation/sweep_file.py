@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +25,13 @@ class SweptPQ:
     Attributes:
         images: how many were counted.
         own: the thresholds that the predictions beside it were made with.
-        pq: {thresholds: PQ in percent}.
+        best: those of the highest PQ.
+        pq: {thresholds: PQ in percent}, of every combination of their values.
     """
 
     images: int
     own: Thresholds
+    best: Thresholds
     pq: dict[Thresholds, float]
 
 
@@ -58,10 +61,12 @@ def read_sweep(path: Path) -> SweptPQ:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         pq = {_thresholds(row): float(row["PQ"]) for row in content["points"]}
-        own = _thresholds(content["own"])
-        if own not in pq:
-            raise KeyError("points")
-        return SweptPQ(int(content["images"]), own, pq)
+        swept = SweptPQ(int(content["images"]), _thresholds(content["own"]), _thresholds(content["best"]), pq)
+        axes = zip(*(astuple(point) for point in pq), strict=True)
+        every = {Thresholds(*values) for values in itertools.product(*(set(axis) for axis in axes))}
+        if pq.keys() != every or not {swept.own, swept.best} <= every:
+            raise ValueError("its points are no grid")
+        return swept
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error.strerror}).") from error
     except (ValueError, TypeError, KeyError, RecursionError) as error:

@@ -54,7 +54,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, s
     Args:
         sortable: `page.js` lets readers sort its rows by a column, and choose rows by a word.
     """
-    numbers = [any(_is_number(row[place]) for row in rows) for place in range(len(columns))]
+    numbers = [place > 0 and any(_is_number(row[place]) for row in rows) for place in range(len(columns))]
     head = element(
         "tr",
         *(

@@ -11,6 +11,7 @@ from panoptic_blend.evaluation.numbers import category_names
 from panoptic_blend.evaluation.per_image import ImagePQ
 from panoptic_blend.files.atomic import atomic_folder
 from panoptic_blend.processes import in_processes
+from panoptic_blend.report.calibration_section import calibration_section
 from panoptic_blend.report.error_map import COLORS, ERRORS
 from panoptic_blend.report.page import Markup, element, gallery, section, write_page
 from panoptic_blend.report.prediction_comparison import classes_comparison_section, overall_section, verdicts
@@ -18,7 +19,6 @@ from panoptic_blend.report.prediction_pictures import PICTURES, Shown, draw_row
 from panoptic_blend.report.prediction_scores import Scored
 from panoptic_blend.report.prediction_tables import (
     between,
-    calibration_section,
     classes_section,
     confusion_section,
     headline_section,
@@ -27,6 +27,7 @@ from panoptic_blend.report.prediction_tables import (
     thing_errors_section,
 )
 from panoptic_blend.report.resampling import CONFIDENCE, DRAWS
+from panoptic_blend.report.sweep_section import sweep_section
 
 
 def write_prediction_page(
@@ -143,7 +144,8 @@ def _sections(scored: Scored) -> list[Markup]:
         sizes_section(details),
         thing_errors_section(details, categories),
         confusion_section(details, categories),
-        calibration_section(details),
+        calibration_section(details, categories),
+        *([sweep_section(scored.sweep, 100 * details.pq.all.pq)] if scored.sweep else []),
     ]
 
 

@@ -11,7 +11,6 @@ from panoptic_blend.evaluation.details import DetailsResult
 from panoptic_blend.evaluation.numbers import category_names
 from panoptic_blend.evaluation.pq_result import PQGroup
 from panoptic_blend.evaluation.sizes import LIMITS, SIZES
-from panoptic_blend.report.charts import reliability
 from panoptic_blend.report.page import NONE, Markup, bar, element, section, table
 from panoptic_blend.report.resampling import CONFIDENCE, Floats, Resampled, interval
 
@@ -172,27 +171,3 @@ def _matrix(
 
 def _name(names: Mapping[int, str], category_id: int | None) -> str:
     return "nothing" if category_id is None else names[category_id]
-
-
-def calibration_section(details: DetailsResult) -> Markup:
-    """Whether scores are probabilities."""
-    result = details.calibration
-    if not result.per_class:
-        return section("Scores", element("p", "No predicted thing has a score."))
-    bins = [(b.low, b.high, b.segments, b.score, b.precision) for b in result.bins]
-    rows = [
-        [f"{low:.1f} to {high:.1f}", f"{number:,}", *((percent(score), percent(right)) if number else (NONE, NONE))]
-        for low, high, number, score, right in bins
-    ]
-    caption = "Which share of things with a score matches the truth; darker bars stand for more things"
-    return section(
-        "Scores",
-        element(
-            "div",
-            reliability(bins, caption),
-            table(("score", "things", "mean score", "that match"), rows, "The same as numbers, in percent"),
-            class_="columns",
-        ),
-        note=f"On average, scores are {percent(result.error)} percent away from the share of things that match. Bars "
-        "above the dashed line: better than their scores say.",
-    )

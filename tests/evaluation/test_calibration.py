@@ -39,10 +39,13 @@ def test_equals_the_definition_from_a_list_of_all_predicted_things():
     assert len(everything) > 150
     assert result.error == pytest.approx(slow_error(everything))
     assert result.per_class == pytest.approx({i: slow_error(rows) for i, rows in things.items()})
-    for number, found in enumerate(result.bins):
-        rows = [row for row in everything if min(int(row[0] * 10), 9) == number]
-        assert (found.low, found.high, found.segments) == (number / 10, (number + 1) / 10, len(rows))
-        assert (found.score, found.precision) == pytest.approx(tuple(np.mean(rows, axis=0)))
+    assert result.bins_per_class.keys() == things.keys()
+    for bins, of in [(result.bins, everything), *((result.bins_per_class[i], things[i]) for i in things)]:
+        for number, found in enumerate(bins):
+            rows = [row for row in of if min(int(row[0] * 10), 9) == number]
+            assert (found.low, found.high, found.segments) == (number / 10, (number + 1) / 10, len(rows))
+            mean = tuple(np.mean(rows, axis=0)) if rows else (0, 0)
+            assert (found.score, found.precision) == pytest.approx(mean)
     assert result.notes == ()
 
 

@@ -130,7 +130,15 @@ def test_the_file_is_read_back_and_a_broken_one_is_named(predictor: Predictor, s
     assert (swept.images, swept.own) == (3, Thresholds(0.0, 0.4, 0))
     assert list(swept.pq) == list(GRID.including(swept.own).points)
     text = path.read_text(encoding="utf-8")
-    for broken in ("", "[]", "{}", text[:-20], text.replace('"PQ"', '"QP"'), text.replace('"own"', '"mine"')):
+    for broken in (
+        "",
+        "[]",
+        "{}",
+        text[:-20],
+        text.replace('"PQ"', '"QP"'),
+        text.replace('"own"', '"mine"'),
+        text.replace(": 0.3", ": 0.35", 1),
+    ):
         path.write_text(broken, encoding="utf-8")
         with pytest.raises(DatasetError, match=r"sweep\.json: is no complete sweep"):
             read_sweep(path)

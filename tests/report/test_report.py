@@ -174,6 +174,62 @@ def test_any_number_of_categories_and_nothing_predicted(classes, tmp_path):
     assert len(picture["segments"][1][1]) == 40
 
 
+def test_every_category_tells_how_reliable_its_scores_are(truth, predictions, tmp_path):
+    assert _report(tmp_path / "page", truth, predictions) == 0
+    (row,) = [row for row in _Cells(tmp_path / "page").rows if row[0] == HOSTILE and len(row) == 7]
+    # Scores 0.9 and 0.6 match, 0.4 and another 0.6 do not: |0.9 - 1| + |0.4 - 0| + 2 |0.6 - 0.5| over 4 things.
+    assert row[1] == (
+        "scores 0.4 to 0.5: 1 things, precision 0.00scores 0.6 to 0.7: 2 things, precision 0.50"
+        "scores 0.9 to 1.0: 1 things, precision 1.00"
+    )
+    assert row[2:] == ["4", "62.5", "50.0", "+12.5", "17.5"]
+
+
+def _write_sweep(run: Path, own_pq: float) -> Path:
+    """Two scores by three overlaps; the best are 0.7 and 0.2, with 60."""
+    pq = {(0.5, 0.2): 41.0, (0.5, 0.4): own_pq, (0.5, 0.6): 43.5, (0.7, 0.2): 60.0, (0.7, 0.4): 55.0, (0.7, 0.6): 30.0}
+    points = [{"min_score": s, "max_overlap": o, "min_stuff_area": 64, "PQ": value} for (s, o), value in pq.items()]
+    content = {"images": 3, "own": points[1], "best": points[3], "points": points}
+    (run / "sweep.json").write_text(json.dumps(content), encoding="utf-8")
+    return run / "sweep.json"
+
+
+def test_a_sweep_beside_the_predictions_is_drawn(truth, predictions, tmp_path):
+    sweep = _write_sweep(predictions, 40.0)
+    assert _report(tmp_path / "page", truth, predictions) == 0
+    html = (tmp_path / "page/index.html").read_text(encoding="utf-8")
+    assert "PQ is 40.0 with min_score 0.5 and max_overlap 0.4. It would be 20.0 higher with" in html
+    assert (
+        "min_score 0.7 and max_overlap 0.2. The best thresholds for some pictures are a little too good there" in html
+    )
+    assert "These 3 images gave PQ 40.0, so they or their truth were others." in html
+    # From 30 to 60 over 170 units of height: best (0.7) and own (0.5) over the overlap, x from 40 to 350.
+    assert "M102.0 30.0 L164.0 58.3 L226.0 200.0" in html
+    assert "M102.0 137.7 L164.0 143.3 L226.0 123.5" in html
+    assert "best: max_overlap 0.2, PQ 60.0" in html
+    rows = _Cells(tmp_path / "page").rows
+    assert ["0.5", "41.0", "40.0", "43.5"] in rows
+    assert ["0.7", "60.0", "55.0", "30.0"] in rows
+
+    sweep.unlink()
+    assert _report(tmp_path / "without", truth, predictions) == 0
+    assert "Other thresholds" not in (tmp_path / "without/index.html").read_text(encoding="utf-8")
+
+
+def test_a_sweep_of_these_predictions_is_believed_and_a_broken_one_named(truth, predictions, tmp_path, capsys):
+    json_path = predictions / "predictions.json"
+    words = ["--ground-truth", truth, "--predictions", json_path, "--output", tmp_path / "metrics.json"]
+    assert main(["score", *map(str, words)]) == 0
+    own = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["PQ"]
+    sweep = _write_sweep(predictions, own)
+    assert _report(tmp_path / "page", truth, predictions) == 0
+    assert "were others" not in (tmp_path / "page/index.html").read_text(encoding="utf-8")
+    sweep.write_text("{}", encoding="utf-8")
+    assert _report(tmp_path / "broken", truth, predictions) == 1
+    assert "sweep.json: is no complete sweep" in capsys.readouterr().err
+    assert not (tmp_path / "broken").exists()
+
+
 def test_what_is_missing_is_said(truth, predictions, tmp_path, capsys):
     assert _report(tmp_path / "page", truth, tmp_path / "nowhere") == 1
     assert "nowhere" in capsys.readouterr().err
