@@ -36,6 +36,10 @@ class CheckpointError(PanopticBlendError):
     """A checkpoint that cannot be read or does not fit the model."""
 
 
+class DownloadError(PanopticBlendError):
+    """A file that could not be brought here from the network, or is not the one that was announced."""
+
+
 class FolderInUseError(PanopticBlendError):
     """Another command is writing into the output folder at this moment."""
 

@@ -14,13 +14,15 @@ from pathlib import Path
 from panoptic_blend.errors import FolderInUseError
 
 LOCK = ".lock"
+_LOOK_AGAIN = 0.2
+"""Seconds between two looks at a lock that is waited for."""
 
 _held: set[int] = set()
 """Open lock files of this process."""
 
 
 @contextmanager
-def lock_folder(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
     """Keep other commands from writing into a folder while the block runs.
 
     The operating system holds the lock, on a file in the folder, for as long as this process lives: after `kill -9` or
@@ -29,12 +31,13 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
     Args:
         folder: made if it is missing.
+        wait: until the folder is free, instead of raising.
 
     Raises:
         FolderInUseError: another command holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    file = _open_locked(folder / LOCK)
+    file = _wait_for_lock(folder / LOCK) if wait else _open_locked(folder / LOCK)
     _held.add(file)
     try:
         os.ftruncate(file, 0)
@@ -46,6 +49,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
         if sys.platform != "win32":  # which removes no open files; there an unlocked one stays behind
             (folder / LOCK).unlink(missing_ok=True)
         os.close(file)
+
+
+def _wait_for_lock(path: Path) -> int:
+    while True:
+        try:
+            return _open_locked(path)
+        except FolderInUseError:
+            time.sleep(_LOOK_AGAIN)
 
 
 def _open_locked(path: Path) -> int:

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -66,6 +67,14 @@ def test_the_lock_lives_as_long_as_the_process(number: int, tmp_path: Path) -> N
     assert (tmp_path / LOCK).exists()  # nobody could remove it
     with lock_folder(tmp_path):
         assert f"process {os.getpid()} on " in (tmp_path / LOCK).read_text()
+
+
+def test_a_folder_can_be_waited_for(tmp_path: Path) -> None:
+    process, _ = hold(tmp_path)
+    threading.Timer(0.3, process.kill).start()
+    with lock_folder(tmp_path, wait=True):
+        assert process.wait() == -signal.SIGKILL
+        assert_refused(tmp_path, f"process {os.getpid()} on ")
 
 
 @pytest.mark.parametrize("content", [b"", b"process 1 on another-machine, since 2020-01-01 00:00:00", b"\xff" * 1000])
