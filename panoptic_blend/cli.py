@@ -25,6 +25,7 @@ from panoptic_blend.commands import (
     evaluate,
     explain,
     export,
+    models,
     predict,
     report,
     score,
@@ -182,6 +183,7 @@ commands:
   explain     draw what happens inside the model on one image
   serve       a page to try models on in a browser, and an HTTP API
   export      write a model as a folder that runs without torch
+  models      list the models that have a name, and download them
   convert-dataset
               turn label maps, masks or an annotation tool's files into COCO panoptic
   check-dataset
@@ -207,6 +209,7 @@ _COMMANDS = {
     "explain": explain.run,
     "serve": serve.run,
     "export": export.run,
+    "models": models.run,
     "convert-checkpoint": convert_checkpoint.run,
     "convert-dataset": convert_dataset.run,
     "check-dataset": check_dataset.run,

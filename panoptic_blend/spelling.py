@@ -16,13 +16,13 @@ def check_options(words: Sequence[str], known: Sequence[str]) -> None:
             raise ConfigError(f"{name} is not known here.{did_you_mean(name, known)}")
 
 
-def did_you_mean(name: str, known: Sequence[str]) -> str:
+def did_you_mean(name: str, known: Sequence[str], otherwise: str = "--help lists them all.") -> str:
     """`" Did you mean X?"` with the nearest known name, or where to look when none is near."""
     near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
     if not near:  # the right word in the wrong section, or in none: --max_steps
         words = {_last_word(each): each for each in known}
         near = [words[word] for word in difflib.get_close_matches(_last_word(name), list(words), n=1, cutoff=0.8)]
-    return f" Did you mean {near[0]}?" if near else " --help lists them all."
+    return f" Did you mean {near[0]}?" if near else f" {otherwise}"
 
 
 def _last_word(name: str) -> str:

@@ -20,7 +20,7 @@ from panoptic_blend.benchmarking.peak import count_operations, measure_peak
 from panoptic_blend.benchmarking.stages import NETWORK, PREDICT, STAGES, time_stages
 from panoptic_blend.benchmarking.timing import Timing, stage_table
 from panoptic_blend.categories import Categories, Category
-from panoptic_blend.checkpoints.native import load_model
+from panoptic_blend.checkpoints.names import load_checkpoint
 from panoptic_blend.config_files import change_settings, read_config
 from panoptic_blend.data.images import read_image
 from panoptic_blend.files.atomic import atomic_path
@@ -116,7 +116,7 @@ def measure(settings: Settings) -> dict[str, Any]:
 
 def _make_model(settings: Settings, file: Path) -> PanopticBlend:
     if isinstance(settings.source, Path):
-        model = load_model(settings.source)
+        model = load_checkpoint(settings.source)
         change_settings(model.settings, settings.overrides)
         return model
     torch.manual_seed(0)

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from panoptic_blend.catalogue.models import INSTANCES_ONLY
 from panoptic_blend.categories import Categories
 from panoptic_blend.checkpoints.adelaidet_settings import model_config, read_settings
 from panoptic_blend.checkpoints.adelaidet_shapes import infer_settings
@@ -24,6 +25,7 @@ from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 _log = logging.getLogger(__name__)
 
 _HEAD = "proposal_generator.fcos_head."
+_SEMANTIC = "panoptic_module."
 _SCALES = f"{_HEAD}scales"
 _UNREAD = re.compile(r"backbone\.bottom_up\.level[34]\.project\.")
 
@@ -84,12 +86,27 @@ def convert(
             f"the checkpoint has {num_things} thing and {num_stuff} stuff classes, the given categories "
             f"{len(categories.things)} and {len(categories.stuff)}. Give those it was trained on."
         )
-    model = build_model(ours, categories)
-    matched = match_tensors(model.state_dict(), laid_out_as_here(state_dict), parameter_rules(ours.fpn.finest_level))
+    return Conversion(fill(build_model(ours, categories), state_dict), notes)
+
+
+def fill(model: PanopticBlend, state_dict: Mapping[str, Tensor]) -> PanopticBlend:
+    """Put every tensor of an AdelaiDet checkpoint into a model of its architecture, and return that for predicting.
+
+    Raises:
+        CheckpointError: tensors that are missing, surplus or of another shape.
+    """
+    rules = parameter_rules(model.config.fpn.finest_level)
+    matched = match_tensors(model.state_dict(), laid_out_as_here(state_dict), rules)
     if complaints := matched.complaints():
-        raise CheckpointError(f"the checkpoint does not fit its configuration: {complaints}.")
+        lost = f" {INSTANCES_ONLY}" if model.config.semantic.enabled and not has_semantic_branch(state_dict) else ""
+        raise CheckpointError(f"the checkpoint does not fit its configuration: {complaints}.{lost}")
     model.load_state_dict({**model.state_dict(), **matched.fitting})
-    return Conversion(model.eval(), notes)
+    return model.eval()
+
+
+def has_semantic_branch(state_dict: Mapping[str, Tensor]) -> bool:
+    """Whether an AdelaiDet checkpoint is of a panoptic model, rather than of one for instances alone."""
+    return any(name.startswith(_SEMANTIC) for name in state_dict)
 
 
 def _default_categories(num_things: int, num_stuff: int) -> tuple[Categories, str]:
@@ -118,7 +135,7 @@ def parameter_rules(finest_level: int) -> Rules:
         *resnet_rules("backbone.bottom_up."),
         (r"network\.backbone\.body\.(.*)", r"backbone.bottom_up.\1"),  # DLA has timm's names
         *fpn_rules(finest_level),
-        *semantic_rules("panoptic_module."),
+        *semantic_rules(_SEMANTIC),
         (r"network\.head\.scales", _SCALES),
         (r"network\.bases\.(refine|tower)\.(.*)", r"basis_module.\1.\2"),
         (r"mask_head\.top_layer\.(weight|bias)", r"top_layer.\1"),

@@ -9,11 +9,13 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from panoptic_blend.catalogue.models import INSTANCES_ONLY
 from panoptic_blend.checkpoints import adelaidet, detectron2, torchvision
 from panoptic_blend.checkpoints.class_rows import has_class_rows, match_categories, rearrange_class_rows
 from panoptic_blend.checkpoints.files import read_weights
+from panoptic_blend.checkpoints.names import find_checkpoint
 from panoptic_blend.checkpoints.naming import COUNTER, Rules, match_tensors
-from panoptic_blend.checkpoints.native import find_model, read_categories
+from panoptic_blend.checkpoints.native import find_model, read_description
 from panoptic_blend.config import InputConfig
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.modeling.network.backbone import ResNet
@@ -106,7 +108,8 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     Args:
         model: its categories and sizes may differ from the file's.
         path: a run's folder or .safetensors file of ours; a BlendMask checkpoint of AdelaiDet's; a model or backbone
-            of detectron2's (.pkl, .pth; Caffe2's names too); torchvision's ResNet or FCOS (.pth, .safetensors).
+            of detectron2's (.pkl, .pth; Caffe2's names too); torchvision's ResNet or FCOS (.pth, .safetensors); or a
+            known model's name.
 
     Raises:
         CheckpointError: the file is unreadable, hostile or of no known kind; nothing in it fits; or a backbone with
@@ -116,10 +119,13 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     tensors = read_weights(path)
     source = _recognise(tensors, _sources(model.config.fpn.finest_level), path)
     own = model.state_dict()
-    listed = read_categories(path) if source.rules == _OURS else None
-    if listed is not None:
+    described = read_description(path) if source.rules == _OURS else None
+    rules, listed = source.rules, None
+    if described is not None:
+        theirs, listed = described
+        rules = _pyramid_by_level(model.config.fpn.finest_level, theirs.fpn.finest_level)
         tensors = rearrange_class_rows(own, tensors, model.config, model.categories, listed)
-    matched = match_tensors(own, adelaidet.laid_out_as_here(tensors), source.rules)
+    matched = match_tensors(own, adelaidet.laid_out_as_here(tensors), rules)
     loaded = _complete_norms(matched.fitting, own)
     if not loaded:
         raise CheckpointError(f"{path}: {source.name} weights, but none of its tensors has a place in this model.")
@@ -131,25 +137,35 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     if listed is not None:
         known = {mine.id for mine, _ in match_categories(model.categories, listed)}
         new_categories = [model.categories.describe(c.id) for c in model.categories if c.id not in known]
+        if model.config.semantic.enabled and not listed.stuff:
+            notes.append("the file's model finds things alone: what is for stuff keeps its values.")
     elif any(has_class_rows(name, model.config) for name in loaded):
+        if model.config.semantic.enabled and source.name == "AdelaiDet" and not adelaidet.has_semantic_branch(tensors):
+            notes.append(f"the file is of a model for instances: what is for stuff keeps its values. {INSTANCES_ONLY}")
         notes.append("the file does not name its categories; they are taken to be the data set's, in the same order.")
     return Initialisation(
         source.name, sorted(loaded), matched.misshaped, missing, matched.surplus, new_categories, notes
     )
 
 
-def find_weights(path: Path | str) -> Path:
-    """The file `initialise` reads: the path itself, or the best (else last) model in a run's folder.
+def find_weights(source: Path | str) -> Path:
+    """The file `initialise` reads: the one that a path or a known model's name stands for, or a run's best (else last).
 
     Raises:
         CheckpointError: there is none.
+        DownloadError: a known model that is not here and cannot be brought here.
     """
-    path = Path(path)
-    if path.is_dir():
-        return find_model(path)
-    if not path.is_file():
-        raise CheckpointError(f"{path}: no such file. Name a run's folder, or a .safetensors, .pth or .pkl of weights.")
-    return path
+    path = find_checkpoint(source)
+    return find_model(path) if path.is_dir() else path
+
+
+def _pyramid_by_level(finest_level: int, theirs: int) -> Rules:
+    """Between two models of ours: a pyramid counts its convolutions from its finest level, which may differ."""
+    moved = [
+        (rf"network\.fpn\.(lateral|output)\.{level - finest_level}\.(.*)", rf"network.fpn.\1.{level - theirs}.\2")
+        for level in range(finest_level, 6)
+    ]
+    return [*moved, *_OURS]
 
 
 def _recognise(tensors: Mapping[str, Tensor], sources: list[_Source], path: Path) -> _Source:

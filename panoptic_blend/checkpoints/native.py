@@ -102,6 +102,16 @@ def read_categories(path: Path) -> Categories | None:
     Raises:
         CheckpointError: the file is not complete, or what it says cannot be read.
     """
+    described = read_description(path)
+    return described[1] if described else None
+
+
+def read_description(path: Path) -> tuple[ModelConfig, Categories] | None:
+    """What a `.safetensors` file of ours says about its model; None for any other file.
+
+    Raises:
+        CheckpointError: the file is not complete, or what it says cannot be read.
+    """
     if path.suffix != ".safetensors":
         return None
     try:
@@ -109,7 +119,7 @@ def read_categories(path: Path) -> Categories | None:
             metadata = file.metadata() or {}
     except (SafetensorError, OSError) as error:
         raise _incomplete(path, error) from error
-    return _describe(metadata, path)[1] if "panoptic_blend_format" in metadata else None
+    return _describe(metadata, path) if "panoptic_blend_format" in metadata else None
 
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:

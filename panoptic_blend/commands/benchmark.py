@@ -6,7 +6,14 @@ import re
 from pathlib import Path
 
 from panoptic_blend.commands.opening import open_predictor
-from panoptic_blend.commands.parsing import CHECKPOINT_OR_EXPORT, add_speed, command, one_or_more, parse_with_settings
+from panoptic_blend.commands.parsing import (
+    CHECKPOINT_OR_EXPORT,
+    add_offline,
+    add_speed,
+    command,
+    one_or_more,
+    parse_with_settings,
+)
 from panoptic_blend.startup import start_torch
 
 DEFAULT_CONFIG = "coco/panoptic_r50_3x.yaml"
@@ -26,6 +33,7 @@ examples:
     )
     parser.add_argument("--config", metavar="FILE", help=f"a model with random weights (default: {DEFAULT_CONFIG})")
     parser.add_argument("--checkpoint", metavar="PATH", type=Path, help=f"a model: {CHECKPOINT_OR_EXPORT}")
+    add_offline(parser)
     parser.add_argument("--device", default="auto", help="'auto' takes a GPU when there is one (default: auto)")
     add_speed(parser, precision="auto")
     parser.add_argument("--size", metavar="HxW", default="800x1216", help="of the image in pixels (default: 800x1216)")

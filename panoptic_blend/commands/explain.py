@@ -34,14 +34,14 @@ def run(arguments: list[str]) -> None:
     start_torch()
     from rich.console import Console
 
-    from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.checkpoints.names import load_checkpoint
     from panoptic_blend.config_files import change_settings
     from panoptic_blend.files.atomic import atomic_path
     from panoptic_blend.inference.explain import explain
     from panoptic_blend.inference.explanation_figure import draw_explanation
     from panoptic_blend.inference.torch_model import TorchModel
 
-    model = load_model(options.checkpoint)
+    model = load_checkpoint(options.checkpoint)
     change_settings(model.settings, settings)
     explanation = explain(TorchModel(model, options.device, "fp32"), options.input, options.instances)
     figure = draw_explanation(explanation, model.categories)

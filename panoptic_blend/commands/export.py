@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import CHECKPOINT, command, parse_with_prediction_settings
+from panoptic_blend.commands.parsing import CHECKPOINT, add_offline, command, parse_with_prediction_settings
 from panoptic_blend.startup import start_torch
 
 
@@ -23,6 +23,7 @@ examples:
 """,
     )
     parser.add_argument("--checkpoint", metavar="PATH", type=Path, required=True, help=CHECKPOINT)
+    add_offline(parser)
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder")
     parser.add_argument(
         "--format",
@@ -65,7 +66,7 @@ examples:
     start_torch()
     from rich.console import Console
 
-    from panoptic_blend.checkpoints.native import load_model
+    from panoptic_blend.checkpoints.names import load_checkpoint
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.images import EvaluationDataset
     from panoptic_blend.config_files import change_settings
@@ -73,7 +74,7 @@ examples:
     from panoptic_blend.exporting.guard import Guard
     from panoptic_blend.inference.sources import find_images
 
-    model = load_model(options.checkpoint)
+    model = load_checkpoint(options.checkpoint)
     change_settings(model.settings, settings)
     guard, calibration = None, []
     if options.guard is not None:

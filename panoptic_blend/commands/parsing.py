@@ -8,11 +8,14 @@ import re
 from pathlib import Path
 from typing import Any, NoReturn
 
+from panoptic_blend.catalogue.cache import go_offline
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.spelling import check_options
 
-CHECKPOINT = "a run's folder, or a .safetensors file"
-CHECKPOINT_OR_EXPORT = "a run's folder, a .safetensors file, or a folder that `export` wrote"
+CHECKPOINT = "a run's folder, a .safetensors file, or a name that `panoptic-blend models` lists"
+CHECKPOINT_OR_EXPORT = (
+    "a run's folder, a .safetensors file, a folder that `export` wrote, or a name that `panoptic-blend models` lists"
+)
 
 
 class Parser(argparse.ArgumentParser):
@@ -51,9 +54,27 @@ def command(name: str, description: str, usage: str | None = None, epilog: str |
 def add_checkpoint(parser: Parser, kinds: str) -> None:
     """`--checkpoint`, of one of these kinds, and `--device`: of every command that predicts."""
     parser.add_argument("--checkpoint", metavar="PATH", type=Path, required=True, help=kinds)
+    add_offline(parser)
     parser.add_argument(
         "--device", default="auto", help="'auto' takes a GPU when there is one; or cpu, cuda, cuda:1 (default: auto)"
     )
+
+
+def add_offline(parser: Parser) -> None:
+    """`--offline`, of every command that takes a model's name."""
+    parser.add_argument(
+        "--offline",
+        action=_GoOffline,
+        nargs=0,
+        help="never use the network, as PANOPTIC_BLEND_OFFLINE=1 says: a model that is not here is an error",
+    )
+
+
+class _GoOffline(argparse.Action):
+    """Takes effect where it is read: processes that are started later must know it, too."""
+
+    def __call__(self, *_: object) -> None:
+        go_offline()
 
 
 def add_speed(parser: Parser, precision: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import command, parse_with_settings
+from panoptic_blend.commands.parsing import add_offline, command, parse_with_settings
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.startup import share_cores
 
@@ -21,7 +21,7 @@ examples:
   panoptic-blend train --config configs/camvid/r18.yaml --data.root ~/camvid
   panoptic-blend train --config configs/camvid/r18.yaml --trainer.max_steps 2000 --trainer.output runs/short
   panoptic-blend train --resume runs/short
-  panoptic-blend train --config configs/coco/panoptic_r50_3x.yaml --init-from R-50.pkl
+  panoptic-blend train --config configs/coco/panoptic_r50_3x.yaml --init-from imagenet-r50-caffe
 """,
     )
     parser.add_argument(
@@ -38,9 +38,10 @@ examples:
         metavar="WEIGHTS",
         type=Path,
         help="start from a model trained before, for these or other categories: a run or .safetensors file of this "
-        "program, .pth or .pkl of AdelaiDet or detectron2, torchvision's ResNet or FCOS; what does not fit is "
-        "re-initialised",
+        "program, .pth or .pkl of AdelaiDet or detectron2, torchvision's ResNet or FCOS, or a name that "
+        "`panoptic-blend models` lists; what does not fit is re-initialised",
     )
+    add_offline(parser)
     parser.add_argument(
         "--on-bad-sample",
         choices=["raise", "skip"],

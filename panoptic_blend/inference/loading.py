@@ -1,4 +1,4 @@
-"""Opens a model by its path, whatever it runs in."""
+"""Opens a model by its path or name, whatever it runs in."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ if TYPE_CHECKING:  # an exported model predicts where there is no torch
     from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 
-def load(path: Path | str) -> PanopticBlend | ExportedModel:
+def load(source: Path | str) -> PanopticBlend | ExportedModel:
     """Open a model, on the CPU and ready to predict.
 
     Args:
-        path: a run's folder, a `.safetensors` file, or a folder that `panoptic-blend export` wrote. The last is opened
-            without torch, and only predicts.
+        source: a run's folder, a `.safetensors` file, a folder that `panoptic-blend export` wrote, or the name of a
+            model that `panoptic-blend models` lists. An exported folder is opened without torch, and only predicts; a
+            known model is downloaded at first use.
 
     Raises:
         CheckpointError: there is no model, or it is damaged, foreign or newer than this software.
+        DownloadError: a known model that is not here and cannot be brought here.
     """
-    if is_export(path):
-        return ExportedModel(path)
-    from panoptic_blend.checkpoints.native import load_model
+    if is_export(source):
+        return ExportedModel(source)
+    from panoptic_blend.checkpoints.names import load_checkpoint
 
-    return load_model(path)
+    return load_checkpoint(source)

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from panoptic_blend.categories import IGNORE
 from panoptic_blend.checkpoints.backbone import load_backbone_weights
 from panoptic_blend.checkpoints.initialise import initialise
-from panoptic_blend.checkpoints.native import load_model
+from panoptic_blend.checkpoints.names import load_checkpoint
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import read_config
 from panoptic_blend.errors import ConfigError, DatasetError
@@ -224,7 +224,7 @@ def _build(cfg: CfgNode, ids: ContiguousIds) -> Model:
         raise ConfigError(
             "MODEL.PANOPTIC_BLEND.CHECKPOINT brings network and weights; leave CONFIG, SETTINGS and INIT_FROM empty."
         )
-    model = load_model(node.CHECKPOINT)
+    model = load_checkpoint(node.CHECKPOINT)
     differences = model.categories.differences(ids.categories, "the checkpoint", "the data set")
     if differences:
         raise ConfigError(
