@@ -104,6 +104,9 @@ MODELS: tuple[KnownModel, ...] = (
         "blendmask-rt-r50-4x-bn-head", "RT_R_50_4x_bn-head_syncbn_shtw.pth", "rt_r50_4x_bn-head_syncbn_shtw", 35.1,
         31.8, "", "ResNet-50 at 512 px, batch norm",
     ),
+    _blendmask(
+        "blendmask-dla34-4x", "DLA_34_syncbn_4x.pth", "dla34_4x_syncbn", 36.3, 25.9, "", "DLA-34, extra timm",
+    ),
     _start(
         "panoptic-fpn-r50-1x", "ResNet-50, 90k steps",
         f"{_PANOPTIC_FPN}panoptic_fpn_R_50_1x/139514544/model_final_dbfeb4.pkl", "md5:dbfeb4", "PQ 39.4",

@@ -13,6 +13,7 @@ from panoptic_blend.commands.opening import open_predictor
 from panoptic_blend.commands.parsing import (
     CHECKPOINT_OR_EXPORT,
     add_batch,
+    add_offline,
     add_speed,
     command,
     one_or_more,
@@ -44,6 +45,7 @@ examples:
         action="append",
         help=f"{CHECKPOINT_OR_EXPORT}; several times, to compare models",
     )
+    add_offline(parser)
     parser.add_argument(
         "--device", default="auto", help="'auto' takes a GPU when there is one; or cpu, cuda, cuda:1 (default: auto)"
     )
