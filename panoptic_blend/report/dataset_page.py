@@ -122,8 +122,13 @@ def _draw(categories: Categories, picture: _Picture) -> tuple[bool, bool]:
         for s, area in zip(record.segments, areas, strict=True)
     ]
     return (
-        write_picture(picture.files.images / record.file_name, target.with_suffix(".jpg")),
-        write_map(picture.files.segments / record.segments_file_name, target.with_suffix(".png"), segments, categories),
+        write_picture(picture.files.images / record.file_name, target.with_suffix(".webp")),
+        write_map(
+            picture.files.segments / record.segments_file_name,
+            target.with_name(f"{target.name}-map.webp"),
+            segments,
+            categories,
+        ),
     )
 
 
@@ -150,8 +155,8 @@ def _gallery_row(
     return {
         "title": f"{facts.name}/{record.file_name}",
         "note": f"{record.width} x {record.height}, {len(record.segments)} segments",
-        "picture": f"{PICTURES}/{picture.target.name}.jpg" if drawn[0] else None,
-        "panels": [["", f"{PICTURES}/{picture.target.name}.png" if drawn[1] else None]],
+        "picture": f"{PICTURES}/{picture.target.name}.webp" if drawn[0] else None,
+        "panels": [["", f"{PICTURES}/{picture.target.name}-map.webp" if drawn[1] else None]],
         "problems": [{"text": finding.text, "wrong": finding.kind == "fault"} for finding in findings],
         "segments": [["", [[place, "" if area is None else f"{area:,} pixels", False] for place, area in with_areas]]],
         "chosen": [

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-ASSETS = ("page.css", "page.js")
+SCRIPTS = ("make.js", "tables.js", "viewer.js", "gallery.js")
+ASSETS = ("page.css", *SCRIPTS)
 DATA = "data.js"
 NONE = "–"
 """Stands in a cell where there is no number."""
@@ -52,7 +53,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[str]], caption: str, s
     """A table; cells that hold numbers stand on the right.
 
     Args:
-        sortable: `page.js` lets readers sort its rows by a column, and choose rows by a word.
+        sortable: `tables.js` lets readers sort its rows by a column, and choose rows by a word.
     """
     numbers = [place > 0 and any(_is_number(row[place]) for row in rows) for place in range(len(columns))]
     head = element(
@@ -113,14 +114,14 @@ def write_page(folder: Path, title: str, body: Sequence[str], data: object) -> N
         element("title", title),
         element("link", rel="stylesheet", href="page.css"),
         element("script", src=DATA, defer=True),
-        element("script", src="page.js", defer=True),
+        *(element("script", src=script, defer=True) for script in SCRIPTS),
     )
     page = element("html", head, element("body", element("main", element("h1", title), *body)), lang="en")
     (folder / "index.html").write_text(f"<!doctype html>\n{page}\n", encoding="utf-8")
 
 
 def gallery(*before: str) -> Markup:
-    """Where `page.js` shows the pictures of the data: `DATA.filters` choose among `DATA.pictures`.
+    """Where `gallery.js` shows the pictures of the data: `DATA.filters` choose among `DATA.pictures`.
 
     Args:
         before: what to know of the pictures.
@@ -139,7 +140,7 @@ def gallery(*before: str) -> Markup:
         ),
         element("div", id="gallery"),
         element("button", "Show more", id="more", type="button", hidden=True),
-        element("dialog", id="viewer", aria_label="picture"),
+        element("dialog", id="viewer", aria_labelledby="title"),
     )
 
 

@@ -16,12 +16,13 @@ from panoptic_blend.evaluation.matching import Int64s, PredictedSegment
 from panoptic_blend.evaluation.per_image import ImagePQ
 from panoptic_blend.evaluation.scored_files import ScoredFiles
 from panoptic_blend.report.error_map import COLORS, ERRORS, SegmentErrors, find_errors, map_errors
-from panoptic_blend.report.pictures import draw_map, draw_places, sampled, write_picture
+from panoptic_blend.report.picks import Group, write_picks
+from panoptic_blend.report.pictures import draw_map, draw_places, sampled, save_map, write_picture
 from panoptic_blend.structures import IdMap, Segment
 
 PICTURES = "pictures"
-_EDGE, _QUALITY = 480, 75
-"""Longest edge and JPEG quality of the pictures: of a thousand images, they take some 50 MB."""
+_EDGE, _QUALITY = 480, 60
+"""Longest edge and WebP quality of the pictures: with two predictions, those of a thousand images take some 50 MB."""
 NOTHING_WRONG = len(ERRORS)
 """The choice after all kinds of errors."""
 
@@ -56,12 +57,12 @@ def draw_row(
     record = predictions[0].truth[shown.position]
     pairs = [files.read(shown.position) for files in predictions]
     errors = [find_errors(pair, categories) for pair in pairs]
-    picture = shown.target.with_suffix(".jpg")
+    picture = shown.target.with_suffix(".webp")
     has_picture = write_picture(images / record.file_name, picture, _EDGE, _QUALITY)
 
     def save(image: Image.Image, name: str) -> str:
-        path = shown.target.with_name(f"{shown.target.name}-{name}.png")
-        image.save(path, format="PNG")
+        path = shown.target.with_name(f"{shown.target.name}-{name}.webp")
+        save_map(image, path)
         return f"{PICTURES}/{path.name}"
 
     panels: list[tuple[str, str | None]] = [("picture", None)]
@@ -73,6 +74,12 @@ def draw_row(
     for number, (name, pair, wrong) in enumerate(zip(names, pairs, errors, strict=True)):
         panels.append((f"errors {name}".strip(), save(_draw_errors(pair, wrong), f"errors{number}")))
 
+    picks = shown.target.with_suffix(".js")
+    groups = [
+        _predicted(f"{name} predicted".strip().capitalize(), pair, wrong, categories)
+        for name, pair, wrong in zip(names, pairs, errors, strict=True)
+    ]
+    write_picks(picks, f"{PICTURES}/{picks.name}", [*groups, _true(names, pairs, errors, categories)])
     kinds = {kind for wrong in errors for kind in (*wrong.truth.tolist(), *wrong.predicted.tolist()) if kind >= 0}
     return {
         "title": record.file_name,
@@ -80,11 +87,7 @@ def draw_row(
         "picture": f"{PICTURES}/{picture.name}" if has_picture else None,
         "panels": panels,
         "problems": [],
-        "segments": [
-            group
-            for name, pair, wrong in zip(names, pairs, errors, strict=True)
-            for group in _list_segments(name, pair, wrong, categories)
-        ],
+        "picks": f"{PICTURES}/{picks.name}",
         "order": _order(shown.scores),
         "chosen": [
             sorted(kinds) or [NOTHING_WRONG],
@@ -129,13 +132,11 @@ def _wrong(pair: ImagePair, errors: SegmentErrors, categories: Categories) -> se
     return {categories.position(category_id) for category_id in (*found, *lost)}
 
 
-def _list_segments(
-    name: str, pair: ImagePair, errors: SegmentErrors, categories: Categories
-) -> list[tuple[str, list[tuple[int, str, bool]]]]:
-    """What was predicted and what was missed, what is wrong first: (category, what is said of it, it is wrong)."""
+def _predicted(heading: str, pair: ImagePair, errors: SegmentErrors, categories: Categories) -> Group:
+    """Predicted segments: what is wrong first, then by their areas."""
     matching = pair.matching
     iou = dict(zip(matching.matched_predicted.tolist(), matching.iou.tolist(), strict=True))
-    predicted = []
+    ids, lines = [], []
     for place in np.lexsort((-matching.predicted_areas, errors.predicted < 0)).tolist():
         segment, kind = matching.predicted[place], int(errors.predicted[place])
         position = categories.position(segment.category_id)
@@ -147,9 +148,27 @@ def _list_segments(
             outcome = "not counted: in void or crowd"
         has_score = categories[position].is_thing and segment.score is not None
         score = f"score {segment.score:.2f}, " if has_score else ""
-        predicted.append((position, score + outcome, kind >= 0))
-    missed = [
-        (categories.position(matching.truth[place].category_id), f"{matching.truth_areas[place]:,} pixels", True)
-        for place in np.flatnonzero(errors.missed).tolist()
-    ]
-    return [(f"{name} predicted".strip().capitalize(), predicted), (f"{name} missed".strip().capitalize(), missed)]
+        ids.append(segment.id)
+        lines.append((position, f"{score}{outcome}, {matching.predicted_areas[place]:,} pixels", kind >= 0))
+    return Group(heading, pair.predicted_ids, ids, lines)
+
+
+def _true(
+    names: Sequence[str], pairs: Sequence[ImagePair], errors: Sequence[SegmentErrors], categories: Categories
+) -> Group:
+    """True segments and what became of them in each prediction: those that one of these misses first."""
+    matching = pairs[0].matching
+    found = [dict(zip(pair.matching.matched_truth.tolist(), pair.matching.iou.tolist(), strict=True)) for pair in pairs]
+    lost = np.any([wrong.truth >= 0 for wrong in errors], axis=0)
+    ids, lines = [], []
+    for place in np.lexsort((-matching.truth_areas, ~lost)).tolist():
+        segment = matching.truth[place]
+        outcomes = []
+        for name, iou, wrong in zip(names, found, errors, strict=True):
+            kind = int(wrong.truth[place])
+            outcome = ERRORS[kind] if kind >= 0 else f"IoU {iou[place]:.2f}" if place in iou else "not counted: crowd"
+            outcomes.append(f"{name} {outcome}".strip())
+        ids.append(segment.id)
+        text = f"{', '.join(outcomes)}, {matching.truth_areas[place]:,} pixels"
+        lines.append((categories.position(segment.category_id), text, bool(lost[place])))
+    return Group("Truth", pairs[0].truth_ids, ids, lines)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import subprocess
 import sys
@@ -49,6 +51,18 @@ def _report(output: Path, truth: Path, *words: str | Path) -> int:
 
 def _data(page: Path) -> dict:
     return json.loads((page / "data.js").read_text(encoding="utf-8").removeprefix("const DATA = ").rstrip(";\n"))
+
+
+def _picks(page: Path, picture: dict) -> list[tuple[str, np.ndarray, list]]:
+    """Heading, map of numbers and lines of each group of a picture's segments."""
+    text = (page / picture["picks"]).read_text(encoding="utf-8")
+    content = text.removeprefix(f"PICKS[{json.dumps(picture['picks'])}] = ").rstrip(";\n")
+    groups = []
+    for heading, image, lines in json.loads(content):
+        data = base64.b64decode(image.removeprefix("data:image/webp;base64,"))
+        pixels = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+        groups.append((heading, pixels[..., 0] + 256 * pixels[..., 1], lines))
+    return groups
 
 
 class _Cells(HTMLParser):
@@ -106,16 +120,33 @@ def test_pictures_go_from_worst_to_best_and_tell_what_is_wrong(truth, prediction
     pictures = _data(tmp_path / "page")["pictures"]
     assert [picture["title"] for picture in pictures] == ["001.png", "002.png", "000.png"]
     assert [name for name, _ in pictures[0]["panels"]] == ["picture", "prediction", "truth", "errors"]
-    (_, predicted), (_, missed) = pictures[1]["segments"]
-    assert [0, "score 0.60, background", True] in predicted
-    assert [0, f"score 0.60, IoU {38 / 42:.2f}", False] in predicted
-    assert missed == []
-    (_, predicted), (_, missed) = pictures[0]["segments"]
-    assert [0, "1,600 pixels", True] in missed
+    predicted, true = _picks(tmp_path / "page", pictures[1])
+    assert predicted[2] == [
+        [0, "score 0.60, background, 200 pixels", True],
+        [1, f"IoU {17320 / 17680:.2f}, 17,400 pixels", False],
+        [0, f"score 0.60, IoU {38 / 42:.2f}, 1,600 pixels", False],
+    ]
+    assert true[2][1] == [0, f"IoU {38 / 42:.2f}, 1,600 pixels", False]
+    _, true = _picks(tmp_path / "page", pictures[0])
+    assert true[2][0] == [0, "missed, 1,600 pixels", True]
     errors = np.asarray(Image.open(tmp_path / "page" / pictures[2]["panels"][3][1]).convert("RGBA"))
     assert not errors[..., 3].any()
     errors = np.asarray(Image.open(tmp_path / "page" / pictures[0]["panels"][3][1]).convert("RGBA"))
     assert (errors[..., 3] > 0).sum() == 2 * 40 * 40
+
+
+def test_every_place_of_a_picture_has_the_number_of_its_segment(truth, predictions, tmp_path):
+    assert _report(tmp_path / "page", truth, predictions, predictions) == 0
+    picture = next(p for p in _data(tmp_path / "page")["pictures"] if p["title"] == "002.png")
+    first, second, true = _picks(tmp_path / "page", picture)
+    assert [group[0] for group in (first, second, true)] == ["A predicted", "B predicted", "Truth"]
+    assert np.array_equal(first[1], second[1])
+    for _, numbers, lines in (first, true):
+        assert numbers.shape == (120, 160)
+        assert sorted(np.unique(numbers)) == list(range(1, len(lines) + 1))
+        for number, (_, text, _) in enumerate(lines, start=1):
+            assert text.endswith(f" {(numbers == number).sum():,} pixels")
+    assert [text for _, text, _ in true[2]][1] == f"A IoU {38 / 42:.2f}, B IoU {38 / 42:.2f}, 1,600 pixels"
 
 
 def test_of_many_images_the_worse_half_and_some_others_are_shown():
@@ -171,7 +202,10 @@ def test_any_number_of_categories_and_nothing_predicted(classes, tmp_path):
     assert "img" not in page.tags
     assert len([row for row in page.rows if row[1:2] == ["thing"]]) == min(classes, 40)
     (picture,) = _data(tmp_path / "page")["pictures"]
-    assert len(picture["segments"][1][1]) == 40
+    (heading, nothing, none), (_, numbers, lines) = _picks(tmp_path / "page", picture)
+    assert (heading, none, nothing.any()) == ("Predicted", [], False)
+    assert len(lines) == 40
+    assert np.array_equal(np.unique(numbers), np.arange(1, 41))
 
 
 def test_every_category_tells_how_reliable_its_scores_are(truth, predictions, tmp_path):
@@ -292,6 +326,108 @@ def test_in_a_browser(truth, predictions, tmp_path, browser):
     assert len(viewer.find_elements("css selector", ".panel")) == 4
     viewer.send_keys("\ue00c")  # escape
     assert not viewer.is_displayed()
+    assert browser.get_log("browser") == []
+
+
+def test_a_place_in_a_picture_tells_its_segments(truth, predictions, tmp_path, browser):
+    from selenium.webdriver import ActionChains
+
+    better = write_predictions(tmp_path / "better", truth, CATEGORIES, [(_scene(20), MEANING, 0.9)] * 3)
+    assert _report(tmp_path / "page", truth, predictions, better) == 0
+    browser.get((tmp_path / "page/index.html").as_uri())
+    browser.find_elements("css selector", ".card")[0].click()
+    viewer, told = browser.find_element("id", "viewer"), browser.find_element("id", "picked")
+    stacks = viewer.find_elements("css selector", ".stack")
+
+    def press(panel: int, x: float, y: float) -> str:
+        """Press a place (in pixels of the image) of a panel; what is told then."""
+        image = stacks[panel].find_element("css selector", "img")
+        width, height = image.size["width"], image.size["height"]
+        scale = min(width / 160, height / 120)
+        move = ActionChains(browser).move_to_element_with_offset(image, scale * (x - 80), scale * (y - 60))
+        move.click().perform()
+        return told.text
+
+    def lit(panel: int, x: int, y: int) -> bool:
+        """Whether a place of a panel is not in the shade."""
+        script = "return arguments[0].getContext('2d').getImageData(arguments[1], arguments[2], 1, 1).data[3] == 0"
+        return browser.execute_script(script, stacks[panel].find_element("css selector", "canvas"), x, y)
+
+    assert press(0, 21, 21) == (
+        f"A predicted: grass: IoU {16000 / 19200:.2f}, 17,600 pixels. "
+        f"B predicted: {HOSTILE}: score 0.90, IoU 1.00, 1,600 pixels. "
+        f"Truth: {HOSTILE}: A missed, B IoU 1.00, 1,600 pixels."
+    )
+    assert [lit(1, 10, 10), lit(1, 100, 40), lit(2, 21, 21), lit(2, 100, 100)] == [True, False, True, False]
+    assert press(3, 158, 118).count("grass") == 3
+    lines = viewer.find_elements("css selector", ".pick")
+    assert [line.text for line in lines if line.get_attribute("aria-pressed") == "true"] == [
+        line.text for line in lines if line.text.startswith("grass")
+    ]
+    # The same by keyboard: every segment is a button.
+    wrong = next(line for line in lines if "background" in line.text)
+    wrong.send_keys("\ue007")
+    assert told.text == f"A predicted: {HOSTILE}: score 0.40, background, 1,600 pixels."
+    assert [lit(1, 95, 25), lit(1, 10, 10), lit(2, 10, 10)] == [True, False, True]
+    assert browser.get_log("browser") == []
+
+
+def test_everything_is_reached_by_keyboard(truth, predictions, tmp_path, browser):
+    from selenium.webdriver import ActionChains
+
+    assert _report(tmp_path / "page", truth, predictions) == 0
+    browser.get((tmp_path / "page/index.html").as_uri())
+
+    def keys(*each: str) -> None:
+        for key in each:
+            ActionChains(browser).send_keys(key).perform()
+
+    def focused() -> str:
+        script = "const e = document.activeElement; return e.className || e.id || e.textContent || e.tagName"
+        return browser.execute_script(script)
+
+    reached = set()
+    for _ in range(80):
+        keys("\ue004")  # tab
+        reached.add(focused())
+        ring = "return getComputedStyle(document.activeElement).outlineStyle"
+        assert browser.execute_script(ring) != "none", focused()
+        if focused() == "card":
+            break
+    assert {"sort", "scroll", "opacity", "card"} <= reached
+
+    def titles() -> str:
+        return browser.execute_script("return document.activeElement.querySelector('.text').firstChild.textContent")
+
+    keys("\ue014")  # right
+    assert titles() == "002.png"
+    keys("\ue012", "\ue012")  # left, and there is nothing further left
+    assert titles() == "001.png"
+    keys("\ue007")  # enter
+    viewer = browser.find_element("id", "viewer")
+    assert viewer.is_displayed()
+    assert focused() == "Next"
+    keys("\ue007", "\ue007", "\ue007")  # there are three pictures
+    assert viewer.find_element("css selector", "h3").text == "000.png"
+    assert focused() == "Next"
+    keys("\ue012")
+    assert viewer.find_element("css selector", "h3").text == "002.png"
+    for _ in range(12):
+        keys("\ue004")
+        if focused() == "pick wrong":
+            break
+    keys(" ")
+    assert "background" in browser.find_element("id", "picked").text
+    keys("\ue00c")  # escape
+    assert not viewer.is_displayed()
+    assert titles() == "001.png"  # where the reader came from
+
+    table = browser.find_element("css selector", "table.sortable")
+    table.find_elements("css selector", "thead button")[2].send_keys("\ue007")
+    told = browser.find_element("css selector", "[role=status]")
+    assert told.get_attribute("textContent") == "Sorted by PQ, descending"
+    browser.find_element("css selector", "input[type=search]").send_keys("gra")
+    assert told.get_attribute("textContent") == "1 of 2 rows"
     assert browser.get_log("browser") == []
 
 
