@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from panoptic_blend import metrics
     from panoptic_blend.categories import Categories, Category
     from panoptic_blend.checkpoints.backbone import load_backbone_weights
+    from panoptic_blend.checkpoints.hub import push_to_hub
     from panoptic_blend.checkpoints.native import save_model as save
     from panoptic_blend.config import Config
     from panoptic_blend.config_files import read_config
@@ -51,6 +52,7 @@ __all__ = [
     "load_backbone_weights",
     "metrics",
     "panoptic_quality",
+    "push_to_hub",
     "read_config",
     "save",
     "train",
@@ -69,6 +71,7 @@ _HOMES = {
     "load_backbone_weights": ("panoptic_blend.checkpoints.backbone", "load_backbone_weights"),
     "metrics": ("panoptic_blend.metrics", ""),
     "panoptic_quality": ("panoptic_blend.evaluation.pq", "panoptic_quality"),
+    "push_to_hub": ("panoptic_blend.checkpoints.hub", "push_to_hub"),
     "read_config": ("panoptic_blend.config_files", "read_config"),
     "save": ("panoptic_blend.checkpoints.native", "save_model"),
     "train": ("panoptic_blend.training.run", "train"),

@@ -1,4 +1,4 @@
-"""What a person calls a model: a path, or the name of a known one."""
+"""What a person calls a model: a path, the name of a known one, or one on a hub."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 from panoptic_blend.catalogue.fetching import cached_file, fetch, model_folder
 from panoptic_blend.catalogue.models import MODELS, KnownModel
 from panoptic_blend.checkpoints.convert import convert_published
+from panoptic_blend.checkpoints.hub import PREFIX, download_model
 from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.files.lock import lock_folder
@@ -31,12 +32,13 @@ def load_checkpoint(source: Path | str) -> PanopticBlend:
 
 
 def find_checkpoint(source: Path | str) -> Path:
-    """The file or folder that a path or a model's name stands for; a known model is downloaded at first use.
+    """The file or folder that a path or a model's name stands for; what is not here is downloaded at first use.
 
     A path that exists wins over a name. Several processes download a model once: the others wait.
 
     Args:
-        source: any path, or a name that `panoptic-blend models` lists.
+        source: any path, a name that `panoptic-blend models` lists, or `hf:OWNER/MODEL[@REVISION]` on Hugging Face's
+            hub.
 
     Returns:
         The path as it is; of AdelaiDet's models, our own file with the same numbers; of others, their makers' file.
@@ -48,8 +50,10 @@ def find_checkpoint(source: Path | str) -> Path:
     known = _find_known(source)
     if known is not None:
         return _bring(known)
+    if Path(source).as_posix().startswith(PREFIX):
+        return download_model(Path(source).as_posix())
     if not Path(source).exists():
-        remedy = "Name a run's folder, a file of weights, or a model that `panoptic-blend models` lists."
+        remedy = "Name a run's folder, a file of weights, a model of `panoptic-blend models`, or hf:OWNER/MODEL."
         near = did_you_mean(str(source), [model.name for model in MODELS], remedy)
         raise CheckpointError(f"{source}: no such file.{near}")
     return Path(source)

@@ -22,6 +22,8 @@ FORMAT = 1
 """Version of the layout, raised when older software could no longer read a file."""
 BEST = "best.safetensors"
 LAST = "last.safetensors"
+HUB_FILE = "model.safetensors"
+"""What the file is called in a folder that `push_to_hub` makes, as hubs expect."""
 _PICKLES = (".pth", ".pt", ".ckpt", ".pkl", ".bin")
 
 
@@ -73,7 +75,7 @@ def find_model(path: Path) -> Path:
         CheckpointError: there is none, or the path is another kind of file.
     """
     if path.is_dir():
-        for name in (BEST, LAST):
+        for name in (BEST, LAST, HUB_FILE):
             if (path / name).is_file():
                 return path / name
         if is_export(path):

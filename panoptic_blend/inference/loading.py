@@ -16,9 +16,9 @@ def load(source: Path | str) -> PanopticBlend | ExportedModel:
     """Open a model, on the CPU and ready to predict.
 
     Args:
-        source: a run's folder, a `.safetensors` file, a folder that `panoptic-blend export` wrote, or the name of a
-            model that `panoptic-blend models` lists. An exported folder is opened without torch, and only predicts; a
-            known model is downloaded at first use.
+        source: a run's folder, a `.safetensors` file, a folder that `panoptic-blend export` wrote, the name of a model
+            that `panoptic-blend models` lists, or `hf:OWNER/MODEL[@REVISION]` on Hugging Face's hub. An exported
+            folder is opened without torch, and only predicts; what is not here is downloaded at first use.
 
     Raises:
         CheckpointError: there is no model, or it is damaged, foreign or newer than this software.
