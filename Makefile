@@ -1,8 +1,8 @@
-# make demo | test | test-slow | fuzz | lint: each makes .venv on first use.
+# make demo | test | test-slow | fuzz | lint | docs: each makes .venv on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow fuzz lint clean
+.PHONY: demo test test-slow fuzz lint docs clean
 
 demo: .venv/installed
 	$(BIN)/panoptic-blend demo --output runs/demo
@@ -21,6 +21,10 @@ lint: .venv/installed-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# A link that leads nowhere fails.
+docs: .venv/installed-dev
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
+
 .venv/installed: setup.cfg pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
@@ -34,4 +38,4 @@ lint: .venv/installed-dev
 	touch $@
 
 clean:
-	rm -rf .venv runs build dist *.egg-info
+	rm -rf .venv runs build dist site *.egg-info

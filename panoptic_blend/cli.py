@@ -81,6 +81,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return FAILURE
 
 
+def command_names() -> tuple[str, ...]:
+    """Every command, in the order of `--help`."""
+    return tuple(_COMMANDS)
+
+
 def _replace_what_a_console_lacks() -> None:
     """Let a letter that the console's encoding lacks (ASCII, cp1252) come out as `?` instead of ending the command."""
     for stream in (sys.stdout, sys.stderr):

@@ -124,9 +124,13 @@ def panoptic_details(
     """Score predictions in COCO panoptic format by all there is, the built-in engine counting.
 
     Args:
-        ground_truth_json, predictions_json, segments, predicted_segments, progress: as for `panoptic_quality`.
+        ground_truth_json: COCO panoptic JSON of the truth; every image of it must be predicted.
+        predictions_json: COCO panoptic JSON of the predictions; images that the truth lacks are passed over.
+        segments: folder of the true id-map PNGs; None takes the JSON's path without `.json`.
+        predicted_segments: folder of the predicted id-map PNGs; None as above.
         boundary: count boundary PQ, too.
         workers: processes; None takes one per available core.
+        progress: called with (images done, images in all).
 
     Raises:
         DatasetError: files are missing or do not hold together, or images have no prediction.
