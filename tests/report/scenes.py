@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from panoptic_blend.categories import Categories, Category
+from panoptic_blend.cli import main
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.counting import count_ids
 from panoptic_blend.coco.predictions import PredictionWriter
@@ -18,6 +19,9 @@ from panoptic_blend.structures import Segment
 
 HOSTILE = "<img src=x onerror=alert(1)>"
 CATEGORIES = Categories([Category(1, HOSTILE, True, (200, 30, 30)), Category(2, "grass", False, (30, 160, 30))])
+
+MEANING = {1: 1, 2: 2, 7: 1}
+"""Of the ids of `make_scene`."""
 
 IdMapOf = Mapping[int, int]
 """{id in the map: category id}."""
@@ -60,3 +64,17 @@ def write_predictions(
             ]
             writer.write(record, id_map, segments)
     return output
+
+
+def make_scene(left: int, extra: bool = False) -> np.ndarray:
+    """A thing on grass, and another one."""
+    id_map = np.full((120, 160), 2, np.int32)
+    id_map[20:60, left : left + 40] = 1
+    if extra:
+        id_map[80:90, 100:120] = 7
+    return id_map
+
+
+def report(output: Path, truth: Path, *words: str | Path) -> int:
+    """Run `panoptic-blend report` in this process; returns its exit code."""
+    return main(["report", *map(str, words), "--annotations", str(truth), "--output", str(output), "--workers", "1"])

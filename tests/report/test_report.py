@@ -18,35 +18,7 @@ from panoptic_blend.categories import Categories, Category
 from panoptic_blend.cli import main
 from panoptic_blend.report.prediction_page import choose
 
-from .scenes import CATEGORIES, HOSTILE, write_predictions, write_truth
-
-MEANING = {1: 1, 2: 2, 7: 1}
-
-
-def _scene(left: int, extra: bool = False) -> np.ndarray:
-    """A thing on grass, and another one."""
-    id_map = np.full((120, 160), 2, np.int32)
-    id_map[20:60, left : left + 40] = 1
-    if extra:
-        id_map[80:90, 100:120] = 7
-    return id_map
-
-
-@pytest.fixture
-def truth(tmp_path: Path) -> Path:
-    """Three pictures with a thing each."""
-    return write_truth(tmp_path / "data", "val", CATEGORIES, [(seed, _scene(20), MEANING) for seed in range(3)])
-
-
-@pytest.fixture
-def predictions(tmp_path: Path, truth: Path) -> Path:
-    """The first is right, the second misses, the third has an extra thing."""
-    maps = [(_scene(20), MEANING, 0.9), (_scene(90), MEANING, 0.4), (_scene(22, extra=True), MEANING, 0.6)]
-    return write_predictions(tmp_path / "run", truth, CATEGORIES, maps)
-
-
-def _report(output: Path, truth: Path, *words: str | Path) -> int:
-    return main(["report", *map(str, words), "--annotations", str(truth), "--output", str(output), "--workers", "1"])
+from .scenes import CATEGORIES, HOSTILE, MEANING, make_scene, report, write_predictions, write_truth
 
 
 def _data(page: Path) -> dict:
@@ -92,7 +64,7 @@ class _Cells(HTMLParser):
 
 
 def test_the_page_has_the_numbers_of_score(truth, predictions, tmp_path, capsys):
-    assert _report(tmp_path / "page", truth, predictions, "--boundary") == 0
+    assert report(tmp_path / "page", truth, predictions, "--boundary") == 0
     numbers = tmp_path / "metrics.json"
     json_path = predictions / "predictions.json"
     words = ["--ground-truth", truth, "--predictions", json_path, "--details", "--output", numbers, "--workers", "1"]
@@ -116,7 +88,7 @@ def test_the_page_has_the_numbers_of_score(truth, predictions, tmp_path, capsys)
 
 
 def test_pictures_go_from_worst_to_best_and_tell_what_is_wrong(truth, predictions, tmp_path):
-    assert _report(tmp_path / "page", truth, predictions) == 0
+    assert report(tmp_path / "page", truth, predictions) == 0
     pictures = _data(tmp_path / "page")["pictures"]
     assert [picture["title"] for picture in pictures] == ["001.png", "002.png", "000.png"]
     assert [name for name, _ in pictures[0]["panels"]] == ["picture", "prediction", "truth", "errors"]
@@ -136,7 +108,7 @@ def test_pictures_go_from_worst_to_best_and_tell_what_is_wrong(truth, prediction
 
 
 def test_every_place_of_a_picture_has_the_number_of_its_segment(truth, predictions, tmp_path):
-    assert _report(tmp_path / "page", truth, predictions, predictions) == 0
+    assert report(tmp_path / "page", truth, predictions, predictions) == 0
     picture = next(p for p in _data(tmp_path / "page")["pictures"] if p["title"] == "002.png")
     first, second, true = _picks(tmp_path / "page", picture)
     assert [group[0] for group in (first, second, true)] == ["A predicted", "B predicted", "Truth"]
@@ -157,8 +129,8 @@ def test_of_many_images_the_worse_half_and_some_others_are_shown():
 
 
 def test_several_are_held_against_the_first(truth, predictions, tmp_path):
-    better = write_predictions(tmp_path / "better", truth, CATEGORIES, [(_scene(20), MEANING, 0.9)] * 3)
-    assert _report(tmp_path / "page", truth, predictions, better) == 0
+    better = write_predictions(tmp_path / "better", truth, CATEGORIES, [(make_scene(20), MEANING, 0.9)] * 3)
+    assert report(tmp_path / "page", truth, predictions, better) == 0
     rows = _Cells(tmp_path / "page").rows
     first, second = (next(row for row in rows if row[0] == f"{name}, all") for name in "AB")
     assert float(second[1]) == 100
@@ -180,7 +152,7 @@ def test_several_are_held_against_the_first(truth, predictions, tmp_path):
 
 
 def test_the_same_predictions_are_even(truth, predictions, tmp_path):
-    assert _report(tmp_path / "page", truth, predictions, predictions) == 0
+    assert report(tmp_path / "page", truth, predictions, predictions) == 0
     page = _Cells(tmp_path / "page")
     row = next(row for row in page.rows if row[0] == "B, all")
     assert row[5:] == ["+0.0", "+0.0 to +0.0", "50.0"]
@@ -197,7 +169,7 @@ def test_any_number_of_categories_and_nothing_predicted(classes, tmp_path):
     meaning = {i + 1: i * 25 % classes + 1 for i in range(40)}
     truth = write_truth(tmp_path / "data", "val", categories, [(0, id_map, meaning)])
     run = write_predictions(tmp_path / "run", truth, categories, [(np.zeros((120, 160), np.int32), {}, 0.5)])
-    assert _report(tmp_path / "page", truth, run) == 0
+    assert report(tmp_path / "page", truth, run) == 0
     page = _Cells(tmp_path / "page")
     assert "img" not in page.tags
     assert len([row for row in page.rows if row[1:2] == ["thing"]]) == min(classes, 40)
@@ -208,8 +180,19 @@ def test_any_number_of_categories_and_nothing_predicted(classes, tmp_path):
     assert np.array_equal(np.unique(numbers), np.arange(1, 41))
 
 
+def test_no_image_at_all(tmp_path):
+    truth = write_truth(tmp_path / "data", "val", CATEGORIES, [])
+    for folder in ("val", "annotations/panoptic_val"):
+        (tmp_path / "data" / folder).mkdir(exist_ok=True)
+    run = write_predictions(tmp_path / "run", truth, CATEGORIES, [])
+    assert report(tmp_path / "page", truth, run) == 0
+    assert report(tmp_path / "two", truth, run, run) == 0
+    assert _data(tmp_path / "two")["pictures"] == []
+    assert "Whether B is better than A is open" in (tmp_path / "two/index.html").read_text(encoding="utf-8")
+
+
 def test_every_category_tells_how_reliable_its_scores_are(truth, predictions, tmp_path):
-    assert _report(tmp_path / "page", truth, predictions) == 0
+    assert report(tmp_path / "page", truth, predictions) == 0
     (row,) = [row for row in _Cells(tmp_path / "page").rows if row[0] == HOSTILE and len(row) == 7]
     # Scores 0.9 and 0.6 match, 0.4 and another 0.6 do not: |0.9 - 1| + |0.4 - 0| + 2 |0.6 - 0.5| over 4 things.
     assert row[1] == (
@@ -230,7 +213,7 @@ def _write_sweep(run: Path, own_pq: float) -> Path:
 
 def test_a_sweep_beside_the_predictions_is_drawn(truth, predictions, tmp_path):
     sweep = _write_sweep(predictions, 40.0)
-    assert _report(tmp_path / "page", truth, predictions) == 0
+    assert report(tmp_path / "page", truth, predictions) == 0
     html = (tmp_path / "page/index.html").read_text(encoding="utf-8")
     assert "PQ is 40.0 with min_score 0.5 and max_overlap 0.4. It would be 20.0 higher with" in html
     assert (
@@ -246,7 +229,7 @@ def test_a_sweep_beside_the_predictions_is_drawn(truth, predictions, tmp_path):
     assert ["0.7", "60.0", "55.0", "30.0"] in rows
 
     sweep.unlink()
-    assert _report(tmp_path / "without", truth, predictions) == 0
+    assert report(tmp_path / "without", truth, predictions) == 0
     assert "Other thresholds" not in (tmp_path / "without/index.html").read_text(encoding="utf-8")
 
 
@@ -256,28 +239,28 @@ def test_a_sweep_of_these_predictions_is_believed_and_a_broken_one_named(truth, 
     assert main(["score", *map(str, words)]) == 0
     own = json.loads((tmp_path / "metrics.json").read_text(encoding="utf-8"))["PQ"]
     sweep = _write_sweep(predictions, own)
-    assert _report(tmp_path / "page", truth, predictions) == 0
+    assert report(tmp_path / "page", truth, predictions) == 0
     assert "were others" not in (tmp_path / "page/index.html").read_text(encoding="utf-8")
     sweep.write_text("{}", encoding="utf-8")
-    assert _report(tmp_path / "broken", truth, predictions) == 1
+    assert report(tmp_path / "broken", truth, predictions) == 1
     assert "sweep.json: is no complete sweep" in capsys.readouterr().err
     assert not (tmp_path / "broken").exists()
 
 
 def test_what_is_missing_is_said(truth, predictions, tmp_path, capsys):
-    assert _report(tmp_path / "page", truth, tmp_path / "nowhere") == 1
+    assert report(tmp_path / "page", truth, tmp_path / "nowhere") == 1
     assert "nowhere" in capsys.readouterr().err
-    assert _report(tmp_path / "page", truth, predictions, "--images", tmp_path / "gone") == 1
+    assert report(tmp_path / "page", truth, predictions, "--images", tmp_path / "gone") == 1
     assert "gone: no such folder" in capsys.readouterr().err
     (tmp_path / "page").mkdir()
     (tmp_path / "page/mine.txt").write_text("mine", encoding="utf-8")
-    assert _report(tmp_path / "page", truth, predictions) == 2
+    assert report(tmp_path / "page", truth, predictions) == 2
     assert "is there already" in capsys.readouterr().err
 
 
 def test_pictures_that_cannot_be_read_are_left_black(truth, predictions, tmp_path):
     (tmp_path / "data/val/001.png").write_bytes(b"no picture")
-    assert _report(tmp_path / "page", truth, predictions) == 0
+    assert report(tmp_path / "page", truth, predictions) == 0
     assert [bool(picture["picture"]) for picture in _data(tmp_path / "page")["pictures"]] == [False, True, True]
 
 
@@ -289,165 +272,3 @@ from panoptic_blend.cli import main
 code = main(["report", *{words!r}])
 sys.exit(code or "torch" in sys.modules)"""
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
-
-
-def test_in_a_browser(truth, predictions, tmp_path, browser):
-    from selenium.webdriver.support.ui import Select
-
-    assert _report(tmp_path / "page", truth, predictions) == 0
-    browser.get((tmp_path / "page/index.html").as_uri())
-    table = browser.find_element("css selector", "table.sortable")
-
-    def names() -> list[str]:
-        cells = table.find_elements("css selector", "tbody th")
-        return [cell.text for cell in cells if cell.is_displayed()]
-
-    assert names() == [HOSTILE, "grass"]
-    quality = table.find_elements("css selector", "thead button")[2]
-    quality.click()
-    assert names() == ["grass", HOSTILE]
-    assert quality.find_element("xpath", "..").get_attribute("aria-sort") == "descending"
-    quality.click()
-    assert names() == [HOSTILE, "grass"]
-    search = browser.find_element("css selector", "input[type=search]")
-    search.send_keys("GRA")
-    assert names() == ["grass"]
-
-    assert len(browser.find_elements("css selector", ".card")) == 3
-    error, wrong = map(Select, browser.find_elements("css selector", "#filters select"))
-    error.select_by_visible_text("background")
-    assert browser.find_element("id", "count").text == "2 of 3 pictures"
-    error.select_by_visible_text("all")
-    wrong.select_by_visible_text(HOSTILE)
-    assert browser.find_element("id", "count").text == "2 of 3 pictures"
-    browser.find_elements("css selector", ".card")[1].click()
-    viewer = browser.find_element("id", "viewer")
-    assert "score 0.60, background" in viewer.text
-    assert len(viewer.find_elements("css selector", ".panel")) == 4
-    viewer.send_keys("\ue00c")  # escape
-    assert not viewer.is_displayed()
-    assert browser.get_log("browser") == []
-
-
-def test_a_place_in_a_picture_tells_its_segments(truth, predictions, tmp_path, browser):
-    from selenium.webdriver import ActionChains
-
-    better = write_predictions(tmp_path / "better", truth, CATEGORIES, [(_scene(20), MEANING, 0.9)] * 3)
-    assert _report(tmp_path / "page", truth, predictions, better) == 0
-    browser.get((tmp_path / "page/index.html").as_uri())
-    browser.find_elements("css selector", ".card")[0].click()
-    viewer, told = browser.find_element("id", "viewer"), browser.find_element("id", "picked")
-    stacks = viewer.find_elements("css selector", ".stack")
-
-    def press(panel: int, x: float, y: float) -> str:
-        """Press a place (in pixels of the image) of a panel; what is told then."""
-        image = stacks[panel].find_element("css selector", "img")
-        width, height = image.size["width"], image.size["height"]
-        scale = min(width / 160, height / 120)
-        move = ActionChains(browser).move_to_element_with_offset(image, scale * (x - 80), scale * (y - 60))
-        move.click().perform()
-        return told.text
-
-    def lit(panel: int, x: int, y: int) -> bool:
-        """Whether a place of a panel is not in the shade."""
-        script = "return arguments[0].getContext('2d').getImageData(arguments[1], arguments[2], 1, 1).data[3] == 0"
-        return browser.execute_script(script, stacks[panel].find_element("css selector", "canvas"), x, y)
-
-    assert press(0, 21, 21) == (
-        f"A predicted: grass: IoU {16000 / 19200:.2f}, 17,600 pixels. "
-        f"B predicted: {HOSTILE}: score 0.90, IoU 1.00, 1,600 pixels. "
-        f"Truth: {HOSTILE}: A missed, B IoU 1.00, 1,600 pixels."
-    )
-    assert [lit(1, 10, 10), lit(1, 100, 40), lit(2, 21, 21), lit(2, 100, 100)] == [True, False, True, False]
-    assert press(3, 158, 118).count("grass") == 3
-    lines = viewer.find_elements("css selector", ".pick")
-    assert [line.text for line in lines if line.get_attribute("aria-pressed") == "true"] == [
-        line.text for line in lines if line.text.startswith("grass")
-    ]
-    # The same by keyboard: every segment is a button.
-    wrong = next(line for line in lines if "background" in line.text)
-    wrong.send_keys("\ue007")
-    assert told.text == f"A predicted: {HOSTILE}: score 0.40, background, 1,600 pixels."
-    assert [lit(1, 95, 25), lit(1, 10, 10), lit(2, 10, 10)] == [True, False, True]
-    assert browser.get_log("browser") == []
-
-
-def test_everything_is_reached_by_keyboard(truth, predictions, tmp_path, browser):
-    from selenium.webdriver import ActionChains
-
-    assert _report(tmp_path / "page", truth, predictions) == 0
-    browser.get((tmp_path / "page/index.html").as_uri())
-
-    def keys(*each: str) -> None:
-        for key in each:
-            ActionChains(browser).send_keys(key).perform()
-
-    def focused() -> str:
-        script = "const e = document.activeElement; return e.className || e.id || e.textContent || e.tagName"
-        return browser.execute_script(script)
-
-    reached = set()
-    for _ in range(80):
-        keys("\ue004")  # tab
-        reached.add(focused())
-        ring = "return getComputedStyle(document.activeElement).outlineStyle"
-        assert browser.execute_script(ring) != "none", focused()
-        if focused() == "card":
-            break
-    assert {"sort", "scroll", "opacity", "card"} <= reached
-
-    def titles() -> str:
-        return browser.execute_script("return document.activeElement.querySelector('.text').firstChild.textContent")
-
-    keys("\ue014")  # right
-    assert titles() == "002.png"
-    keys("\ue012", "\ue012")  # left, and there is nothing further left
-    assert titles() == "001.png"
-    keys("\ue007")  # enter
-    viewer = browser.find_element("id", "viewer")
-    assert viewer.is_displayed()
-    assert focused() == "Next"
-    keys("\ue007", "\ue007", "\ue007")  # there are three pictures
-    assert viewer.find_element("css selector", "h3").text == "000.png"
-    assert focused() == "Next"
-    keys("\ue012")
-    assert viewer.find_element("css selector", "h3").text == "002.png"
-    for _ in range(12):
-        keys("\ue004")
-        if focused() == "pick wrong":
-            break
-    keys(" ")
-    assert "background" in browser.find_element("id", "picked").text
-    keys("\ue00c")  # escape
-    assert not viewer.is_displayed()
-    assert titles() == "001.png"  # where the reader came from
-
-    table = browser.find_element("css selector", "table.sortable")
-    table.find_elements("css selector", "thead button")[2].send_keys("\ue007")
-    told = browser.find_element("css selector", "[role=status]")
-    assert told.get_attribute("textContent") == "Sorted by PQ, descending"
-    browser.find_element("css selector", "input[type=search]").send_keys("gra")
-    assert told.get_attribute("textContent") == "1 of 2 rows"
-    assert browser.get_log("browser") == []
-
-
-def test_a_comparison_in_a_browser(truth, predictions, tmp_path, browser):
-    from selenium.webdriver.support.ui import Select
-
-    better = write_predictions(tmp_path / "better", truth, CATEGORIES, [(_scene(20), MEANING, 0.9)] * 3)
-    assert _report(tmp_path / "page", truth, better, predictions) == 0
-    browser.get((tmp_path / "page/index.html").as_uri())
-
-    def titles() -> list[str]:
-        return [card.text.splitlines()[-2] for card in browser.find_elements("css selector", ".card")]
-
-    assert titles() == ["001.png", "002.png", "000.png"]
-    _, _, flipped, order = map(Select, browser.find_elements("css selector", "#filters select"))
-    order.select_by_visible_text("B gains most")
-    assert titles() == ["000.png", "002.png", "001.png"]
-    flipped.select_by_visible_text("A is better")
-    assert titles() == ["002.png", "001.png"]
-    detail = browser.find_element("css selector", "details")
-    detail.find_element("css selector", "summary").click()
-    assert "What is wrong with things" in detail.text
-    assert browser.get_log("browser") == []
