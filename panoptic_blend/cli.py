@@ -22,6 +22,7 @@ from panoptic_blend.commands import (
     convert_checkpoint,
     convert_dataset,
     demo,
+    doctor,
     evaluate,
     explain,
     export,
@@ -189,6 +190,7 @@ commands:
   serve       a page to try models on in a browser, and an HTTP API
   export      write a model as a folder that runs without torch
   models      list the models that have a name, and download them
+  doctor      tell what is installed and what this machine can do, for a bug report
   convert-dataset
               turn label maps, masks or an annotation tool's files into COCO panoptic
   check-dataset
@@ -215,6 +217,7 @@ _COMMANDS = {
     "serve": serve.run,
     "export": export.run,
     "models": models.run,
+    "doctor": doctor.run,
     "convert-checkpoint": convert_checkpoint.run,
     "convert-dataset": convert_dataset.run,
     "check-dataset": check_dataset.run,

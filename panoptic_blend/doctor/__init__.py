@@ -1,0 +1,1 @@
+"""What this installation and this machine can do, as text for a bug report."""
