@@ -6,9 +6,7 @@ from pathlib import Path
 
 from panoptic_blend.doctor.machine import describe_machine, describe_memory, find_features
 
-INTEL = (
-    "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) Platinum\nflags\t\t: sse avx2 avx512f avx512_bf16 amx_bf16\n"
-)
+INTEL = "processor\t: 0\nmodel name\t: Intel(R) Xeon(R) Platinum\nflags\t\t: sse avx2 avx512f avx512_bf16 amx_bf16\n"
 ARM = "processor\t: 0\nBogoMIPS\t: 50.00\nFeatures\t: fp asimd bf16\n"
 
 
