@@ -39,8 +39,8 @@ def run(arguments: list[str]) -> None:
         "--gallery",
         metavar="N",
         type=one_or_more,
-        default=1000,
-        help="pictures on the page: of more, the worse half, and every so many of the others (default: 1000)",
+        help="pictures on the page: of more, the worse half, and every so many of the others (default: 1000; with more "
+        "than two predictions fewer, since each has maps of its own)",
     )
     parser.add_argument(
         "--boundary", action="store_true", help="count boundary PQ, too, which takes several times as long"
@@ -65,6 +65,7 @@ def run(arguments: list[str]) -> None:
     names = [""] if len(options.predictions) == 1 else list(ascii_uppercase[: len(options.predictions)])
     paths = [path / f"{FOLDER}.json" if path.is_dir() else path for path in options.predictions]
     files = [ScoredFiles.open(options.annotations, path, options.segments) for path in paths]
+    gallery = options.gallery or min(1000, 2000 // len(files))
     workers = options.workers or available_cores()
     console = Console()
     with Progress(console=console) as bar:
@@ -77,5 +78,5 @@ def run(arguments: list[str]) -> None:
             score(name, each, options.boundary, workers, shown_as(f"scoring {name}".strip()))
             for name, each in zip(names, files, strict=True)
         ]
-        write_prediction_page(options.output, scored, images, options.gallery, workers, shown_as("drawing"))
+        write_prediction_page(options.output, scored, images, gallery, workers, shown_as("drawing"))
     console.print(f"written: {options.output / 'index.html'}", soft_wrap=True, highlight=False, markup=False)

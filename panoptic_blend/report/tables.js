@@ -2,10 +2,11 @@
 
 // Tables that sort by the column whose head is pressed, and show the rows that hold a word.
 
+const words = new Intl.Collator();
+
 function sortable(table) {
   const body = table.tBodies[0];
-  const rows = [...body.rows];
-  const number = (text) => Number.parseFloat(text.replaceAll(",", ""));
+  let rows = [...body.rows];
   const heads = [...table.tHead.rows[0].cells];
   const told = make("span", { role: "status", class: "unseen" });
   heads.forEach((head, column) => {
@@ -13,18 +14,19 @@ function sortable(table) {
     head.replaceChildren(button);
     button.addEventListener("click", () => {
       // Numbers begin with the largest, names with the first.
-      const keys = new Map(rows.map((row) => [row, row.cells[column].textContent]));
-      const numeric = rows.some((row) => !Number.isNaN(number(keys.get(row)))) && column > 0;
+      const texts = rows.map((row) => row.cells[column].textContent);
+      const numbers = texts.map((text) => Number.parseFloat(text.replaceAll(",", "")));
+      const numeric = column > 0 && numbers.some((value) => !Number.isNaN(value));
       const first = numeric ? "descending" : "ascending";
       const order = head.ariaSort === first ? (numeric ? "ascending" : "descending") : first;
       for (const other of heads) other.removeAttribute("aria-sort");
       head.ariaSort = order;
       const sign = order === "ascending" ? 1 : -1;
       const compare = numeric
-        ? (a, b) => sign * (number(keys.get(a)) - number(keys.get(b))) ||
-            Number.isNaN(number(keys.get(a))) - Number.isNaN(number(keys.get(b)))
-        : (a, b) => sign * keys.get(a).localeCompare(keys.get(b));
-      body.replaceChildren(...rows.sort(compare));
+        ? (a, b) => sign * (numbers[a] - numbers[b]) || Number.isNaN(numbers[a]) - Number.isNaN(numbers[b])
+        : (a, b) => sign * words.compare(texts[a], texts[b]);
+      rows = [...rows.keys()].sort(compare).map((place) => rows[place]);
+      body.replaceChildren(...rows);
       told.textContent = `Sorted by ${button.textContent}, ${order}`;
     });
   });

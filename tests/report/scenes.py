@@ -45,7 +45,7 @@ def write_truth(
             png = writer.free_name(name)
             write_id_map(writer.staging / png, id_map)
             segments = {int(i): TrueSegment(meaning[int(i)]) for i in np.unique(id_map) if i}
-            writer.add(name, png, 160, 120, segments_info(id_map, segments))
+            writer.add(name, png, id_map.shape[1], id_map.shape[0], segments_info(id_map, segments))
     return root / f"annotations/panoptic_{split}.json"
 
 

@@ -264,6 +264,27 @@ def test_pictures_that_cannot_be_read_are_left_black(truth, predictions, tmp_pat
     assert [bool(picture["picture"]) for picture in _data(tmp_path / "page")["pictures"]] == [False, True, True]
 
 
+def test_a_picture_with_two_predictions_is_small(tmp_path):
+    photographs = Image.open(Path(__file__).parents[2] / "docs/camvid.jpg")  # the first of three side by side
+    street = photographs.crop((0, 20, photographs.width // 3, photographs.height)).resize((640, 480))
+    true = (1 + np.arange(480)[:, None] // 80 * 8 + np.arange(640) // 80).astype(np.int32)
+    meaning = {i: 1 for i in range(1, 49)}
+    truth = write_truth(tmp_path / "data", "val", CATEGORIES, [(0, true, meaning)])
+    street.save(tmp_path / "data/val/000.png")
+    coarse = np.random.default_rng(0).random((24, 32)).astype(np.float32)
+    blobs = np.asarray(Image.fromarray(coarse).resize((640, 480)))
+    maps = [np.where(blobs > limit, true, np.roll(true, 40)) for limit in (0.4, 0.6)]
+    runs = [
+        write_predictions(tmp_path / name, truth, CATEGORIES, [(id_map, meaning, 0.5)])
+        for name, id_map in zip("ab", maps, strict=True)
+    ]
+    assert report(tmp_path / "page", truth, *runs) == 0
+    files = list((tmp_path / "page/pictures").iterdir())
+    assert len(files) == 7
+    # A thousand of them take less than 60 MB.
+    assert 20_000 < sum(path.stat().st_size for path in files) < 58_000
+
+
 def test_torch_is_not_loaded(truth, predictions, tmp_path):
     words = [str(predictions), "--annotations", str(truth), "--output", str(tmp_path / "page"), "--workers", "1"]
     program = f"""

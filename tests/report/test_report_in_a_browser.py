@@ -184,3 +184,30 @@ def test_a_comparison_in_a_browser(truth, predictions, tmp_path, browser):
     detail.find_element("css selector", "summary").click()
     assert "What is wrong with things" in detail.text
     assert browser.get_log("browser") == []
+
+
+def test_little_is_there_until_it_is_asked_for(tmp_path, browser):
+    scenes = [(seed, make_scene(20), MEANING) for seed in range(12)]
+    truth = write_truth(tmp_path / "data", "val", CATEGORIES, scenes)
+    runs = [
+        write_predictions(tmp_path / name, truth, CATEGORIES, [(make_scene(25), MEANING, 0.9)] * 12) for name in "ab"
+    ]
+    assert report(tmp_path / "page", truth, *runs) == 0
+    browser.get((tmp_path / "page/index.html").as_uri())
+
+    def cards() -> int:
+        return len(browser.find_elements("css selector", "#gallery > .card"))
+
+    scripts = "return [...document.scripts].filter((script) => script.src.includes('pictures/')).length"
+    assert cards() == 10  # of six panels each
+    assert {image.get_attribute("loading") for image in browser.find_elements("css selector", ".card img")} == {"lazy"}
+    assert browser.execute_script(scripts) == 0
+    browser.find_element("id", "more").send_keys("\ue007")
+    assert cards() == 12
+    assert not browser.find_element("id", "more").is_displayed()
+    place = "return [...document.querySelectorAll('.card')].indexOf(document.activeElement)"
+    assert browser.execute_script(place) == 10
+    browser.switch_to.active_element.send_keys("\ue007")
+    assert len(browser.find_elements("css selector", ".pick")) == 6
+    assert browser.execute_script(scripts) == 1
+    assert browser.get_log("browser") == []
