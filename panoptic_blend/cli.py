@@ -12,7 +12,7 @@ import threading
 import traceback
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from types import FrameType
+from types import FrameType, ModuleType
 
 from panoptic_blend._version import __version__
 from panoptic_blend.commands import (
@@ -34,6 +34,7 @@ from panoptic_blend.commands import (
     suggest_config,
     train,
 )
+from panoptic_blend.commands.completion import SHELLS, completion_script
 from panoptic_blend.commands.parsing import command
 from panoptic_blend.errors import ConfigError, PanopticBlendError, TrainingStopped, out_of_memory
 from panoptic_blend.spelling import did_you_mean
@@ -154,7 +155,7 @@ def _kill_cleans_up() -> Iterator[None]:
 def _run(arguments: list[str]) -> int:
     try:
         if arguments and arguments[0] in _COMMANDS:
-            _COMMANDS[arguments[0]](arguments[1:])
+            _COMMANDS[arguments[0]].run(arguments[1:])
         else:
             _describe_program(arguments)
         code = 0
@@ -169,9 +170,16 @@ def _describe_program(arguments: list[str]) -> None:
     parser = command("", "Panoptic segmentation by BlendMask: things and stuff in one map.", epilog=_OVERVIEW)
     parser.usage = "panoptic-blend COMMAND [options]"
     parser.add_argument("--version", action="version", version=f"panoptic-blend {__version__}")
-    _, rest = parser.parse_known_args(arguments)
+    parser.add_argument(
+        "--print-completion", metavar="SHELL", choices=SHELLS, help="write the script for bash, zsh or tcsh to complete"
+    )
+    options, rest = parser.parse_known_args(arguments)
+    if options.print_completion:
+        parsers = {name: module.make_parser() for name, module in _COMMANDS.items()}
+        sys.stdout.write(completion_script(options.print_completion, parsers))
+        return
     if rest:
-        known = [*_COMMANDS, "--help", "--version"]
+        known = [*_COMMANDS, "--help", "--version", "--print-completion"]
         raise ConfigError(f"{rest[0]!r} is not a command of panoptic-blend.{did_you_mean(rest[0], known)}")
     parser.print_help()
 
@@ -204,24 +212,24 @@ panoptic-blend COMMAND --help tells more about each.
 """
 
 
-_COMMANDS = {
-    "demo": demo.run,
-    "train": train.run,
-    "evaluate": evaluate.run,
-    "predict": predict.run,
-    "score": score.run,
-    "report": report.run,
-    "compare": compare.run,
-    "benchmark": benchmark.run,
-    "explain": explain.run,
-    "serve": serve.run,
-    "export": export.run,
-    "models": models.run,
-    "doctor": doctor.run,
-    "convert-checkpoint": convert_checkpoint.run,
-    "convert-dataset": convert_dataset.run,
-    "check-dataset": check_dataset.run,
-    "suggest-config": suggest_config.run,
+_COMMANDS: dict[str, ModuleType] = {
+    "demo": demo,
+    "train": train,
+    "evaluate": evaluate,
+    "predict": predict,
+    "score": score,
+    "report": report,
+    "compare": compare,
+    "benchmark": benchmark,
+    "explain": explain,
+    "serve": serve,
+    "export": export,
+    "models": models,
+    "doctor": doctor,
+    "convert-checkpoint": convert_checkpoint,
+    "convert-dataset": convert_dataset,
+    "check-dataset": check_dataset,
+    "suggest-config": suggest_config,
 }
 
 

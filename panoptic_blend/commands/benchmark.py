@@ -8,6 +8,7 @@ from pathlib import Path
 from panoptic_blend.commands.opening import open_predictor
 from panoptic_blend.commands.parsing import (
     CHECKPOINT_OR_EXPORT,
+    Parser,
     add_offline,
     add_speed,
     command,
@@ -19,8 +20,8 @@ from panoptic_blend.startup import start_torch
 DEFAULT_CONFIG = "coco/panoptic_r50_3x.yaml"
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend benchmark`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend benchmark`."""
     parser = command(
         "benchmark",
         "Time every stage of a prediction on this machine, and say how near the network comes to what it can compute.",
@@ -53,6 +54,12 @@ examples:
         "--rounds", metavar="N", type=one_or_more, default=10, help="measurements of a stage (default: 10)"
     )
     parser.add_argument("--output", metavar="FILE", type=Path, help="write the measurements to this JSON file")
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend benchmark`."""
+    parser = make_parser()
     options, overrides = parse_with_settings(parser, arguments)
     from panoptic_blend.config_files import check_prediction_settings
 

@@ -9,7 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from panoptic_blend.commands.parsing import command, images_beside, one_or_more, parse, split_name
+from panoptic_blend.commands.parsing import Parser, command, images_beside, one_or_more, parse, split_name
 from panoptic_blend.errors import ConfigError, DatasetError
 
 if TYPE_CHECKING:
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 SHOWN = 20
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend check-dataset`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend check-dataset`."""
     parser = command(
         "check-dataset",
         "Check everything that training needs, and draw a page that shows what a data set holds and what is odd about "
@@ -56,6 +56,12 @@ def run(arguments: list[str]) -> None:
     )
     parser.add_argument("--json", action="store_true", help="print what was found as JSON")
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes (default: one per core)")
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend check-dataset`."""
+    parser = make_parser()
     options = parse(parser, arguments)
     for name in ("images", "segments"):
         folders = getattr(options, name)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import command, join_settings, one_or_more, parse_with_settings
+from panoptic_blend.commands.parsing import Parser, command, join_settings, one_or_more, parse_with_settings
 from panoptic_blend.startup import share_cores
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend compare`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend compare`."""
     parser = command(
         "compare",
         "Train and evaluate variants of a model with the same data, schedule and seeds: one table for each ablation.",
@@ -38,6 +38,12 @@ Given again, the same command continues where it was stopped; finished variants 
         default=Path("runs/compare"),
         help="gets NAME.md, NAME.csv and NAME.png for each ablation, and runs/ (default: runs/compare)",
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend compare`."""
+    parser = make_parser()
     # A setting's value, written apart from it, must not be taken for a file.
     options, overrides = parse_with_settings(parser, join_settings(arguments))
     share_cores()

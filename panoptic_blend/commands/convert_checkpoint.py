@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import command, parse
+from panoptic_blend.commands.parsing import Parser, command, parse
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend convert-checkpoint`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend convert-checkpoint`."""
     parser = command(
         "convert-checkpoint",
         "Turn a BlendMask checkpoint of AdelaiDet into a model of this program that computes the same.",
@@ -29,6 +29,12 @@ def run(arguments: list[str]) -> None:
         type=Path,
         help="COCO panoptic JSON of the data it was trained on (default: COCO's own, when the numbers fit)",
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend convert-checkpoint`."""
+    parser = make_parser()
     options = parse(parser, arguments)
     from rich.console import Console
 

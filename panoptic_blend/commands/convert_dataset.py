@@ -23,8 +23,8 @@ _READING = {
 """Options that have no meaning with `--to`, and their names in the parsed arguments."""
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend convert-dataset`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend convert-dataset`."""
     from panoptic_blend.convert.formats import FORMATS, TARGETS
 
     layouts = "\n".join(f"  {name:<24} {each.layout}" for name, each in FORMATS.items())
@@ -85,6 +85,12 @@ def run(arguments: list[str]) -> None:
     parser.add_argument("--link", dest="images_mode", action="store_const", const="link", help="link to the images")
     parser.add_argument("--leave", dest="images_mode", action="store_const", const="leave", help="leave them there")
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes (default: one per core)")
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend convert-dataset`."""
+    parser = make_parser()
     options = parse(parser, arguments)
     from rich.console import Console
 

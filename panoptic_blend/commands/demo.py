@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import command, one_or_more, parse_with_settings
+from panoptic_blend.commands.parsing import Parser, command, one_or_more, parse_with_settings
 from panoptic_blend.startup import share_cores
 
 DEMO_CONFIG = "shapes/demo.yaml"
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend demo`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend demo`."""
     parser = command(
         "demo",
         "Draw a small data set, train a small model on it, evaluate and export it, and show where everything lies.",
@@ -31,6 +31,12 @@ def run(arguments: list[str]) -> None:
         "--train-images", metavar="N", type=one_or_more, default=400, help="images to train on (default: 400)"
     )
     parser.add_argument("--val-images", metavar="N", type=one_or_more, default=60, help="held-out images (default: 60)")
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend demo`."""
+    parser = make_parser()
     options, overrides = parse_with_settings(parser, arguments)
     share_cores()
     from rich.console import Console

@@ -7,6 +7,7 @@ from pathlib import Path
 from panoptic_blend.commands.opening import open_predictor
 from panoptic_blend.commands.parsing import (
     CHECKPOINT_OR_EXPORT,
+    Parser,
     add_batch,
     add_checkpoint,
     add_overwrite,
@@ -22,8 +23,8 @@ DEFAULT_OVERLAYS = 16
 """Images that `--overlays` draws when it is given no number."""
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend evaluate`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend evaluate`."""
     parser = command("evaluate", "Predict annotated images, write the predictions, and score them (PQ, mask AP, mIoU).")
     add_checkpoint(parser, CHECKPOINT_OR_EXPORT)
     add_speed(parser, precision="fp32")
@@ -55,6 +56,12 @@ def run(arguments: list[str]) -> None:
         help="also count the PQ that other values of model.merge.min_score and max_overlap would give, without running "
         "the network again: into sweep.json, which `report` draws",
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend evaluate`."""
+    parser = make_parser()
     options, settings = parse_with_prediction_settings(parser, arguments)
     from rich.console import Console
 

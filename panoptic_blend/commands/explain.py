@@ -6,6 +6,7 @@ from pathlib import Path
 
 from panoptic_blend.commands.parsing import (
     CHECKPOINT,
+    Parser,
     add_checkpoint,
     command,
     one_or_more,
@@ -14,8 +15,8 @@ from panoptic_blend.commands.parsing import (
 from panoptic_blend.startup import start_torch
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend explain`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend explain`."""
     parser = command(
         "explain",
         "Draw what happens inside the model on one image: bases, attention, masks, and what the merge decided.",
@@ -30,6 +31,12 @@ def run(arguments: list[str]) -> None:
         default=3,
         help="instances to follow from bases to mask (default: 3)",
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend explain`."""
+    parser = make_parser()
     options, settings = parse_with_prediction_settings(parser, arguments)
     start_torch()
     from rich.console import Console

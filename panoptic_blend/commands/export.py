@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import CHECKPOINT, add_offline, command, parse_with_prediction_settings
+from panoptic_blend.commands.parsing import CHECKPOINT, Parser, add_offline, command, parse_with_prediction_settings
 from panoptic_blend.startup import start_torch
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend export`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend export`."""
     parser = command(
         "export",
         "Write a model as a folder that runs without torch: picture in, id map and segments out.",
@@ -54,6 +54,12 @@ examples:
         default=0.5,
         help="parts of the network stay in float until PQ loses no more than this (default: 0.5)",
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend export`."""
+    parser = make_parser()
     options, settings = parse_with_prediction_settings(parser, arguments)
     size = None
     if options.size is not None:

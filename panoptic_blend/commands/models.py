@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from panoptic_blend.commands.parsing import add_offline, command, parse
+from panoptic_blend.commands.parsing import Parser, add_offline, command, parse
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend models`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend models`."""
     parser = command(
         "models",
         "List the models and weights that `--checkpoint`, `--init-from` and pb.load take by name.",
@@ -16,6 +16,12 @@ def run(arguments: list[str]) -> None:
         "--download", metavar="NAME", help="bring this one here now, for instance for a machine without a network"
     )
     add_offline(parser)
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend models`."""
+    parser = make_parser()
     options = parse(parser, arguments)
     from rich.console import Console
 

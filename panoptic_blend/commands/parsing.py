@@ -19,13 +19,14 @@ CHECKPOINT_OR_EXPORT = (
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that knows its options, expands `~` in paths, and raises our errors instead of leaving the process.
+    """argparse that knows its options and which are paths, expands `~` in them, and raises our errors instead of exiting.
 
     A shell expands `--output ~/run` itself, but not `--output=~/run`.
     """
 
     def __init__(self, name: str, description: str, usage: str | None = None, epilog: str | None = None):
         self.option_names: list[str] = []
+        self.paths: list[argparse.Action] = []
         super().__init__(
             prog=f"panoptic-blend {name}".strip(),
             description=description,
@@ -37,9 +38,11 @@ class Parser(argparse.ArgumentParser):
         self.register("type", Path, lambda text: Path(os.path.expanduser(text)))
 
     def add_argument(self, *name_or_flags: str, **settings: Any) -> argparse.Action:
-        """As argparse's, and takes note of the option's names."""
+        """As argparse's, and takes note of the option."""
         action = super().add_argument(*name_or_flags, **settings)
         self.option_names += action.option_strings
+        if settings.get("type") is Path:
+            self.paths.append(action)
         return action
 
     def error(self, message: str) -> NoReturn:

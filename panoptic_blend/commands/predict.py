@@ -8,6 +8,7 @@ from pathlib import Path
 from panoptic_blend.commands.opening import open_predictor
 from panoptic_blend.commands.parsing import (
     CHECKPOINT_OR_EXPORT,
+    Parser,
     add_batch,
     add_checkpoint,
     add_overwrite,
@@ -18,8 +19,8 @@ from panoptic_blend.commands.parsing import (
 )
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend predict`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend predict`."""
     parser = command(
         "predict",
         "Predict images into COCO panoptic files; no annotations needed.",
@@ -58,6 +59,12 @@ examples:
         metavar="NAME",
         help="also zip the results under this name, as COCO's server takes them; needs --annotations",
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend predict`."""
+    parser = make_parser()
     options, settings = parse_with_prediction_settings(parser, arguments)
     if options.coco_submission and not options.annotations:
         parser.error("--coco-submission needs the image ids: give --annotations image_info_....json")

@@ -6,11 +6,19 @@ from collections.abc import Callable
 from pathlib import Path
 from string import ascii_uppercase
 
-from panoptic_blend.commands.parsing import add_segments, command, images_beside, one_or_more, parse, require_folder
+from panoptic_blend.commands.parsing import (
+    Parser,
+    add_segments,
+    command,
+    images_beside,
+    one_or_more,
+    parse,
+    require_folder,
+)
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend report`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend report`."""
     parser = command(
         "report",
         "Score predictions by all there is, and draw a page to look into: how sure the numbers are, which categories, "
@@ -46,6 +54,12 @@ def run(arguments: list[str]) -> None:
         "--boundary", action="store_true", help="count boundary PQ, too, which takes several times as long"
     )
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes (default: one per core)")
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend report`."""
+    parser = make_parser()
     options = parse(parser, arguments)
     if len(options.predictions) > len(ascii_uppercase):
         parser.error(f"{len(options.predictions)} predictions: at most {len(ascii_uppercase)} are set side by side")

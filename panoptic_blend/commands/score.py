@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_segments, command, one_or_more, parse
+from panoptic_blend.commands.parsing import Parser, add_segments, command, one_or_more, parse
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend score`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend score`."""
     parser = command("score", "Score predictions on disk against the truth: panoptic quality (PQ, SQ, RQ).")
     parser.add_argument("--ground-truth", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON")
     parser.add_argument("--predictions", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON")
@@ -28,6 +28,12 @@ def run(arguments: list[str]) -> None:
         help="score by all there is (docs/metrics.md), not by PQ alone; the built-in engine counts",
     )
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes or threads (default: one per core)")
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend score`."""
+    parser = make_parser()
     options = parse(parser, arguments)
     if options.details and options.engine not in ("auto", "builtin"):
         parser.error(f"--engine {options.engine} counts PQ alone: leave it out, or leave --details out")

@@ -12,6 +12,7 @@ from pathlib import Path
 from panoptic_blend.commands.opening import open_predictor
 from panoptic_blend.commands.parsing import (
     CHECKPOINT_OR_EXPORT,
+    Parser,
     add_batch,
     add_offline,
     add_speed,
@@ -25,8 +26,8 @@ TOKEN_VARIABLE = "PANOPTIC_BLEND_TOKEN"
 MEBIBYTE = 2**20
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend serve`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend serve`."""
     parser = command(
         "serve",
         "Serve a page to try models on, and an HTTP API (docs/serving.md).",
@@ -73,6 +74,12 @@ examples:
     parser.add_argument(
         "--max-megapixels", metavar="N", type=one_or_more, default=25, help="of a picture (default: 25)"
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend serve`."""
+    parser = make_parser()
     options, settings = parse_with_prediction_settings(parser, arguments)
     _check_token(options.token)
     try:

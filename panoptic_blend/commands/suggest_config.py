@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import command, parse, require_folder
+from panoptic_blend.commands.parsing import Parser, command, parse, require_folder
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.startup import share_cores
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend suggest-config`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend suggest-config`."""
     parser = command(
         "suggest-config",
         "Measure a data set and this machine, and write a configuration that says where its numbers come from.",
@@ -34,6 +34,12 @@ example:
     parser.add_argument(
         "--budget-hours", metavar="H", type=float, default=2.0, help="time for training on this machine (default: 2)"
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend suggest-config`."""
+    parser = make_parser()
     options = parse(parser, arguments)
     if not 0.01 <= options.budget_hours <= 10_000:
         parser.error(f"--budget-hours {options.budget_hours:g}: give hours, 0.01 to 10000")

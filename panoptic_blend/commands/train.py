@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import add_offline, command, parse_with_settings
+from panoptic_blend.commands.parsing import Parser, add_offline, command, parse_with_settings
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.startup import share_cores
 
 
-def run(arguments: list[str]) -> None:
-    """`panoptic-blend train`."""
+def make_parser() -> Parser:
+    """Options of `panoptic-blend train`."""
     parser = command(
         "train",
         "Train a model on images with COCO panoptic annotations.",
@@ -47,6 +47,12 @@ examples:
         choices=["raise", "skip"],
         help="stop at images that do not fit their annotations, or leave them out; short for --data.on_bad_sample",
     )
+    return parser
+
+
+def run(arguments: list[str]) -> None:
+    """`panoptic-blend train`."""
+    parser = make_parser()
     options, overrides = parse_with_settings(parser, arguments)
     share_cores()
     if options.on_bad_sample:
