@@ -304,7 +304,7 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     def interrupt(arguments: list[str]) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", interrupt)
+    monkeypatch.setattr("panoptic_blend.commands.score.run", interrupt)
     assert main(["score"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
 
@@ -348,9 +348,7 @@ def test_a_signal_leaves_what_was_predicted_and_the_same_command_goes_on(
 
 def test_nohup_is_heeded(monkeypatch: pytest.MonkeyPatch):
     seen: list[object] = []
-    monkeypatch.setitem(
-        main.__globals__["_COMMANDS"], "predict", lambda _: seen.append(signal.getsignal(signal.SIGHUP))
-    )
+    monkeypatch.setattr("panoptic_blend.commands.predict.run", lambda _: seen.append(signal.getsignal(signal.SIGHUP)))
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
         assert main(["predict"]) == 0
@@ -428,7 +426,7 @@ def test_a_file_that_cannot_be_moved_is_told_by_its_final_name(
     def fail(arguments: list[str]) -> None:
         raise IsADirectoryError(errno.EISDIR, "Is a directory", "out/.f3a9.tmp", None, "out/predictions.json")
 
-    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", fail)
+    monkeypatch.setattr("panoptic_blend.commands.score.run", fail)
     assert main(["score"]) == 1
     assert capsys.readouterr().err == "out/predictions.json: Is a directory.\n"
 
@@ -440,7 +438,7 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_its_details_a_file(
         raise RuntimeError("the first line\nand the second")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
-    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", fail)
+    monkeypatch.setattr("panoptic_blend.commands.score.run", fail)
     assert main(["score", "--output", "a b"]) == 1
     said = capsys.readouterr().err
     (details,) = tmp_path.iterdir()
@@ -460,7 +458,7 @@ def test_an_error_of_the_system_about_no_file_is_no_traceback(
         raise OSError(errno.EMFILE, "Too many open files")
 
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))  # nor can a file be written
-    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", fail)
+    monkeypatch.setattr("panoptic_blend.commands.score.run", fail)
     assert main(["score"]) == 1
     said = capsys.readouterr().err
     assert "raise OSError(errno.EMFILE" in said
@@ -520,7 +518,7 @@ def test_memory_that_runs_out_is_no_fault_of_the_program(error: Exception, monke
     def run(arguments: list[str]) -> None:
         raise error
 
-    monkeypatch.setitem(main.__globals__["_COMMANDS"], "score", run)
+    monkeypatch.setattr("panoptic_blend.commands.score.run", run)
     assert main(["score"]) == 1
     said = capsys.readouterr().err
     assert said.startswith("memory ran out.")

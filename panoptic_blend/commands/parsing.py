@@ -19,7 +19,7 @@ CHECKPOINT_OR_EXPORT = (
 
 
 class Parser(argparse.ArgumentParser):
-    """argparse that knows its options and which are paths, expands `~` in them, and raises our errors instead of exiting.
+    """argparse that knows its options and which are paths, expands `~` in them, and raises our errors, never exits.
 
     A shell expands `--output ~/run` itself, but not `--output=~/run`.
     """
