@@ -33,6 +33,7 @@ from panoptic_blend.commands import (
     serve,
     suggest_config,
     train,
+    tune,
 )
 from panoptic_blend.commands.completion import SHELLS, completion_script
 from panoptic_blend.commands.parsing import command
@@ -191,6 +192,7 @@ commands:
   evaluate    predict annotated images and score the predictions
   predict     predict images without annotations
   score       score predictions that are already on disk
+  tune        choose the thresholds of the merge by annotated images
   report      draw a page of how good predictions are, and of what is wrong with them
   compare     train and evaluate variants of a model under equal conditions: one table
   benchmark   time every stage of a prediction on this machine
@@ -218,6 +220,7 @@ _COMMANDS: dict[str, ModuleType] = {
     "evaluate": evaluate,
     "predict": predict,
     "score": score,
+    "tune": tune,
     "report": report,
     "compare": compare,
     "benchmark": benchmark,

@@ -29,6 +29,9 @@ class Thresholds:
     max_overlap: float
     min_stuff_area: int
 
+    def __str__(self) -> str:
+        return f"min_score {self.min_score:g}, max_overlap {self.max_overlap:g}, min_stuff_area {self.min_stuff_area}"
+
 
 @dataclass(frozen=True)
 class Grid:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from dataclasses import asdict, astuple, dataclass
+from dataclasses import asdict, astuple, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,16 @@ class SweptPQ:
     own: Thresholds
     best: Thresholds
     pq: dict[Thresholds, float]
+
+    @property
+    def axes(self) -> dict[str, list[float]]:
+        """{threshold: its values, ascending}."""
+        return {each.name: sorted({getattr(point, each.name) for point in self.pq}) for each in fields(Thresholds)}
+
+    def along(self, point: Thresholds, name: str) -> list[float]:
+        """PQ at each value of one threshold, with the others as at a point."""
+        line = [each for each in self.pq if asdict(each) | {name: None} == asdict(point) | {name: None}]
+        return [self.pq[each] for each in sorted(line, key=lambda each: getattr(each, name))]
 
 
 def write_sweep(path: Path, result: SweepResult, own: Thresholds, images: int) -> None:

@@ -11,6 +11,7 @@ from rich.console import Console
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.coco.images import EvaluationDataset
+from panoptic_blend.config import PredictionSettings
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.evaluation.details import Details
 from panoptic_blend.evaluation.hotcoco_instances import fastest_mask_ap
@@ -87,8 +88,7 @@ def evaluate(
     panoptic, mean_iou = Details(categories, boundary=details), MeanIoU(categories)
     mask_ap = fastest_mask_ap(categories, annotations.image_ids) if predictor.engine.has_detections else None
     all_metrics: list[Metric] = [panoptic, mean_iou, *([] if mask_ap is None else [mask_ap])]
-    settings = predictor.settings
-    own = Thresholds(settings.min_score, settings.max_overlap, settings.min_stuff_area)
+    own = own_thresholds(predictor.settings)
     swept = MergeSweep(categories, sweep.including(own)) if sweep else None
     if swept:
         check_sweep(predictor)
@@ -136,6 +136,11 @@ def evaluate(
     print_tables(console, *results)
     outcome.check()
     return metrics
+
+
+def own_thresholds(settings: PredictionSettings) -> Thresholds:
+    """Those of the merge."""
+    return Thresholds(settings.min_score, settings.max_overlap, settings.min_stuff_area)
 
 
 def check_sweep(predictor: Predictor) -> None:

@@ -109,7 +109,10 @@ _PLAIN_TICKS: Ticks = [(0.0, "0"), (0.5, "0.5"), (1.0, "1")]
 
 def _chart(shapes: Sequence[Markup], caption: str, across: str, up: str, below: Ticks, beside: Ticks) -> Markup:
     ticks = [
-        *(element("text", text, x=f"{_x(x):.1f}", y=_HEIGHT - _MARGIN + 16, text_anchor="middle") for x, text in below),
+        *(
+            element("text", text, x=f"{_x(x):.1f}", y=_HEIGHT - _MARGIN + 16, text_anchor="middle" if x < 1 else "end")
+            for x, text in below
+        ),
         *(element("text", text, x=_MARGIN - 6, y=f"{_y(y) + 4:.1f}", text_anchor="end") for y, text in beside),
     ]
     axes = element("path", d=f"M{_x(0)} {_y(1)} V{_y(0)} H{_x(1)}", class_="axis")

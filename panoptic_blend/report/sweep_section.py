@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, replace
 
 from panoptic_blend.evaluation.merging import Thresholds
 from panoptic_blend.evaluation.sweep_file import SweptPQ
@@ -21,7 +21,7 @@ def sweep_section(sweep: SweptPQ, scored: float) -> Markup:
         scored: PQ in percent of the predictions beside the sweep.
     """
     own, best = sweep.own, sweep.best
-    axes = {each.name: sorted({getattr(point, each.name) for point in sweep.pq}) for each in fields(Thresholds)}
+    axes = sweep.axes
     charts = [_curve(sweep, name, values) for name, values in axes.items() if len(values) > 1]
     gain = sweep.pq[best] - sweep.pq[own]
     if gain < _AGREE:
@@ -45,7 +45,7 @@ def sweep_section(sweep: SweptPQ, scored: float) -> Markup:
 
 def _curve(sweep: SweptPQ, name: str, values: Sequence[float]) -> Markup:
     """PQ over one threshold: the others as they are, and as they are at the best place."""
-    low, high = _bounds(list(sweep.pq.values()))
+    low, high = _bounds([*sweep.along(sweep.best, name), *sweep.along(sweep.own, name)])
 
     def across(value: float) -> float:
         # Areas double from one to the next, so that they stand side by side.
@@ -56,15 +56,14 @@ def _curve(sweep: SweptPQ, name: str, values: Sequence[float]) -> Markup:
 
     lines = []
     for title, style, point in (("best", "second", sweep.best), ("as predicted", "first", sweep.own)):
-        changed = {getattr(each, name): each for each in sweep.pq if _others(each, name) == _others(point, name)}
-        along = [(value, sweep.pq[changed[value]]) for value in values]
         here, pq = getattr(point, name), sweep.pq[point]
+        others = ", ".join(_say(other, value) for other, value in asdict(point).items() if other != name)
         said = f"{title}: {_say(name, here)}, PQ {pq:.1f}"
         lines.append(
             Line(
-                f"{title}: {', '.join(_say(*other) for other in _others(point, name).items())}",
+                f"{title}: {others}",
                 style,
-                [(across(value), up(pq)) for value, pq in along],
+                [(across(value), up(pq)) for value, pq in zip(values, sweep.along(point, name), strict=True)],
                 [(across(here), up(pq), said)],
             )
         )
@@ -72,10 +71,6 @@ def _curve(sweep: SweptPQ, name: str, values: Sequence[float]) -> Markup:
     below = [(across(value), f"{value:g}") for value in shown]
     beside = [(up(value), f"{value:g}") for value in (low, (low + high) / 2, high)]
     return curves(lines, f"PQ over {name}", name, "PQ", below, beside)
-
-
-def _others(point: Thresholds, name: str) -> dict[str, float]:
-    return {other: value for other, value in asdict(point).items() if other != name}
 
 
 def _bounds(numbers: Sequence[float]) -> tuple[float, float]:
@@ -103,7 +98,7 @@ def _pairs(sweep: SweptPQ, axes: dict[str, list[float]]) -> Markup:
 
 def _describe(point: Thresholds, axes: dict[str, list[float]]) -> str:
     """The thresholds that were changed."""
-    return " and ".join(_say(name, value) for name, value in asdict(point).items() if len(axes[name]) > 1)
+    return ", ".join(_say(name, value) for name, value in asdict(point).items() if len(axes[name]) > 1)
 
 
 def _say(name: str, value: float) -> str:

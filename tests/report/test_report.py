@@ -215,10 +215,8 @@ def test_a_sweep_beside_the_predictions_is_drawn(truth, predictions, tmp_path):
     sweep = _write_sweep(predictions, 40.0)
     assert report(tmp_path / "page", truth, predictions) == 0
     html = (tmp_path / "page/index.html").read_text(encoding="utf-8")
-    assert "PQ is 40.0 with min_score 0.5 and max_overlap 0.4. It would be 20.0 higher with" in html
-    assert (
-        "min_score 0.7 and max_overlap 0.2. The best thresholds for some pictures are a little too good there" in html
-    )
+    assert "PQ is 40.0 with min_score 0.5, max_overlap 0.4. It would be 20.0 higher with" in html
+    assert "min_score 0.7, max_overlap 0.2. The best thresholds for some pictures are a little too good there" in html
     assert "These 3 images gave PQ 40.0, so they or their truth were others." in html
     # From 30 to 60 over 170 units of height: best (0.7) and own (0.5) over the overlap, x from 40 to 350.
     assert "M102.0 30.0 L164.0 58.3 L226.0 200.0" in html
