@@ -11,7 +11,7 @@ from panoptic_blend.errors import ConfigError
 SHELLS = ("bash", "zsh", "tcsh")
 WITH_SETTINGS = ("benchmark", "compare", "demo", "train")
 """Commands that take every setting."""
-WITH_PREDICTION_SETTINGS = ("evaluate", "explain", "export", "predict", "serve")
+WITH_PREDICTION_SETTINGS = ("evaluate", "explain", "export", "predict", "serve", "tune")
 """Commands that take those that a prediction can change."""
 
 
