@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from types import FrameType, ModuleType
 
 from panoptic_blend._version import __version__
+from panoptic_blend.catalogue.cache import go_offline, is_offline
 from panoptic_blend.commands import (
     benchmark,
     check_dataset,
@@ -56,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         setting; 130 after Ctrl-C, 143 after `kill`, 129 when the terminal closed.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    if is_offline():
+        go_offline()  # tells the libraries of hubs, too, before they are imported
     _replace_what_a_console_lacks()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("panoptic_blend").setLevel(logging.INFO)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+import torch
 from torch import Tensor, nn
 from torchvision.models import get_model_weights
 
+from panoptic_blend.catalogue.cache import is_offline
 from panoptic_blend.checkpoints.files import read_weights
 from panoptic_blend.checkpoints.naming import match_tensors
 from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
@@ -49,7 +51,10 @@ def _download(name: str) -> dict[str, Tensor]:
             from timm import create_model
 
             return create_model(name.removeprefix("timm:"), pretrained=True).state_dict()
-        return dict(get_model_weights(name)["IMAGENET1K_V1"].get_state_dict(progress=True, check_hash=True))
+        weights = get_model_weights(name)["IMAGENET1K_V1"]
+        if is_offline() and not (Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(weights.url).name).is_file():
+            raise FileNotFoundError("working offline forbids it, and they are not on this machine")
+        return dict(weights.get_state_dict(progress=True, check_hash=True))
     except (OSError, *MALFORMED) as error:  # no connection, no such weights, or a file that is not what was announced
         raise CheckpointError(
             f"model.backbone.weights imagenet: {name}'s weights could not be downloaded ({error}). Try again with a "

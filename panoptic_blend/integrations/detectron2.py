@@ -57,7 +57,7 @@ def add_panoptic_blend_config(cfg: CfgNode) -> None:
             package; "" takes the defaults. `INPUT` and `SOLVER` stay detectron2's; the model normalises images itself.
         SETTINGS: single settings on top of it, such as ["model.backbone.name=resnet18"].
         INIT_FROM: weights to start that network from, of any kind that `panoptic_blend.checkpoints.initialise` reads.
-        CHECKPOINT: a `.safetensors` file or run folder to take network and weights from, instead of all these.
+        CHECKPOINT: a `.safetensors` file, run folder or model's name to take network and weights from, instead.
     """
     cfg.MODEL.PANOPTIC_BLEND = CfgNode({"CONFIG": "", "SETTINGS": [], "INIT_FROM": "", "CHECKPOINT": ""})
     cfg.MODEL.META_ARCHITECTURE = "PanopticBlend"

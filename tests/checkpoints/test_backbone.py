@@ -182,6 +182,23 @@ def test_timm_s_own_weights_are_those_of_the_name_and_its_tag(monkeypatch: pytes
     assert_same_features(model, expected)
 
 
+def test_offline_only_weights_that_are_here_are_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_network(*arguments: object, **settings: object) -> None:
+        raise AssertionError("the network was used")
+
+    monkeypatch.setattr("torch.hub.urlopen", no_network)
+    monkeypatch.setenv("PANOPTIC_BLEND_OFFLINE", "1")
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    model = make_model("imagenet", width=64)
+    with pytest.raises(CheckpointError, match="working offline forbids it, and they are not on this machine"):
+        load_backbone_weights(model)
+    reference = models.resnet18(weights=None)
+    (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+    torch.save(reference.state_dict(), tmp_path / "hub" / "checkpoints" / "resnet18-f37072fd.pth")
+    load_backbone_weights(model)
+    assert torch.equal(model.network.backbone.conv1.weight, reference.conv1.weight)
+
+
 def test_a_timm_download_that_fails_says_what_else_there_is(monkeypatch: pytest.MonkeyPatch) -> None:
     timm = pytest.importorskip("timm", reason="needs the timm extra")
     model = make_model("imagenet", name="timm:resnet10t")
