@@ -80,9 +80,10 @@ def _what_it_is(model: ModelConfig, categories: Categories) -> str:
 
 def _training(config: Config) -> str:
     data, trainer = config.data, config.trainer
+    name = Path(data.root).name or "unnamed"
     return (
-        f"The data set `{_plain(Path(data.root).name)}` ({_plain(Path(data.train_annotations).name)}), "
-        f"{trainer.max_steps:,} steps of {trainer.batch_size} images, seed {trainer.seed}."
+        f"The data set {_plain(name)} ({_plain(Path(data.train_annotations).name)}), up to {trainer.max_steps:,} steps of "
+        f"{trainer.batch_size} images, seed {trainer.seed}."
     )
 
 

@@ -134,7 +134,7 @@ def test_the_card_is_written_from_the_run(model: PanopticBlend, run: Path, evalu
     assert head["library_name"] == "panoptic-blend"
     assert head["pipeline_tag"] == "image-segmentation"
     assert 'pb.load("hf:me/streets")' in card
-    assert "`streets` (panoptic\\_train.json), 1,800 steps of 4 images" in card
+    assert "The data set streets (panoptic\\_train.json), up to 1,800 steps of 4 images" in card
     assert "| **all** | 61.2 | 80.0 | 75.0 |" in card
     assert "| a \\| b | 41.0 | 71.0 | 57.0 |" in card
     assert "mask AP 21.5, mIoU 64.8" in card
