@@ -80,11 +80,9 @@ def _what_it_is(model: ModelConfig, categories: Categories) -> str:
 
 def _training(config: Config) -> str:
     data, trainer = config.data, config.trainer
-    name = Path(data.root).name or "unnamed"
-    return (
-        f"The data set {_plain(name)} ({_plain(Path(data.train_annotations).name)}), up to {trainer.max_steps:,} steps of "
-        f"{trainer.batch_size} images, seed {trainer.seed}."
-    )
+    name, annotations = _plain(Path(data.root).name or "unnamed"), _plain(Path(data.train_annotations).name)
+    schedule = f"up to {trainer.max_steps:,} steps of {trainer.batch_size} images, seed {trainer.seed}"
+    return f"The data set {name} ({annotations}), {schedule}."
 
 
 def _scores(metrics: Mapping[str, Any]) -> str:
