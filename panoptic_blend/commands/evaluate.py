@@ -70,6 +70,7 @@ def run(arguments: list[str]) -> None:
     require_folder(options.images)
     annotations = PanopticAnnotations.load(options.annotations)  # before torch: a wrong path is told at once
     predictor = open_predictor(options, settings, precision="fp32")
+    from panoptic_blend.evaluation.sweep_file import SWEEP, read_sweep
     from panoptic_blend.inference.evaluate import SWEEP_GRID, evaluate
 
     console = Console()
@@ -86,4 +87,10 @@ def run(arguments: list[str]) -> None:
         options.details,
         SWEEP_GRID if options.sweep else None,
     )
+    if options.sweep:
+        sweep = read_sweep(options.output / SWEEP)
+        best = f"PQ {sweep.pq[sweep.best]:.1f} with {sweep.best}"
+        console.print(
+            f"The best of {len(sweep.pq)} thresholds on these images: {best}", soft_wrap=True, highlight=False
+        )
     console.print(f"Predictions and metrics are in {options.output}", soft_wrap=True, highlight=False, markup=False)

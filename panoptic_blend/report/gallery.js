@@ -11,7 +11,7 @@ function panels(picture, inside) {
   const loading = inside ? "eager" : "lazy";
   const all = picture.panels.map(([name, map]) => {
     const box = make("span", { class: "stack" });
-    const alt = inside ? `${picture.title} ${name}`.trim() : "";  // a card has its name already
+    const alt = inside ? `${picture.title} ${name}`.trim() : "";
     if (picture.picture) box.append(make("img", { src: picture.picture, alt, loading }));
     else box.append(make("span", { class: "gone" }, "cannot be drawn"));
     if (map) box.append(make("img", { src: map, alt: "", class: "map", loading }));
@@ -47,7 +47,9 @@ function more() {
     const picture = chosen[shown];
     const number = shown;
     const text = make("span", { class: "text" }, picture.title, make("small", {}, picture.note), ...problems(picture, 3));
-    const card = make("button", { class: "card", type: "button" }, panels(picture, false), text);
+    const pictures = panels(picture, false);
+    pictures.ariaHidden = true;  // the text is the card's name
+    const card = make("button", { class: "card", type: "button" }, pictures, text);
     card.addEventListener("click", () => view(number));
     $("gallery").append(card);
   }

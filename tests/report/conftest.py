@@ -24,6 +24,7 @@ def browser(tmp_path):
     options.add_argument(f"--user-data-dir={tmp_path / 'browser'}")
     options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
     browser = driver.Chrome(options=options, service=driver.ChromeService(service))
+    browser.implicitly_wait(20)  # for what a script adds later, on a busy machine too
     yield browser
     browser.quit()
 
