@@ -40,9 +40,9 @@ def make_parser() -> Parser:
         "source", metavar="SOURCE", type=Path, help="folder, file or zip of the data set; its JSON for --to"
     )
     parser.add_argument(
-        "--from", dest="kind", metavar="FORMAT", choices=FORMATS, help="see below (default: what it looks like)"
+        "--from", dest="kind", metavar="FORMAT", choices=list(FORMATS), help="see below (default: what it looks like)"
     )
-    parser.add_argument("--to", metavar="FORMAT", choices=TARGETS, help=f"one of {', '.join(TARGETS)}")
+    parser.add_argument("--to", metavar="FORMAT", choices=list(TARGETS), help=f"one of {', '.join(TARGETS)}")
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="new folder for the result")
     parser.add_argument("--labels", metavar="FILE", type=Path, help="names of the values or colours of label maps")
     parser.add_argument(
