@@ -23,6 +23,7 @@ class Answer:
         stall: send so many bytes and then nothing for a while.
         claim: bytes more (or less) to announce than there are.
         ranges: whether a Range is understood.
+        shift: bytes by which the piece that a Range is answered with lies further back.
     """
 
     content: bytes
@@ -33,6 +34,7 @@ class Answer:
     stall: int | None = None
     claim: int = 0
     ranges: bool = True
+    shift: int = 0
 
 
 @dataclass
@@ -98,7 +100,7 @@ def serve(content: bytes) -> Iterator[FileServer]:
             asked = self.headers.get("Range")
             if not asked or not answer.ranges or self.headers.get("If-Range") not in (answer.tag, answer.modified):
                 return 0
-            return int(asked.removeprefix("bytes=").rstrip("-"))
+            return int(asked.removeprefix("bytes=").rstrip("-")) + answer.shift
 
         def log_message(self, *_: object) -> None:
             pass

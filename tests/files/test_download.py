@@ -58,6 +58,7 @@ def test_a_file_arrives_whole_and_its_hash_is_told(server: FileServer, tmp_path:
     assert told[0] == (0, len(CONTENT))
     assert told[-1] == (len(CONTENT), len(CONTENT))
     assert server.requests[0]["User-Agent"].startswith("panoptic-blend/")
+    assert server.requests[0]["Accept-Encoding"] == "identity"  # bytes are counted and continued as they are stored
 
 
 def test_what_was_cut_is_continued(server: FileServer, tmp_path: Path) -> None:
@@ -139,6 +140,23 @@ def test_what_was_complete_but_not_yet_moved_is_not_fetched_again(server: FileSe
         part.write(CONTENT[-1:])
     get(server, tmp_path)
     assert_complete(tmp_path)
+    assert [headers["Range"] for headers in server.requests] == [None, "bytes=512000-"]
+
+
+def test_a_piece_that_was_not_asked_for_is_not_appended(server: FileServer, tmp_path: Path) -> None:
+    server.misbehave(cut=200_000)
+    server.misbehave(shift=10)
+    get(server, tmp_path, digest="")
+    assert_complete(tmp_path)
+
+
+def test_what_came_from_another_address_is_not_continued(server: FileServer, tmp_path: Path) -> None:
+    server.misbehave(cut=200_000, content=CONTENT[::-1])
+    with pytest.raises(DownloadError):
+        download(f"{server.url}/other.pth", tmp_path / "model.pth", patience=Patience(0.3, 1, 0))
+    get(server, tmp_path)
+    assert_complete(tmp_path)
+    assert server.requests[1]["Range"] is None
 
 
 def test_wrong_bytes_are_refused_and_removed(server: FileServer, tmp_path: Path) -> None:
