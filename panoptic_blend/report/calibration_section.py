@@ -23,7 +23,7 @@ def calibration_section(details: DetailsResult, categories: Categories) -> Marku
         ]
         for each in result.bins
     ]
-    caption = "Which share of things with a score matches the truth; darker bars stand for more things"
+    caption = "Which share of things with a score matches the truth; stronger bars stand for more things"
     return section(
         "Scores",
         element(

@@ -71,7 +71,9 @@ async function pickable(picture, all, list) {
     group.mark = make("canvas", { class: "mark", width: group.ids.width, height: group.ids.height });
     stacks[place + 1].append(group.mark);
   });
-  picked.textContent = "Press a place in a picture, or a segment below, to see it and what it is.";
+  picked.textContent = found.length
+    ? "Press a place in a picture, or a segment below, to see it and what it is."
+    : `Its segments are not there: ${picture.picks} is missing.`;
   show(found, list, "button");
   groups.forEach((group) => group.lines.forEach((line, number) => {
     line.addEventListener("click", () => pick(groups.map((each) => each === group ? number + 1 : 0), false));
@@ -121,10 +123,11 @@ async function load(path) {
     await new Promise((done) => {
       const script = make("script", { src: path });
       script.addEventListener("load", done);
+      script.addEventListener("error", done);
       document.head.append(script);
     });
   }
-  return Promise.all(PICKS[path].map(async ([heading, image, segments]) => {
+  return Promise.all((PICKS[path] || []).map(async ([heading, image, segments]) => {
     return { heading, segments, ids: await read(image) };
   }));
 }

@@ -23,6 +23,7 @@ from panoptic_blend.modeling.build import build_model
 from panoptic_blend.structures import Instances, PanopticPrediction
 from panoptic_blend.synthetic.scene import SHAPES
 from panoptic_blend.synthetic.shapes import generate_shapes
+from tests.stuff_sets import relabel_as_stuff
 from tests.tiny import talkative_model_config
 
 from .test_keeping import Sizes, interrupt_at
@@ -113,6 +114,20 @@ def test_an_interrupted_sweep_ends_with_the_same_file(tmp_path: Path, monkeypatc
     assert 2 <= len(sizes.seen) < 6  # images may have waited to be written when the interrupt came
     for name in ("sweep.json", "metrics.json"):
         assert (tmp_path / "out" / name).read_bytes() == (tmp_path / "whole" / name).read_bytes()
+
+
+@pytest.mark.parametrize("before", [0, 300])  # more labels than a byte holds
+def test_stuff_alone_is_swept(before: int, shapes: Path, tmp_path: Path):
+    root = relabel_as_stuff(shapes, tmp_path / "stuff", before)
+    truth = PanopticAnnotations.load(root / "annotations" / "panoptic_val.json")
+    torch.manual_seed(0)
+    predictor = Predictor(build_model(talkative_model_config(), truth.categories), "cpu", "fp32")
+    evaluate(predictor, truth, root / "val", tmp_path / "truth", QUIET)
+    own = PanopticAnnotations.load(tmp_path / "truth" / "predictions.json")
+    evaluate(predictor, own, root / "val", tmp_path / "out", QUIET, sweep=Grid((0.5,), (0.5,), (0, 10**6)))
+    swept = read_sweep(tmp_path / "out" / "sweep.json")
+    assert {point.min_stuff_area: pq for point, pq in swept.pq.items()} == {0: 100, 10**6: 0}
+    assert len(swept.pq) == 8
 
 
 def test_predictions_that_were_kept_without_stuff_are_not_swept(predictor: Predictor, shapes: Path, tmp_path: Path):

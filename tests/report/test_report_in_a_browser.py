@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import json
+import time
+from collections.abc import Callable
 
 from .scenes import CATEGORIES, HOSTILE, MEANING, make_scene, report, write_predictions, write_truth
+
+
+def wait_until(holds: Callable[[], bool]) -> None:
+    """Return as soon as something holds, which takes a moment."""
+    end = time.monotonic() + 20
+    while not holds():
+        assert time.monotonic() < end
+        time.sleep(0.05)
 
 
 def test_in_a_browser(truth, predictions, tmp_path, browser):
@@ -213,3 +223,7 @@ def test_little_is_there_until_it_is_asked_for(tmp_path, browser):
     assert len(browser.find_elements("css selector", ".pick")) == 6
     assert browser.execute_script(scripts) == 1
     assert browser.get_log("browser") == []
+    for path in (tmp_path / "page/pictures").glob("*.js"):
+        path.unlink()
+    browser.find_element("xpath", "//dialog//button[text()='Previous']").click()
+    wait_until(lambda: "is missing." in browser.find_element("id", "picked").text)
