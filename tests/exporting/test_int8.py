@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 import torch
 
@@ -15,8 +16,9 @@ from panoptic_blend.cli import main
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.exporting import quantization
-from panoptic_blend.exporting.graph import network_alone
+from panoptic_blend.exporting.graph import build_graph, network_alone
 from panoptic_blend.exporting.guard import fewest_in_float
+from panoptic_blend.exporting.network import INPUT
 from panoptic_blend.exporting.quantization import damages, parts, quantize
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.exported import ExportedModel
@@ -61,6 +63,33 @@ def test_the_outputs_stay_near(network: onnx.ModelProto) -> None:
         quantization._run(network, IMAGES[0]), quantization._run(quantize(network, IMAGES), IMAGES[0]), strict=True
     ):
         assert 0 < np.abs(ours - theirs).mean() < 0.3 * np.abs(ours).mean()
+
+
+def test_onnxruntime_multiplies_in_integers_but_for_what_leaves_the_network(
+    model: PanopticBlend, network: onnx.ModelProto, tmp_path: Path
+) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    options.log_severity_level = 4
+    graph = build_graph(model, network=quantize(network, IMAGES))
+    onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    in_float = {node.name for node in onnx.load(tmp_path / "optimized.onnx").graph.node if "Conv" in node.op_type}
+    left = {part for part, names in parts(network).items() if in_float & {f"network.{name}" for name in names}}
+    assert left == {"head.class_logits", "head.distances", "head.centerness", "bases.predictor", "stuff_predictor"}
+
+
+def test_values_are_rounded_once_to_bytes_without_sign_that_mean_the_same(network: onnx.ModelProto) -> None:
+    quantized = quantize(network, IMAGES)
+    constants = {each.name: onnx.numpy_helper.to_array(each) for each in quantized.graph.initializer}
+    rounded = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear"]
+    assert {str(constants[node.input[2]].dtype) for node in rounded} == {"uint8"}
+    assert len({(node.input[0], *(constants[name].item() for name in node.input[1:])) for node in rounded}) == len(
+        rounded
+    )
+    entry = next(node for node in rounded if node.input[0] == INPUT)
+    scale, zero = (constants[name].astype(np.float64) for name in entry.input[1:])
+    ends = [float(np.mean([end(image) for image in IMAGES])) for end in (np.min, np.max)]
+    assert [scale * (0 - zero), scale * (255 - zero)] == pytest.approx(ends, rel=0.3)
 
 
 def test_damage_is_how_far_outputs_move_when_one_part_alone_is_quantized(network: onnx.ModelProto) -> None:
