@@ -106,7 +106,17 @@ def _second_half(
         found, boxes = found.where(op, keep), op.Compress(boxes, keep, axis=0)
         features = MaskValues(output.bases, output.detector.towers, output.pyramid)
         patches = op.Sigmoid(draw_masks(op, model.mask_head, features, found))
-        painted = paint_instances(op, boxes, patches, found, categories, sizes, thresholds)
+        painted = paint_instances(
+            op,
+            boxes,
+            patches,
+            found,
+            categories,
+            sizes,
+            thresholds,
+            model.mask_head.resolution,
+            model.settings.max_detections,
+        )
     if output.semantic is None:
         return painted
     labels = label_pixels(op, output.semantic, sizes)
