@@ -70,49 +70,52 @@ def paint_instances(
         resolution: R.
         most_instances: that N can be.
     """
-    ids = op.Gather(constant(op, np.array([c.id for c in categories.things], dtype=np.int64)), found.labels)
-    height, width = op.Split(sizes.output, num_outputs=2, _outputs=2)
+    start, stop = op.Split(boxes, num_outputs=2, axis=1, _outputs=2)  # [N, 2]: x, y
+    width, height = op.Split(op.Gather(sizes.output, [1, 0]), num_outputs=2, _outputs=2)
+    first = op.Max(op.Sub(op.Cast(start, to=ir.DataType.INT64), 1), 0)
+    last = op.Min(op.Add(op.Cast(stop, to=ir.DataType.INT64), 2), op.Concat(width, height, axis=0))
+    cells_per_pixel = op.Div(float(resolution), op.Sub(stop, start))
+    (left, top), (before, above), (behind, below), (x_scale, y_scale) = (
+        op.Split(each, num_outputs=2, axis=1, _outputs=2) for each in (start, first, last, cells_per_pixel)
+    )  # [N, 1] each; the pixels around a box are before <= x < behind, above <= y < below
+    none = op.Mul(before, 0)
+    margins = op.Concat(none, before, none, op.Sub(width, behind), axis=1)
+    rows, columns = (op.Range(0, op.Squeeze(length), 1) for length in (height, width))
+    row_numbers = op.Unsqueeze(rows, [1])
+    row_centres, column_centres = (
+        op.Unsqueeze(op.Add(op.Cast(each, to=ir.DataType.FLOAT), 0.5), [axis])
+        for each, axis in ((rows, 1), (columns, 0))
+    )
+    cells = np.arange(resolution, dtype=np.float32) + 0.5
+    row_cells, column_cells = constant(op, cells[None]), constant(op, cells[:, None])
     small = ir.DataType.UINT8 if most_instances < 256 else ir.DataType.INT32  # the map is copied at every instance
     nothing = op.Cast(0, to=small)
-    cells = constant(op, np.arange(resolution, dtype=np.float32)[None])
 
     def paint(
         op: OpBuilder, index: ir.Value, condition: ir.Value, id_map: ir.Value, next_id: ir.Value
     ) -> list[ir.Value]:
-        box = op.Gather(boxes, index, axis=0)
-        left, top, right, bottom = op.Split(box, num_outputs=4, _outputs=4)
-        first_row, last_row, by_row = _shares(op, top, bottom, height, cells)
-        first_column, last_column, by_column = _shares(op, left, right, width, cells)
-        patch = op.Gather(patches, index, axis=0)
-        values = op.MatMul(op.MatMul(by_row, patch), op.Transpose(by_column, perm=[1, 0]))
-        mask = op.GreaterOrEqual(values, 0.5)
-        lines = op.Slice(id_map, first_row, last_row, [0])
-        taken = op.Cast(op.Slice(lines, first_column, last_column, [1]), to=ir.DataType.BOOL)
+        def own(table: ir.Value) -> ir.Value:
+            return op.Gather(table, index, axis=0)
+
+        x0, x1, y0, y1 = own(before), own(behind), own(above), own(below)
+        by_row = _shares(op, op.Slice(row_centres, y0, y1, [0]), own(top), own(y_scale), row_cells)
+        by_column = _shares(op, op.Slice(column_centres, x0, x1, [1]), own(left), own(x_scale), column_cells)
+        mask = op.GreaterOrEqual(op.MatMul(op.MatMul(by_row, own(patches)), by_column), 0.5)
+        lines = op.Slice(id_map, y0, y1, [0])
+        taken = op.Cast(op.Slice(lines, x0, x1, [1]), to=ir.DataType.BOOL)
         free = op.And(mask, op.Not(taken))
-        area, free_area = _count(op, mask), _count(op, free)
+        area, free_area = (op.ReduceSum(op.Cast(each, to=ir.DataType.INT32), keepdims=0) for each in (mask, free))
         covered = op.Div(
             op.Cast(op.Sub(area, free_area), to=ir.DataType.FLOAT), op.Cast(op.Max(area, 1), to=ir.DataType.FLOAT)
         )
-        placed = op.And(op.Greater(free_area, 0), op.LessOrEqual(covered, thresholds.max_overlap))
+        placed = op.And(op.Cast(free_area, to=ir.DataType.BOOL), op.LessOrEqual(covered, thresholds.max_overlap))
         painted = op.Where(op.And(free, placed), op.Cast(next_id, to=small), nothing)
-        margins = op.Concat([0], first_column, [0], op.Sub(width, last_column), axis=0)
-        rows = op.Unsqueeze(op.Range(op.Squeeze(first_row), op.Squeeze(last_row), 1), [1])
-        id_map = op.ScatterND(id_map, rows, op.BitwiseOr(lines, op.Pad(painted, margins)))
-        y0, y1 = _extent(op, free, 1)
-        x0, x1 = _extent(op, free, 0)
-        numbers = [
-            next_id,
-            op.Gather(ids, index),
-            op.Cast(1, to=ir.DataType.INT64),
-            free_area,
-            op.Add(x0, op.Squeeze(first_column)),
-            op.Add(y0, op.Squeeze(first_row)),
-            op.Sub(x1, x0),
-            op.Sub(y1, y0),
-        ]
-        row = op.Concat(*(op.Reshape(number, [1]) for number in numbers), axis=0)
-        following = op.Add(next_id, op.Cast(placed, to=ir.DataType.INT64))
-        return [op.Identity(condition), id_map, following, row, placed]
+        painted = op.BitwiseOr(lines, op.Pad(painted, own(margins)))
+        id_map = op.ScatterND(id_map, op.Slice(row_numbers, y0, y1, [0]), painted)
+        there = op.Cast(free, to=ir.DataType.UINT8)
+        extent = op.Concat(*_extent(op, there, 0), *_extent(op, there, 1), axis=0)
+        following = op.Add(next_id, op.Cast(placed, to=ir.DataType.INT32))
+        return [op.Identity(condition), id_map, following, placed, free_area, extent]
 
     body = op.builder.subgraph(
         paint,
@@ -120,53 +123,47 @@ def paint_instances(
             ir.val("instance", ir.DataType.INT64, []),
             ir.val("go_on", ir.DataType.BOOL, []),
             ir.val("map_before", small, ["H", "W"]),
-            ir.val("next_id", ir.DataType.INT64, []),
+            ir.val("next_id", ir.DataType.INT32, []),
         ],
         [
             ir.val("still_go_on", ir.DataType.BOOL, []),
             ir.val("map_after", small, ["H", "W"]),
-            ir.val("following_id", ir.DataType.INT64, []),
-            ir.val("segment", ir.DataType.INT64, [len(COLUMNS)]),
+            ir.val("following_id", ir.DataType.INT32, []),
             ir.val("placed", ir.DataType.BOOL, []),
+            ir.val("free_area", ir.DataType.INT32, []),
+            ir.val("extent", ir.DataType.INT64, [4]),
         ],
         name="paint",
     )
     count = op.Squeeze(op.Shape(found.scores))
-    empty = op.Expand(nothing, sizes.output)
-    id_map, _, rows, placed = op.Loop(
-        count, op.Cast(1, to=ir.DataType.BOOL), empty, op.Cast(1, to=ir.DataType.INT64), body=body, _outputs=4
+    empty, first_id = op.Expand(nothing, sizes.output), op.Cast(1, to=ir.DataType.INT32)
+    id_map, _, placed, areas, extents = op.Loop(
+        count, op.Cast(1, to=ir.DataType.BOOL), empty, first_id, body=body, _outputs=5
     )
     placed = op.Reshape(placed, [-1])
-    segments = op.Cast(op.Compress(op.Reshape(rows, [-1, len(COLUMNS)]), placed, axis=0), to=ir.DataType.INT32)
+    ids = op.CumSum(op.Cast(placed, to=ir.DataType.INT64), 0)
+    categories_of = op.Gather(constant(op, np.array([c.id for c in categories.things], dtype=np.int64)), found.labels)
+    x0, x1, y0, y1 = op.Split(op.Reshape(extents, [-1, 4]), num_outputs=4, axis=1, _outputs=4)
+    areas = op.Cast(op.Reshape(areas, [-1]), to=ir.DataType.INT64)
+    numbers = [op.Unsqueeze(each, [1]) for each in (ids, categories_of, op.Min(ids, 1), areas)]
+    numbers += [op.Add(before, x0), op.Add(above, y0), op.Sub(op.Add(x1, 1), x0), op.Sub(op.Add(y1, 1), y0)]
+    segments = op.Cast(op.Compress(op.Concat(*numbers, axis=1), placed, axis=0), to=ir.DataType.INT32)
     return Painted(op.Cast(id_map, to=ir.DataType.INT32), segments, op.Compress(found.scores, placed, axis=0))
 
 
-def _shares(
-    op: OpBuilder, start: ir.Value, stop: ir.Value, length: ir.Value, cells: ir.Value
-) -> tuple[ir.Value, ir.Value, ir.Value]:
-    """First and last (exclusive) pixel around a side of a box, and [pixels, R] how much of each cell they take.
+def _shares(op: OpBuilder, centres: ir.Value, start: ir.Value, scale: ir.Value, cells: ir.Value) -> ir.Value:
+    """How much each pixel around a box takes of each cell of its patch, along one axis.
 
-    Bilinear, as `paste_mask`: a pixel takes of the two cells next to its centre, and nothing from outside of the box.
-    Products with these are several times as fast as GridSample.
+    Bilinear, as `paste_mask`: of the two cells next to its centre, and nothing from outside of the box. Products with
+    these are several times as fast as GridSample.
     """
-    first = op.Max(op.Sub(op.Cast(start, to=ir.DataType.INT64), 1), 0)
-    last = op.Min(op.Add(op.Cast(stop, to=ir.DataType.INT64), 2), length)
-    pixels = op.Cast(op.Range(op.Squeeze(first), op.Squeeze(last), 1), to=ir.DataType.FLOAT)
-    share = op.Div(op.Sub(op.Add(pixels, 0.5), start), op.Sub(stop, start))
-    count = op.Cast(op.Shape(cells, start=1), to=ir.DataType.FLOAT)
-    place = op.Sub(op.Mul(share, count), 0.5)
-    return first, last, op.Relu(op.Sub(1.0, op.Abs(op.Sub(op.Unsqueeze(place, [1]), cells))))
+    return op.Relu(op.Sub(1.0, op.Abs(op.Sub(op.Mul(op.Sub(centres, start), scale), cells))))
 
 
-def _count(op: OpBuilder, mask: ir.Value) -> ir.Value:
-    return op.Cast(op.ReduceSum(op.Cast(mask, to=ir.DataType.INT32), keepdims=0), to=ir.DataType.INT64)
-
-
-def _extent(op: OpBuilder, mask: ir.Value, axis: int) -> tuple[ir.Value, ir.Value]:
-    """First and last (exclusive) line that has a pixel, of lines along `axis`."""
-    lines = op.ReduceMax(op.Cast(mask, to=ir.DataType.UINT8), [axis], keepdims=0)
-    last = op.ArgMax(lines, axis=0, keepdims=0, select_last_index=1)
-    return op.ArgMax(lines, axis=0, keepdims=0), op.Add(last, 1)
+def _extent(op: OpBuilder, mask: ir.Value, axis: int) -> list[ir.Value]:
+    """[1] each, the first and the last line that has a pixel, of lines along `axis`."""
+    lines = op.ReduceMax(mask, [axis], keepdims=0)
+    return [op.ArgMax(lines, axis=0), op.ArgMax(lines, axis=0, select_last_index=1)]
 
 
 def paint_stuff(
@@ -176,11 +173,11 @@ def paint_stuff(
 
     Args:
         things: the map of instances.
-        labels: [H, W] int64: 0 = a thing, 1..S = stuff.
+        labels: [H, W] int32: 0 = a thing, 1..S = stuff.
     """
     count = len(categories.stuff) + 1
     free = op.Equal(things.id_map, 0)
-    labels = op.Where(free, labels, 0)
+    labels = op.Where(free, labels, op.Cast(0, to=ir.DataType.INT32))
     size = op.Shape(labels)
     histograms = [_histogram(op, labels, axis, count, size) for axis in (0, 1)]  # [S + 1, H], [S + 1, W]
     areas = op.ReduceSum(histograms[0], [1], keepdims=0)
@@ -204,8 +201,8 @@ def paint_stuff(
 def _histogram(op: OpBuilder, labels: ir.Value, axis: int, count: int, size: ir.Value) -> ir.Value:
     """[count, lines] int32: pixels of every label in every row (axis 0) or column (axis 1)."""
     length = op.Gather(size, [axis])
-    line = op.Unsqueeze(op.Range(0, op.Squeeze(length), 1), [1 - axis])
-    place = op.Reshape(op.Add(op.Mul(labels, length), line), [-1])
+    line = op.Unsqueeze(op.Cast(op.Range(0, op.Squeeze(length), 1), to=ir.DataType.INT32), [1 - axis])
+    place = op.Reshape(op.Add(op.Mul(labels, op.Cast(length, to=ir.DataType.INT32)), line), [-1])
     zeros = op.Expand(op.Cast(0, to=ir.DataType.INT32), op.Mul(length, count))
     ones = op.Expand(op.Cast(1, to=ir.DataType.INT32), op.Shape(place))
     return op.Reshape(

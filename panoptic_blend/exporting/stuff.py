@@ -17,7 +17,7 @@ _PIXELS_AT_ONCE = 1 << 13
 
 
 def label_pixels(op: OpBuilder, logits: ir.Value, sizes: Sizes) -> ir.Value:
-    """Logits [1, C, h, w] at stride 4 of the padded picture -> labels [H, W] int64."""
+    """Logits [1, C, h, w] at stride 4 of the padded picture -> labels [H, W] int32."""
     classes = channels_of(logits)
     cells = op.Shape(logits, start=2, end=4)
     width = op.Gather(cells, 1)
@@ -25,12 +25,12 @@ def label_pixels(op: OpBuilder, logits: ir.Value, sizes: Sizes) -> ir.Value:
     leading = op.Cast(op.ArgMax(logits, axis=1), to=ir.DataType.FLOAT)  # [1, 1, h, w]
     highest = op.MaxPool(leading, kernel_shape=[_TAPS, _TAPS])
     lowest = op.Neg(op.MaxPool(op.Neg(leading), kernel_shape=[_TAPS, _TAPS]))
-    agreed = op.Cast(op.Where(op.Equal(lowest, highest), lowest, -1.0), to=ir.DataType.INT64)
+    agreed = op.Cast(op.Where(op.Equal(lowest, highest), lowest, -1.0), to=ir.DataType.INT32)
     labels = op.Gather(op.Gather(op.Squeeze(agreed, [0, 1]), top, axis=0), left, axis=1)
 
     table = op.Transpose(op.Reshape(logits, [classes, -1]), perm=[1, 0])  # [h w, C]
     steps = constant(op, np.arange(_TAPS))
-    places = op.Transpose(op.NonZero(op.Less(labels, 0)), perm=[1, 0])  # [M, 2]
+    places = op.Transpose(op.NonZero(op.Less(labels, op.Cast(0, to=ir.DataType.INT32))), perm=[1, 0])  # [M, 2]
     count = op.Shape(places, start=0, end=1)
 
     def mix(op: OpBuilder, turn: ir.Value, condition: ir.Value) -> list[ir.Value]:
@@ -47,12 +47,12 @@ def label_pixels(op: OpBuilder, logits: ir.Value, sizes: Sizes) -> ir.Value:
         weights = op.Reshape(op.Mul(op.Unsqueeze(by_row, [2]), op.Unsqueeze(by_column, [1])), [-1, 1, _TAPS**2])
         values = op.Gather(table, op.Reshape(cell, [-1, _TAPS**2]), axis=0)  # [P, 9, C]
         mixed = op.Squeeze(op.MatMul(weights, values), [1])
-        return [op.Identity(condition), op.ArgMax(mixed, axis=1, keepdims=0)]
+        return [op.Identity(condition), op.Cast(op.ArgMax(mixed, axis=1, keepdims=0), to=ir.DataType.INT32)]
 
     body = op.builder.subgraph(
         mix,
         [ir.val("turn", ir.DataType.INT64, []), ir.val("mix_on", ir.DataType.BOOL, [])],
-        [ir.val("still_mix_on", ir.DataType.BOOL, []), ir.val("mixed", ir.DataType.INT64, [_PIXELS_AT_ONCE])],
+        [ir.val("still_mix_on", ir.DataType.BOOL, []), ir.val("mixed", ir.DataType.INT32, [_PIXELS_AT_ONCE])],
         name="mix",
     )
     turns = op.Div(op.Add(count, _PIXELS_AT_ONCE - 1), _PIXELS_AT_ONCE)
