@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import TYPE_CHECKING
 
 from PIL import Image
 from pydantic import BaseModel, Field
@@ -14,6 +15,9 @@ from panoptic_blend.config import MergeConfig
 from panoptic_blend.inference.predictor import describe_segments
 from panoptic_blend.inference.visualize import segment_colors
 from panoptic_blend.structures import IdMap, PanopticMap
+
+if TYPE_CHECKING:
+    from panoptic_blend.serving.explaining import Followed
 
 
 class Thresholds(BaseModel):
@@ -66,6 +70,33 @@ class Answer(BaseModel):
     id: str | None = Field(description="Of the picture as it is kept here, for `/merge` and `/explain`.")
 
 
+class Explanation(BaseModel):
+    """How the mask of one object came about. Pictures are PNGs in base64: red speaks for the object, blue against."""
+
+    category: str
+    score: float
+    box: tuple[float, float, float, float] = Field(description="XYXY in pixels of the picture.")
+    bases: list[str] = Field(description="K maps that the network draws over the whole picture.")
+    regions: list[str] = Field(description="The bases inside the box.")
+    attention: list[str] = Field(description="How much the object listens to each basis, and where.")
+    products: list[str] = Field(description="Of these two.")
+    mask: str = Field(description="Sum of the products: where it is red the object is.")
+
+
+def describe_followed(followed: Followed, categories: Categories) -> Explanation:
+    """An object's way through the blender as JSON."""
+    return Explanation(
+        category=categories.by_id(followed.category_id).name,
+        score=round(followed.score, 6),
+        box=followed.box,
+        bases=[_in_base64(encode_png(each)) for each in followed.bases],
+        regions=[_in_base64(encode_png(each)) for each in followed.regions],
+        attention=[_in_base64(encode_png(each)) for each in followed.attention],
+        products=[_in_base64(encode_png(each)) for each in followed.products],
+        mask=_in_base64(encode_png(followed.mask)),
+    )
+
+
 def answer(model: str, found: PanopticMap, categories: Categories, thresholds: MergeConfig, key: str | None) -> Answer:
     """A prediction as JSON."""
     colors = segment_colors(found.segments, categories)
@@ -73,14 +104,13 @@ def answer(model: str, found: PanopticMap, categories: Categories, thresholds: M
         SegmentRow(**row, color=hex_color(colors[row["id"]])) for row in describe_segments(found.segments, categories)
     ]
     height, width = found.id_map.shape
-    png = base64.b64encode(encode_map(found.id_map)).decode("ascii")
     return Answer(
         model=model,
         width=width,
         height=height,
         thresholds=describe_thresholds(thresholds),
         segments_info=rows,
-        png=png,
+        png=_in_base64(encode_map(found.id_map)),
         id=key,
     )
 
@@ -115,3 +145,7 @@ def encode_png(image: Image.Image) -> bytes:
 def hex_color(color: tuple[int, int, int]) -> str:
     """#rrggbb."""
     return "#{:02x}{:02x}{:02x}".format(*color)
+
+
+def _in_base64(data: bytes) -> str:
+    return base64.b64encode(data).decode("ascii")

@@ -10,15 +10,18 @@ from typing import Annotated, Any
 from fastapi import Depends, FastAPI, Header, Query, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
+from pydantic import BaseModel
 from starlette.requests import ClientDisconnect
 
 from panoptic_blend._version import __version__
 from panoptic_blend.serving.answers import (
     Answer,
     CategoryRow,
+    Explanation,
     ModelRow,
     answer,
     describe_categories,
+    describe_followed,
     describe_thresholds,
     encode_map,
 )
@@ -142,6 +145,20 @@ def make_api(service: Service) -> FastAPI:
     async def merge(id: PictureId, thresholds: Thresholds, accept: Accept = "*/*") -> Response:
         return await _respond(await service.merge(id, thresholds.changed), accept)
 
+    @api.post(
+        "/explain",
+        summary="How the mask of an object in a kept picture came about.",
+        response_model=Explanation,
+        responses={**_REFUSALS, 404: {"description": "No such picture or object, or no model with bases."}},
+    )
+    async def explain(
+        id: PictureId,
+        segment: Annotated[int, Query(ge=1, le=2**31 - 1, description="Its id in the map with these thresholds.")],
+        thresholds: Thresholds,
+    ) -> Response:
+        model, followed = await service.explain(id, thresholds.changed, segment)
+        return _json(await asyncio.to_thread(describe_followed, followed, model.categories))
+
     return api
 
 
@@ -151,6 +168,10 @@ async def _respond(seen: Seen, accept: str) -> Response:
     made = await asyncio.to_thread(
         answer, seen.model.name, seen.found, seen.model.categories, seen.thresholds, seen.key
     )
+    return _json(made)
+
+
+def _json(made: BaseModel) -> Response:
     return Response(made.model_dump_json(), media_type="application/json", headers=_NOT_STORED)
 
 

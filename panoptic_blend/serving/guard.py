@@ -9,8 +9,6 @@ from urllib.parse import urlsplit
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-OPEN_TO_ALL = ("/", "/api", "/health", "/openapi.json")
-"""Paths that no token is asked for, beside files of the page: they tell nothing."""
 HEADERS = {
     b"content-security-policy": b"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; "
     b"img-src 'self' blob: data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -29,14 +27,14 @@ class Guard:
         token: which `Authorization: Bearer` must hold; None asks for none.
         hosts: names by which the server may be called while there is no token; None for any. A page whose own name was
             made to point to this machine (DNS rebinding) is kept out by them.
-        open_prefix: paths below are files of the page.
+        open_paths: those that no token is asked for, since they tell nothing.
     """
 
-    def __init__(self, app: ASGIApp, token: str | None, hosts: frozenset[str] | None, open_prefix: str):
+    def __init__(self, app: ASGIApp, token: str | None, hosts: frozenset[str] | None, open_paths: frozenset[str]):
         self.app = app
         self.token = token
         self.hosts = hosts
-        self.open_prefix = open_prefix
+        self.open_paths = open_paths
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -64,7 +62,7 @@ class Guard:
         if self.token is not None:
             given = headers.get("authorization", "").encode("latin-1")
             known = secrets.compare_digest(given, f"Bearer {self.token}".encode())
-            if known or path in OPEN_TO_ALL or path.startswith(self.open_prefix):
+            if known or path in self.open_paths:
                 return None
             return 401, "This server asks for a token: send the header 'Authorization: Bearer TOKEN'."
         host = headers.get("host", "")

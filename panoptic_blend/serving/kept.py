@@ -70,3 +70,8 @@ class KeptPictures:
             raise Refusal(404, "This picture is not kept any more. Send it again.")
         self._entries.move_to_end(key)
         return self._entries[key]
+
+    def clear(self) -> None:
+        """Keep none of them any longer."""
+        self._entries.clear()
+        self.bytes = 0

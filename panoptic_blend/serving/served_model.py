@@ -12,11 +12,13 @@ from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import Pixels
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.serving.kept import Kept
+from panoptic_blend.serving.limits import Refusal
 from panoptic_blend.serving.uploads import Picture
 from panoptic_blend.structures import PanopticMap, PanopticPrediction
 
 if TYPE_CHECKING:
     from panoptic_blend.inference.torch_model import TorchModel
+    from panoptic_blend.serving.explaining import Followed
 
 
 class ServedModel:
@@ -87,6 +89,21 @@ class ServedModel:
         if isinstance(found, DatasetError):
             raise found
         return found
+
+    def explain(self, kept: Kept, thresholds: MergeConfig, segment: int) -> Followed:
+        """How the object came about that a segment of a kept picture shows.
+
+        Raises:
+            Refusal: no object has this id, or this model cannot be followed.
+            DatasetError: the picture cannot be decoded.
+        """
+        model = self.torch_model
+        if model is None or kept.found is None or not self.explains:
+            raise Refusal(404, "Bases and attention are those of a checkpoint with a blender; this model has none.")
+        from panoptic_blend.serving.explaining import follow
+
+        self.set(thresholds)
+        return follow(model, kept.picture.decode(), kept.found, thresholds, segment)
 
     def set(self, thresholds: MergeConfig) -> None:
         """Let the next predictions use these."""

@@ -6,7 +6,7 @@ import asyncio
 import dataclasses
 from collections.abc import AsyncIterator, Callable, Hashable, Mapping, Sequence
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoptic_blend.config import MergeConfig
 from panoptic_blend.errors import DatasetError, out_of_memory
@@ -16,6 +16,9 @@ from panoptic_blend.serving.served_model import ServedModel
 from panoptic_blend.serving.uploads import Uploads, open_picture
 from panoptic_blend.serving.worker import Worker
 from panoptic_blend.structures import PanopticMap, PanopticPrediction
+
+if TYPE_CHECKING:
+    from panoptic_blend.serving.explaining import Followed
 
 Item = TypeVar("Item")
 
@@ -104,6 +107,20 @@ class Service:
             served, object(), lambda entries: [served.merge(each, thresholds) for each in entries], kept
         )
         return Seen(served, found, thresholds, key)
+
+    async def explain(self, key: str, changed: Mapping[str, Any], segment: int) -> tuple[ServedModel, Followed]:
+        """How the object came about that a segment of a kept picture shows.
+
+        Raises:
+            Refusal: it is not kept any more, or no object has this id, or not now.
+        """
+        kept = self.kept.get(key)
+        served = self.model(kept.model)
+        thresholds = dataclasses.replace(served.thresholds, **changed)
+        followed = await self._compute(
+            served, object(), lambda entries: [served.explain(each, thresholds, segment) for each in entries], kept
+        )
+        return served, followed
 
     async def _compute(
         self, model: ServedModel, key: Hashable, work: Callable[[Sequence[Item]], Sequence[Any]], item: Item

@@ -164,3 +164,41 @@ def test_the_schema_says_what_there_is(site: Site):
 
 def test_how_it_is(site: Site):
     assert site.ask("GET", "/health").json == {"status": "ok", "waiting": 0}
+
+
+def test_an_object_is_followed_from_the_bases_to_its_mask(site: Site, predictor: Predictor):
+    image = pixels(7, 64, 64)  # as large as the network sees it
+    answer = site.ask("POST", "/predict", encode(image), keep=True).json
+    things = [row for row in answer["segments_info"] if row["isthing"]]
+    assert things
+    prediction = predictor(image)
+    for row in things:
+        reply = site.ask("POST", "/explain", id=answer["id"], segment=row["id"])
+        followed = reply.json
+        assert (followed["category"], followed["score"]) == (row["category"], row["score"])
+        parts = [followed[name] for name in ("bases", "regions", "attention", "products")]
+        assert [len(part) for part in parts] == [4] * 4
+        left, top, right, bottom = (round(side) for side in followed["box"])
+        inside = prediction.id_map == row["id"]
+        assert not inside[: max(top - 1, 0)].any()
+        assert not inside[bottom + 1 :].any()
+        assert not inside[:, : max(left - 1, 0)].any()
+        assert not inside[:, right + 1 :].any()
+        red, _, blue = np.moveaxis(opened(followed["mask"]).astype(np.float32), 2, 0)
+        drawn = Image.fromarray(red - blue).resize((right - left, bottom - top), Image.Resampling.BILINEAR)
+        shown = inside[top:bottom, left:right]
+        assert np.mean(np.asarray(drawn)[shown] >= 0) > 0.95, "the segment lies where the mask is not blue"
+
+
+def opened(picture: str) -> np.ndarray:
+    with Image.open(io.BytesIO(base64.b64decode(picture))) as image:
+        return np.asarray(image)
+
+
+@pytest.mark.parametrize("segment", [0, 999, 10**20, "x"])
+def test_only_objects_can_be_followed(site: Site, segment: object):
+    answer = site.ask("POST", "/predict", encode(pixels(7)), keep=True).json
+    assert site.ask("POST", "/explain", id=answer["id"], segment=segment).status in (404, 422)
+    stuff = next(row["id"] for row in answer["segments_info"] if not row["isthing"])
+    reply = site.ask("POST", "/explain", id=answer["id"], segment=stuff)
+    assert (reply.status, "stuff" in reply.json["detail"]) == (404, True)
