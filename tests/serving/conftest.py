@@ -19,6 +19,7 @@ from panoptic_blend.serving.served_model import ServedModel
 from panoptic_blend.serving.server import LOOPBACK_NAMES, listen, make_server
 from panoptic_blend.serving.service import Service
 from panoptic_blend.serving.site import make_site
+from tests.chromium import start_chromium
 from tests.inference.test_explain import talkative_model
 
 
@@ -90,3 +91,20 @@ def start_site() -> Iterator[Callable[..., Site]]:
 def site(start_site: Callable[..., Site]) -> Site:
     """A server with the usual limits and two models of equal weights."""
     return start_site(models=2, batch=4)
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory):
+    """Chromium, which takes seconds to start."""
+    browser = start_chromium(tmp_path_factory.mktemp("browser"))
+    yield browser
+    browser.quit()
+
+
+@pytest.fixture
+def browser(chromium):
+    """Chromium that shows nothing, and whose console is empty."""
+    chromium.get("about:blank")
+    chromium.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+    chromium.get_log("browser")
+    return chromium
