@@ -52,7 +52,7 @@ class Guard:
             await self.app(scope, receive, send_with_headers)
             return
         status, reason = refused
-        fields = [(b"content-type", b"application/json"), (b"connection", b"close")]
+        fields = [(b"content-type", b"application/json")]
         if status == 401:
             fields.append((b"www-authenticate", b"Bearer"))
         await send_with_headers({"type": "http.response.start", "status": status, "headers": fields})
