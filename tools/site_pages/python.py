@@ -78,7 +78,7 @@ def parts_page() -> str:
     """Markdown of what the package is made of, where it is worth holding by itself."""
     return _page(
         "# Parts of the model in Python",
-        "For those who build on single parts. [How it works](../mask_heads.md) is the same in words.",
+        "For those who build on single parts. [How it works](../method.md) is the same in words.",
         *(
             _page(f"## {title}", *(_directive(home.rpartition(".")[2], home, 3) for home in homes))
             for title, homes in PARTS.items()
