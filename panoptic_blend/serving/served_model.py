@@ -11,6 +11,7 @@ from panoptic_blend.config import MergeConfig
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import Pixels
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.serving.kept import Kept
 from panoptic_blend.serving.limits import Refusal
 from panoptic_blend.serving.uploads import Picture
@@ -44,8 +45,6 @@ class ServedModel:
     @property
     def torch_model(self) -> TorchModel | None:
         """The model, when torch runs it: then the merge runs on its own."""
-        from panoptic_blend.runtime.exported import ExportedModel
-
         engine = self.predictor.engine
         if isinstance(engine, ExportedModel):
             return None
@@ -67,6 +66,11 @@ class ServedModel:
     def network_size(self, picture: Picture) -> tuple[int, int]:
         """(height, width) at which the network sees a picture; it may turn out the other way round."""
         return self.predictor.engine.input_size(picture.height, picture.width)
+
+    def without_folder(self, text: str) -> str:
+        """A text in which an exported model is called by its name, not by where it lies on this machine."""
+        engine = self.predictor.engine
+        return text.replace(str(engine.folder), self.name) if isinstance(engine, ExportedModel) else text
 
     def predict(self, pictures: Sequence[Picture], thresholds: MergeConfig) -> list[PanopticMap | DatasetError]:
         """Predict pictures together; for one that cannot be decoded, the reason."""

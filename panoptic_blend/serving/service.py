@@ -9,7 +9,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from panoptic_blend.config import MergeConfig
-from panoptic_blend.errors import DatasetError, out_of_memory
+from panoptic_blend.errors import ConfigError, DatasetError, out_of_memory
 from panoptic_blend.serving.kept import Kept, KeptPictures
 from panoptic_blend.serving.limits import Limits, Refusal
 from panoptic_blend.serving.served_model import ServedModel
@@ -127,8 +127,8 @@ class Service:
     ) -> Any:
         try:
             return await self.worker.run(key, work, item)
-        except DatasetError as error:
-            raise Refusal(422, f"The picture cannot be predicted: {error}") from error
+        except (ConfigError, DatasetError) as error:
+            raise Refusal(422, f"This cannot be predicted: {model.without_folder(str(error))}") from error
         except (MemoryError, RuntimeError) as error:
             if not out_of_memory(error):
                 raise

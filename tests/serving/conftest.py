@@ -66,10 +66,16 @@ def start_site() -> Iterator[Callable[..., Site]]:
     """Starts sites with limits or a token of their own."""
     running = []
 
-    def start(limits: Limits | None = None, token: str | None = None, batch: int = 1, models: int = 1) -> Site:
-        served = [
-            ServedModel(f"model {n}", Predictor(talkative_model("blender"), "cpu", "fp32")) for n in range(models)
-        ]
+    def start(
+        limits: Limits | None = None,
+        token: str | None = None,
+        batch: int = 1,
+        models: int = 1,
+        served: list[ServedModel] | None = None,
+    ) -> Site:
+        if served is None:
+            predictors = [Predictor(talkative_model("blender"), "cpu", "fp32") for _ in range(models)]
+            served = [ServedModel(f"model {number}", each) for number, each in enumerate(predictors)]
         listening = listen("127.0.0.1", 0)
         service = Service(served, limits or Limits(), batch)
         server = make_server(make_site(service, token, LOOPBACK_NAMES))

@@ -4,7 +4,7 @@ import { decodeIds } from "./idmap.js";
 import { ask, fromBase64 } from "./server.js";
 
 const MOST_PIXELS = 2e6; // of a canvas; phones refuse very large ones
-const LARGEST_SCALE = 4;
+const LARGEST_SCALE = 3;
 const [WHITE, BLACK] = [0xffffffff, 0xff000000]; // as a canvas holds them: alpha, blue, green, red
 
 /** A segment's score, when it is a thing's, and its area. */
