@@ -9,12 +9,14 @@ function element(name, ...children) {
   return made;
 }
 
+const plain = (text) => text.replaceAll("`", "");
+
 function table(caption, rows) {
   if (!rows.length) return "";
   const body = rows.map(([head, ...cells]) => {
     const first = element("th", element("code", head));
     first.scope = "row";
-    return element("tr", first, ...cells.map((cell) => element("td", cell)));
+    return element("tr", first, ...cells.map((cell) => element("td", plain(cell))));
   });
   const made = element("div", element("table", element("caption", caption), ...body));
   made.className = "scroll";
@@ -30,7 +32,7 @@ function describe(type) {
   return `${type.type}${bounds}`;
 }
 
-calls.append(...schema.info.description.trim().split("\n\n").map((text) => element("p", text.replaceAll("`", ""))));
+calls.append(...schema.info.description.trim().split("\n\n").map((text) => element("p", plain(text))));
 calls.append(element("pre", `curl --data-binary @street.jpg ${location.origin}/predict`));
 for (const [path, methods] of Object.entries(schema.paths)) {
   for (const [method, call] of Object.entries(methods)) {
@@ -38,7 +40,8 @@ for (const [path, methods] of Object.entries(schema.paths)) {
     if (call.requestBody) section.append(element("p", `Body: ${call.requestBody.description}`));
     const inQuery = (call.parameters ?? []).map((each) => [each.name, describe(each.schema), each.description ?? ""]);
     section.append(table("Query and headers", inQuery));
-    section.append(table("Answers", Object.entries(call.responses).map(([status, { description }]) => [status, description])));
+    const refusals = Object.entries(call.responses).filter(([status]) => status !== "200");
+    section.append(table("Refusals", refusals.map(([status, { description }]) => [status, description])));
     calls.append(section);
   }
 }
