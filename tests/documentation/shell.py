@@ -75,8 +75,10 @@ class Shell:
             shutil.rmtree("runs/mine", ignore_errors=True)  # was there for pages that do not train
             words = [*words, *tiny_settings()]
         elif name in ("compare", "demo"):
+            if name == "compare":
+                shutil.copytree("data/mine", "data/shapes", dirs_exist_ok=True)
             words = [*words, *tiny_settings(), *SECONDS[name]]
-        elif name == "convert-dataset":
+        elif name in ("convert-dataset", "evaluate"):
             shutil.rmtree(words[words.index("--output") + 1], ignore_errors=True)  # likewise
         else:
             words = [*words, *SECONDS.get(name, [])]

@@ -48,6 +48,7 @@ def shell(world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     terminal.close()
 
 
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     "page",
     [

@@ -60,6 +60,10 @@ def build_world(root: Path) -> None:
         path.write_text(json.dumps(found), encoding="utf-8")
     pictures = sorted((mine / "val").iterdir())
     shutil.copytree(mine / "val", root / "photos")
+    shutil.copytree(mine / "val", root / "test2017")
+    listed = json.loads((mine / "annotations/panoptic_val.json").read_text(encoding="utf-8"))
+    listed = {name: listed[name] for name in ("images", "categories")}
+    (root / "image_info_test-dev2017.json").write_text(json.dumps(listed), encoding="utf-8")
     (root / "more/from/friends").mkdir(parents=True)
     shutil.copy(pictures[0], root / "street.jpg")
     shutil.copy(pictures[0], root / "more/from/friends/street.png")
