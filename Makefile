@@ -1,8 +1,8 @@
-# make demo | test | test-slow | fuzz | lint | docs: each makes .venv on first use.
+# make demo | test | test-slow | test-lowest | fuzz | lint | docs | packages: each makes its environment on first use.
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: demo test test-slow fuzz lint docs clean
+.PHONY: demo test test-slow test-lowest fuzz lint docs packages clean
 
 demo: .venv/installed
 	$(BIN)/panoptic-blend demo --output runs/demo
@@ -13,6 +13,10 @@ test: .venv/installed-dev
 test-slow: .venv/installed-dev
 	$(BIN)/python -m pytest -m slow
 
+# The oldest versions that setup.cfg allows. pip only knows the newest, hence uv.
+test-lowest: .venv-lowest/installed
+	.venv-lowest/bin/python -m pytest -n auto
+
 fuzz: .venv/installed-dev
 	HYPOTHESIS_PROFILE=default $(BIN)/python -m pytest -n auto
 
@@ -20,6 +24,12 @@ lint: .venv/installed-dev
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+	$(BIN)/hadolint Dockerfile
+
+packages: .venv/installed-dev
+	rm -rf dist
+	$(BIN)/python -m build
+	$(BIN)/twine check --strict dist/*
 
 # A link that leads nowhere fails.
 docs: .venv/installed-dev
@@ -37,5 +47,11 @@ docs: .venv/installed-dev
 	$(BIN)/python -m pip install --quiet --no-deps panopticapi-lite
 	touch $@
 
+.venv-lowest/installed: setup.cfg pyproject.toml
+	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
+	.venv-lowest/bin/python -m pip install --quiet uv
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[test,timm,web,hub,completion,fast]'
+	touch $@
+
 clean:
-	rm -rf .venv runs build dist site *.egg-info
+	rm -rf .venv .venv-lowest runs build dist site *.egg-info

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -27,6 +28,30 @@ if threading.current_thread() is threading.main_thread():
 from panoptic_blend.synthetic.shapes import generate_shapes  # noqa: E402  # after the number of threads is set
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+_TESTS = Path(__file__).resolve().parent
+_EXPORTED = (
+    _TESTS / "exporting",
+    _TESTS / "runtime",
+    _TESTS / "benchmarks" / "test_runtimes.py",
+    _TESTS / "benchmarking" / "test_exported.py",
+    _TESTS / "inference" / "test_exported.py",
+)
+"""Tests that cannot even be imported without the extra `onnx`, which needs a newer torch than the package itself."""
+
+_without_onnx = find_spec("onnx") is None
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out what needs an extra that is not installed; None leaves the decision to others."""
+    return True if _without_onnx and collection_path in _EXPORTED else None
+
+
+def pytest_report_header() -> list[str]:
+    """Say what is left out."""
+    left_out = ", ".join(str(path.relative_to(_TESTS.parent)) for path in _EXPORTED)
+    return [f"left out, since onnx is not installed: {left_out}"] if _without_onnx else []
 
 
 @pytest.fixture(scope="session")
