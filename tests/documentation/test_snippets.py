@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import yaml
 
-from panoptic_blend.config_files import read_config
+from panoptic_blend.config_files import read_config, setting_names
 from tests.documentation.blocks import Block, lines_of, read_blocks
 from tests.documentation.shell import ROOT, Shell
 from tests.documentation.world import build_world
@@ -107,3 +107,11 @@ def check_settings(text: str) -> None:
 def test_few_blocks_are_not_run_and_say_why() -> None:
     marked = [f"{block}: {block.not_run}" for page in PAGES for block in read_blocks(page) if block.not_run]
     assert len(marked) <= MOST_NOT_RUN, marked
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_settings_and_options_named_in_a_sentence_exist(page: Path) -> None:
+    known = {name[:end] for name in setting_names() for end in (len(name), name.rfind("."))}
+    written = " ".join(re.findall(r"`([^`\n]+)`", page.read_text(encoding="utf-8")))
+    named = re.findall(r"--((?:model|data|optimizer|trainer)\.[a-z0-9_.]+)", written)
+    assert [name for name in named if name not in known] == []
