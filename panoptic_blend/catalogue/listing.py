@@ -28,15 +28,19 @@ def list_models(console: Console, models: tuple[KnownModel, ...] = MODELS) -> No
         table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
         table.add_column("name", no_wrap=True)
         table.add_column("what it is")
-        table.add_column("on COCO")
+        table.add_column("score")
         table.add_column("params", justify="right")
         table.add_column("on disk", justify="right")
         for model in rows:
             size = f"{model.parameters:.1f} M" if model.parameters is not None else "?"
-            table.add_row(model.name, model.about, model.score, size, _on_disk(model))
+            table.add_row(model.name, model.about, _score(model), size, _on_disk(model))
         console.print(table)
     console.print(f"BlendMask for instances: {INSTANCES_ONLY[0].lower()}{INSTANCES_ONLY[1:]}", highlight=False)
     console.print(f"Kept in {cache_folder()} ({HOME}).", highlight=False, markup=False, soft_wrap=True)
+
+
+def _score(model: KnownModel) -> str:
+    return f"{model.score} on COCO" if model.score and model.url else model.score
 
 
 def _on_disk(model: KnownModel) -> str:

@@ -12,7 +12,8 @@ from panoptic_blend.catalogue.cache import is_offline
 from panoptic_blend.checkpoints.files import read_weights
 from panoptic_blend.checkpoints.naming import match_tensors
 from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
-from panoptic_blend.modeling.network.backbone import TimmBackbone
+from panoptic_blend.modeling.network.backbone import ResNet, TimmBackbone
+from panoptic_blend.modeling.network.efficientnet_lite import EfficientNetLite
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
 
@@ -28,7 +29,7 @@ def load_backbone_weights(model: PanopticBlend) -> None:
     """
     settings, backbone = model.config.backbone, model.network.backbone
     if settings.weights == "none":
-        if settings.norm == "frozen" and not isinstance(backbone, TimmBackbone):
+        if settings.norm == "frozen" and isinstance(backbone, ResNet):
             raise ConfigError(
                 "model.backbone.norm is 'frozen' but weights is 'none': random weights need 'batch' or 'group'. "
                 "Or start from trained ones: `train --init-from FILE`, or their file as model.backbone.weights."
@@ -37,6 +38,8 @@ def load_backbone_weights(model: PanopticBlend) -> None:
     state = _download(settings.name) if settings.weights == "imagenet" else _read(Path(settings.weights))
     if isinstance(backbone, TimmBackbone):
         state, backbone = _by_pyramid_names(state, backbone), backbone.body
+    elif isinstance(backbone, EfficientNetLite):
+        state = {name: tensor for name, tensor in state.items() if not name.startswith(_LITE_CLASSIFIER)}
     else:
         state = _by_resnet_names(state, backbone)
     matched = match_tensors(backbone.state_dict(), state, [("(.*)", r"\1")])
@@ -46,6 +49,8 @@ def load_backbone_weights(model: PanopticBlend) -> None:
 
 
 def _download(name: str) -> dict[str, Tensor]:
+    if name == "efficientnet_lite0":
+        name = "timm:tf_efficientnet_lite0"
     try:
         if name.startswith("timm:"):
             from timm import create_model
@@ -70,6 +75,9 @@ def _read(path: Path) -> dict[str, Tensor]:
             f"model.backbone.weights {path}: holds another project's names. Give it as `train --init-from {path}`."
         )
     return read_weights(path)
+
+
+_LITE_CLASSIFIER = ("conv_head.", "bn2.", "classifier.")
 
 
 def _by_resnet_names(state: dict[str, Tensor], backbone: nn.Module) -> dict[str, Tensor]:

@@ -194,7 +194,7 @@ def _check_backbone(model: PanopticBlend, empty: list[str], path: Path) -> None:
     # Offsets of deformable convolutions start at zero, which is an ordinary convolution.
     backbone = [name for name in backbone if ".offset." not in name]
     frozen = settings.norm == "frozen" or settings.frozen_stages > 0
-    if backbone and frozen and not settings.name.startswith("timm:"):  # those are trained whole, whatever is set
+    if backbone and frozen and settings.name.startswith("resnet"):  # others are trained whole, whatever is set
         raise CheckpointError(
             f"{path}: has no fitting weights for {len(backbone)} tensors of {settings.name}, such as {backbone[0]}, "
             "and parts of it are frozen. Set model.backbone to the network the file was made with, or to train all of "

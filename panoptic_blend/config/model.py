@@ -47,9 +47,10 @@ class BackboneConfig:
     """The network that turns an image into C2..C5.
 
     Args:
-        name: resnet18, resnet34, resnet50 or resnet101; or timm:NAME for a pyramid of the timm library that reads
-            images of any size, which is trained whole and as it comes: of the settings below, only `weights` applies
-            to it. NAME may have a tag (resnet50.a1_in1k), by which timm tells a network's weights apart.
+        name: resnet18, resnet34, resnet50 or resnet101; efficientnet_lite0; or timm:NAME for a pyramid of the timm
+            library that reads images of any size. All but ResNets are trained whole and as they come: of the settings
+            below, only `weights` applies to them. NAME may have a tag (resnet50.a1_in1k), by which timm tells a
+            network's weights apart.
         weights: 'imagenet' downloads the library's weights, 'none' starts from random ones, anything else is a
             file with a state dict (.pth or .safetensors) under the library's names.
         norm: 'frozen' keeps the statistics and scale of the weights file (needs weights); 'batch' and 'group' are
@@ -76,7 +77,7 @@ class BackboneConfig:
     def __post_init__(self) -> None:
         self.weights = os.path.expanduser(self.weights)
         require(bool(self.weights), "model.backbone.weights", self.weights, "'imagenet', 'none' or a file")
-        known = ("resnet18", "resnet34", "resnet50", "resnet101")
+        known = ("resnet18", "resnet34", "resnet50", "resnet101", "efficientnet_lite0")
         require(
             self.name in known or self.name.startswith("timm:"),
             "model.backbone.name",

@@ -16,6 +16,12 @@ from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.hardware import can_compile, fast_precision, warn_of_slow_bf16
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.network.backbone import ResNet
+from panoptic_blend.modeling.network.efficientnet_lite import (
+    EfficientNetLite,
+    InvertedResidual,
+    SamePadConv,
+    SeparableBlock,
+)
 from panoptic_blend.modeling.network.layers import FrozenBatchNorm
 from panoptic_blend.modeling.network.winograd import compute_by_tiles, prepare_tiles, restore_convolutions
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
@@ -122,8 +128,11 @@ def _convolutions_before_norms(network: nn.Module) -> Iterator[tuple[nn.Module, 
             pairs = list(pairwise(names))
         elif isinstance(module, (ResNet, BasicBlock, Bottleneck)):
             pairs = [(f"conv{index}", f"bn{index}") for index in (1, 2, 3) if hasattr(module, f"bn{index}")]
+        elif isinstance(module, (EfficientNetLite, SeparableBlock, InvertedResidual)):
+            names = [name for name, _ in module.named_children()]
+            pairs = [(before, name) for before, name in pairwise(names) if name.startswith("bn")]
         for convolution, norm in pairs:
             # Not subclasses: timm's batch norms have the activation inside.
             norms = type(getattr(module, norm)) in (nn.BatchNorm2d, FrozenBatchNorm)
-            if norms and type(getattr(module, convolution)) is nn.Conv2d:
+            if norms and type(getattr(module, convolution)) in (nn.Conv2d, SamePadConv):
                 yield module, convolution, norm

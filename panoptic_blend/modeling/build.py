@@ -15,6 +15,7 @@ from panoptic_blend.modeling.input_rule import InputRule
 from panoptic_blend.modeling.network import Network
 from panoptic_blend.modeling.network.backbone import ResNet, TimmBackbone
 from panoptic_blend.modeling.network.bases import AuxiliarySemanticHead, DeepLabBases, FPNBases, SharedBases
+from panoptic_blend.modeling.network.efficientnet_lite import EfficientNetLite
 from panoptic_blend.modeling.network.fcos_head import FCOSHead
 from panoptic_blend.modeling.network.fpn import FPN
 from panoptic_blend.modeling.network.masks.blender import Blender
@@ -29,6 +30,7 @@ from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.modeling.postprocess import PostProcessor
 
 PerChannel = tuple[float, float, float]
+Backbone = ResNet | EfficientNetLite | TimmBackbone
 
 
 def build_model(config: ModelConfig, categories: Categories) -> PanopticBlend:
@@ -63,7 +65,7 @@ def build_model(config: ModelConfig, categories: Categories) -> PanopticBlend:
     )
 
 
-def pixel_statistics(config: InputConfig, backbone: ResNet | TimmBackbone) -> tuple[PerChannel, PerChannel]:
+def pixel_statistics(config: InputConfig, backbone: Backbone) -> tuple[PerChannel, PerChannel]:
     """Mean and standard deviation as set, in `channel_order`; where they are not, those the backbone comes with."""
     mean, std = backbone.pixel_mean, backbone.pixel_std
     if config.channel_order == "BGR":
@@ -71,9 +73,7 @@ def pixel_statistics(config: InputConfig, backbone: ResNet | TimmBackbone) -> tu
     return config.pixel_mean or mean, config.pixel_std or std
 
 
-def build_network(
-    config: ModelConfig, categories: Categories, backbone: ResNet | TimmBackbone, num_maps: int
-) -> Network:
+def build_network(config: ModelConfig, categories: Categories, backbone: Backbone, num_maps: int) -> Network:
     """Backbone, pyramid and branches; the bases are as many as the mask head reads."""
     fpn, bases, semantic = config.fpn, config.bases, config.semantic
     bottom_module = build_bottom_module(config, backbone.channels, num_maps)
@@ -133,10 +133,12 @@ def build_criterion(config: ModelConfig, mask_head: MaskHead | None, strides: li
     )
 
 
-def build_backbone(backbone: BackboneConfig) -> ResNet | TimmBackbone:
+def build_backbone(backbone: BackboneConfig) -> Backbone:
     """The backbone, with random weights."""
     if backbone.name.startswith("timm:"):
         return TimmBackbone(backbone.name.removeprefix("timm:"))
+    if backbone.name == "efficientnet_lite0":
+        return EfficientNetLite()
     return ResNet(
         backbone.name,
         backbone.norm,

@@ -15,6 +15,7 @@ from panoptic_blend.config import BackboneConfig
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.backbone import ResNet
+from panoptic_blend.modeling.network.backbone import TimmBackbone
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import tiny_model_config
@@ -163,6 +164,25 @@ def test_weights_trained_on_imagenet_give_timm_s_features(shared: Path) -> None:
     model = make_model(file, name="timm:tf_efficientnet_lite0")
     load_backbone_weights(model)
     assert_same_features(model, expected)
+
+
+def test_efficientnet_lite_gives_timm_s_features_from_timm_s_weights(tmp_path: Path) -> None:
+    timm = pytest.importorskip("timm", reason="needs the timm extra")
+    torch.manual_seed(0)
+    tensors = timm.create_model("tf_efficientnet_lite0").state_dict()
+    for tensor in tensors.values():
+        if tensor.is_floating_point():
+            tensor.mul_(1.1).add_(0.01)
+    save_file(tensors, tmp_path / "weights.safetensors")
+    model = make_model(tmp_path / "weights.safetensors", name="efficientnet_lite0")
+    load_backbone_weights(model)
+    assert_same_features(model, timm_pyramid("tf_efficientnet_lite0", tensors))
+    own, theirs = model.network.backbone, TimmBackbone("tf_efficientnet_lite0")
+    assert (own.channels, own.pixel_mean, own.pixel_std) == (theirs.channels, theirs.pixel_mean, theirs.pixel_std)
+    del tensors["conv_stem.weight"]
+    save_file(tensors, tmp_path / "weights.safetensors")
+    with pytest.raises(CheckpointError, match=r"does not fit efficientnet_lite0: missing: conv_stem\.weight"):
+        load_backbone_weights(model)
 
 
 def test_timm_s_own_weights_are_those_of_the_name_and_its_tag(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -40,6 +40,7 @@ def layouts() -> dict[str, ModelConfig]:
         "wide": replace(tiny, fpn=FPNConfig(channels=128, coarsest_level=5)),
         "deformable": replace(tiny, backbone=frozen),
         "group": replace(tiny, backbone=replace(tiny.backbone, norm="group")),
+        "lite": replace(tiny, backbone=BackboneConfig(name="efficientnet_lite0", weights="none")),
         "deeplab": replace(tiny, bases=BasesConfig(kind="deeplab", channels=16)),
         "norm_per_level": replace(tiny, fcos=replace(tiny.fcos, norm="batch", num_shared_convs=1)),
     }

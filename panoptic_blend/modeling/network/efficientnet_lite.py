@@ -1,0 +1,115 @@
+"""EfficientNet-Lite0, a small backbone made for CPUs and 8-bit integers (Tan and Le, 2019; its Lite variant, 2020)."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+_STEM = 32
+_STAGES = (  # expansion, kernel, stride, blocks, channels
+    (1, 3, 1, 1, 16),
+    (6, 3, 2, 2, 24),
+    (6, 5, 2, 2, 40),
+    (6, 3, 2, 3, 80),
+    (6, 5, 1, 3, 112),
+    (6, 5, 2, 4, 192),
+    (6, 3, 1, 1, 320),
+)
+_READ = (1, 2, 4, 6)
+"""Stages that end at strides 4, 8, 16 and 32."""
+
+
+class SamePadConv(nn.Conv2d):
+    """A convolution of an even size that halves it as TensorFlow does: with the odd pixel of padding at the end."""
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, groups: int = 1):
+        super().__init__(in_channels, out_channels, kernel_size, stride=2, groups=groups, bias=False)
+        before = (kernel_size - 2) // 2
+        self.pad = (before, kernel_size - 2 - before) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / 2, W / 2]."""
+        return super().forward(F.pad(x, self.pad))
+
+
+def _depthwise(channels: int, kernel_size: int, stride: int) -> nn.Conv2d:
+    if stride == 2:
+        return SamePadConv(channels, channels, kernel_size, groups=channels)
+    return nn.Conv2d(channels, channels, kernel_size, padding=kernel_size // 2, groups=channels, bias=False)
+
+
+def _norm(channels: int) -> nn.BatchNorm2d:
+    return nn.BatchNorm2d(channels, eps=1e-3)
+
+
+class SeparableBlock(nn.Module):
+    """The first block: a depthwise convolution, and a 1x1 that ends without activation."""
+
+    def __init__(self, in_channels: int, channels: int, kernel_size: int, stride: int):
+        super().__init__()
+        self.conv_dw, self.bn1 = _depthwise(in_channels, kernel_size, stride), _norm(in_channels)
+        self.conv_pw, self.bn2 = nn.Conv2d(in_channels, channels, 1, bias=False), _norm(channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
+        return self.bn2(self.conv_pw(F.relu6(self.bn1(self.conv_dw(x)))))
+
+
+class InvertedResidual(nn.Module):
+    """Widen, filter every channel by itself, narrow; added to its input where the shapes allow (MobileNetV2)."""
+
+    def __init__(self, in_channels: int, channels: int, expansion: int, kernel_size: int, stride: int):
+        super().__init__()
+        wide = expansion * in_channels
+        self.conv_pw, self.bn1 = nn.Conv2d(in_channels, wide, 1, bias=False), _norm(wide)
+        self.conv_dw, self.bn2 = _depthwise(wide, kernel_size, stride), _norm(wide)
+        self.conv_pwl, self.bn3 = nn.Conv2d(wide, channels, 1, bias=False), _norm(channels)
+        self.adds = stride == 1 and in_channels == channels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C', H / stride, W / stride]."""
+        widened = F.relu6(self.bn1(self.conv_pw(x)))
+        narrowed = self.bn3(self.conv_pwl(F.relu6(self.bn2(self.conv_dw(widened)))))
+        return narrowed + x if self.adds else narrowed
+
+
+class EfficientNetLite(nn.Module):
+    """The pyramid of EfficientNet-Lite0 under timm's parameter names (`tf_efficientnet_lite0`), without its classifier.
+
+    Attributes:
+        pixel_mean: per channel, RGB in 0..255: how its published weights were trained.
+        pixel_std: likewise.
+        channels: of C2..C5.
+    """
+
+    pixel_mean = (127.5, 127.5, 127.5)
+    pixel_std = (127.5, 127.5, 127.5)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv_stem, self.bn1 = SamePadConv(3, _STEM, 3), _norm(_STEM)
+        widths = [_STEM, *(channels for *_, channels in _STAGES)]
+        stages = []
+        for (before, channels), (expansion, kernel, stride, count, _) in zip(pairwise(widths), _STAGES, strict=True):
+            first: nn.Module = InvertedResidual(before, channels, expansion, kernel, stride)
+            if expansion == 1:
+                first = SeparableBlock(before, channels, kernel, stride)
+            others = [InvertedResidual(channels, channels, expansion, kernel, 1) for _ in range(count - 1)]
+            stages.append(nn.Sequential(first, *others))
+        self.blocks = nn.Sequential(*stages)
+        self.channels = [_STAGES[stage][-1] for stage in _READ]
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d):
+                nn.init.kaiming_normal_(module.weight, mode="fan_out")
+
+    def forward(self, images: Tensor) -> list[Tensor]:
+        """[B, 3, H, W], H and W multiples of 32 -> C2, C3, C4, C5 at strides 4, 8, 16, 32."""
+        x = F.relu6(self.bn1(self.conv_stem(images)))
+        features = []
+        for stage, blocks in enumerate(self.blocks):
+            x = blocks(x)
+            if stage in _READ:
+                features.append(x)
+        return features
