@@ -81,13 +81,15 @@ class MasksConfig:
             convolutions on features pooled from the box; 'condinst' runs a network predicted for the instance.
         resolution: R, side of a mask in the box ('sag' pools at half of it; published: 28).
         pooling: how bases are sampled inside a box.
-        loss_weight: weight of the mask loss.
+        loss_weight: weight of the mask loss, cross-entropy.
+        dice_weight: weight of a dice loss of the masks beside it; 0 leaves it out.
     """
 
     head: Literal["blender", "yolact", "fcis", "centermask_point", "sag", "condinst"] = "blender"
     resolution: int = 56
     pooling: Literal["bilinear", "nearest"] = "bilinear"
     loss_weight: float = 1.0
+    dice_weight: float = 0.0
     blender: BlenderConfig = field(default_factory=BlenderConfig)
     centermask_point: CenterMaskPointConfig = field(default_factory=CenterMaskPointConfig)
     sag: SAGConfig = field(default_factory=SAGConfig)
@@ -96,6 +98,7 @@ class MasksConfig:
     def __post_init__(self) -> None:
         require(self.resolution >= 1, "model.masks.resolution", self.resolution, "positive")
         require(self.loss_weight >= 0, "model.masks.loss_weight", self.loss_weight, "0 or more")
+        require(self.dice_weight >= 0, "model.masks.dice_weight", self.dice_weight, "0 or more")
         if self.head == "blender":
             require(
                 1 <= self.blender.attention_size <= self.resolution,

@@ -212,15 +212,18 @@ class SemanticConfig:
         enabled: off gives an instance-only model.
         channels: width of the branch and of its stride-4 map.
         loss_weight: weight of its cross-entropy.
+        dice_weight: weight of a dice loss beside it, in which every class counts the same; 0 leaves it out.
     """
 
     enabled: bool = True
     channels: int = 128
     loss_weight: float = 0.5
+    dice_weight: float = 0.0
 
     def __post_init__(self) -> None:
         require(self.channels > 0, "model.semantic.channels", self.channels, "positive")
         require(self.loss_weight >= 0, "model.semantic.loss_weight", self.loss_weight, "0 or more")
+        require(self.dice_weight >= 0, "model.semantic.dice_weight", self.dice_weight, "0 or more")
 
 
 @dataclass

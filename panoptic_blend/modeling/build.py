@@ -127,7 +127,9 @@ def build_criterion(config: ModelConfig, mask_head: MaskHead | None, strides: li
         fcos.focal_gamma,
         {
             "loss_mask": config.masks.loss_weight,
+            "loss_mask_dice": config.masks.dice_weight,
             "loss_sem_seg": config.semantic.loss_weight,
+            "loss_sem_dice": config.semantic.dice_weight,
             "loss_basis_sem": config.bases.auxiliary_loss_weight,
         },
     )

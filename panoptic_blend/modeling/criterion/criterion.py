@@ -16,11 +16,12 @@ from panoptic_blend.modeling.criterion.losses import (
     box_loss,
     centerness_loss,
     classification_loss,
+    mask_dice_loss,
     mask_loss,
     mean_over_processes,
 )
 from panoptic_blend.modeling.criterion.mask_targets import auxiliary_targets, crop_mask_targets
-from panoptic_blend.modeling.criterion.semantic_loss import semantic_loss
+from panoptic_blend.modeling.criterion.semantic_loss import semantic_dice_loss, semantic_loss
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.network.locations import Sites, locate
 from panoptic_blend.modeling.network.masks.head import MaskFeatures, MaskHead, MaskRequest
@@ -40,7 +41,7 @@ class Criterion:
         assign: matches locations to true boxes.
         focal_alpha: weight of positives in the focal loss.
         focal_gamma: focusing of the focal loss.
-        weights: factor of each loss that is not 1, by name.
+        weights: factor of each loss that is not 1, by name; the two dice losses are left out where they have none.
     """
 
     def __init__(
@@ -67,14 +68,16 @@ class Criterion:
             targets: one per image, on the network's device.
 
         Returns:
-            Scalars by name, of the branches the network has: `loss_fcos_cls loss_fcos_loc loss_fcos_ctr loss_mask`,
-            `loss_sem_seg` and `loss_basis_sem`; their sum is what is minimised.
+            Scalars by name, of the branches the network has: `loss_fcos_cls loss_fcos_loc loss_fcos_ctr loss_mask
+            loss_mask_dice`, `loss_sem_seg loss_sem_dice` and `loss_basis_sem`; their sum is what is minimised.
         """
         losses = {} if output.detector is None else self.instance_losses(output, targets)
         if output.semantic is not None:
             height, width = (STRIDE * side for side in output.semantic.shape[-2:])
             semantic = _pad_stack([target.semantic for target in targets], (height, width), IGNORE)
             losses["loss_sem_seg"] = semantic_loss(output.semantic, semantic)
+            if self._wants("loss_sem_dice"):
+                losses["loss_sem_dice"] = semantic_dice_loss(output.semantic, semantic)
         if output.auxiliary is not None:
             painted = [auxiliary_targets(target.instance_map, target.labels) for target in targets]
             auxiliary = _pad_stack(painted, output.auxiliary.shape[-2:], 0)
@@ -118,7 +121,7 @@ class Criterion:
             ),
             "loss_fcos_loc": box_loss(distances[image, cell], distance_targets, weight, normalizer),
             "loss_fcos_ctr": centerness_loss(centers[image, cell, 0], weight, positives),
-            "loss_mask": self._mask_loss(
+            **self._mask_losses(
                 MaskFeatures.of(output),
                 request,
                 crop_mask_targets(targets, self.mask_head.resolution),
@@ -127,10 +130,13 @@ class Criterion:
             ),
         }
 
-    def _mask_loss(
+    def _wants(self, loss: str) -> bool:
+        return self.weights.get(loss, 0.0) > 0
+
+    def _mask_losses(
         self, features: MaskFeatures, request: MaskRequest, targets: Tensor, weight: Tensor, normalizer: Tensor
-    ) -> Tensor:
-        """`mask_loss` of a request, given the true masks [G, R, R] of its boxes and the weights [N] of its sites.
+    ) -> dict[str, Tensor]:
+        """Losses of a request's masks, given the true masks [G, R, R] of its boxes and the weights [N] of its sites.
 
         Very many sites are taken a part at a time, and what a part computes is not kept but computed again for the
         gradient: memory for masks of all sites would outgrow the network's.
@@ -139,19 +145,25 @@ class Criterion:
         head, box = self.mask_head, request.box_of_site
         assert head is not None
         assert box is not None
+        kinds = {"loss_mask": mask_loss}
+        if self._wants("loss_mask_dice"):
+            kinds["loss_mask_dice"] = mask_dice_loss
 
-        def loss_of(part: MaskRequest, box: Tensor, weight: Tensor) -> Tensor:
-            return mask_loss(head(features, part), targets[box], weight, normalizer)
+        def losses_of(part: MaskRequest, box: Tensor, weight: Tensor) -> Tensor:
+            logits = head(features, part)
+            return torch.stack([loss(logits, targets[box], weight, normalizer) for loss in kinds.values()])
 
         parts = math.ceil(len(box) / SITES_AT_ONCE)
         if parts <= 1:
-            return loss_of(request, box, weight)
-        by_box = box.argsort(stable=True)  # so that hardly any box is needed in two parts
-        losses = [
-            checkpoint(loss_of, request[index], box[index], weight[index], use_reentrant=False)
-            for index in by_box.chunk(parts)
-        ]
-        return torch.stack(losses).sum()
+            losses = losses_of(request, box, weight)
+        else:
+            by_box = box.argsort(stable=True)  # so that hardly any box is needed in two parts
+            each = [
+                checkpoint(losses_of, request[index], box[index], weight[index], use_reentrant=False)
+                for index in by_box.chunk(parts)
+            ]
+            losses = torch.stack(each).sum(dim=0)
+        return dict(zip(kinds, losses, strict=True))
 
 
 def _flatten_levels(levels: list[Tensor]) -> Tensor:

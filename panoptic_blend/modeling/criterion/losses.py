@@ -73,3 +73,18 @@ def mask_loss(logits: Tensor, targets: Tensor, weight: Tensor, normalizer: Tenso
     """
     losses = F.binary_cross_entropy_with_logits(logits.float(), targets, reduction="none").mean(dim=(1, 2))
     return (losses * weight).sum() / normalizer
+
+
+def mask_dice_loss(logits: Tensor, targets: Tensor, weight: Tensor, normalizer: Tensor) -> Tensor:
+    """1 - dice of every mask, weighted by centerness (V-Net, Milletari et al., 2016, sec. 3).
+
+    Args:
+        logits: [N, R, R], one per positive location.
+        targets: [N, R, R].
+        weight: [N] centerness targets.
+        normalizer: scalar, sum of the weights.
+    """
+    predicted = logits.float().sigmoid()
+    common = (predicted * targets).sum(dim=(1, 2))
+    both = predicted.square().sum(dim=(1, 2)) + targets.square().sum(dim=(1, 2))
+    return ((1 - 2 * common / both.clamp(min=1e-6)) * weight).sum() / normalizer

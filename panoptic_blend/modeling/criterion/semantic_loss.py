@@ -1,7 +1,8 @@
-"""The loss of the stuff branch (Panoptic Feature Pyramid Networks, sec. 3)."""
+"""The losses of the stuff branch (Panoptic Feature Pyramid Networks, sec. 3; V-Net, sec. 3)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 from panoptic_blend.categories import IGNORE
+from panoptic_blend.modeling.criterion.losses import mean_over_processes
 from panoptic_blend.modeling.network.semantic import STRIDE
 
 
@@ -23,48 +25,109 @@ def semantic_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
-    total: Tensor = _UpsampledCrossEntropy.apply(logits.float().contiguous(memory_format=torch.channels_last), targets)
+    total: Tensor = _SumOverPixels.apply(_rows_together(logits), targets, _cross_entropy)
     return total / (targets != IGNORE).sum().clamp(min=1)
 
 
-class _UpsampledCrossEntropy(torch.autograd.Function):
-    """Sum of the cross-entropy of logits upsampled x4, their gradient found along with it.
+def semantic_dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
+    """1 - dice of every class that the batch shows, averaged over these classes (Milletari et al., 2016, sec. 3).
 
-    A few rows at a time: the logits of every class and pixel, and the two copies that a gradient takes, are never in
-    memory as a whole. They would be the largest tensors of a training step.
+    Cross-entropy hardly notices poles, which have a hundredth of the pixels; here each class counts the same.
+
+    Args:
+        logits: [B, 1 + S, H / 4, W / 4].
+        targets: [B, H, W] int64 as for `semantic_loss`.
+
+    Returns:
+        Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
+    logits = _rows_together(logits)
+    with torch.no_grad():
+        areas = torch.stack([_areas(pixels, labels) for pixels, labels, _ in _strips(logits, targets)]).sum(dim=0)
+        common, predicted, true = mean_over_processes(areas)
+        present = true > 0
+        both = (predicted + true).clamp(min=1e-6)
+        share = present / present.sum().clamp(min=1)
+        value = (share * (1 - 2 * common / both)).sum()
+        # The derivatives of the value with respect to the sums, which lead to every logit by the chain rule.
+        by_common, by_predicted = -2 * share / both, 2 * share * common / both**2
+
+    def linear(pixels: Tensor, labels: Tensor) -> Tensor:
+        common, predicted, _ = _areas(pixels, labels)
+        return (by_common * common + by_predicted * predicted).sum()
+
+    slope: Tensor = _SumOverPixels.apply(logits, targets, linear)
+    return value + slope - slope.detach()
+
+
+def _cross_entropy(pixels: Tensor, labels: Tensor) -> Tensor:
+    return F.cross_entropy(pixels, labels, ignore_index=IGNORE, reduction="sum")
+
+
+def _areas(pixels: Tensor, labels: Tensor) -> Tensor:
+    """Of every class, summed over the pixels that are not ignored: predicted and true at once, predicted, true.
+
+    Args:
+        pixels: [P, C] logits.
+        labels: [P].
+
+    Returns:
+        [3, C].
+    """
+    counted = labels != IGNORE
+    probability = pixels.softmax(dim=1) * counted[:, None]
+    index = labels.clamp(min=0)
+    own = probability.gather(1, index[:, None])[:, 0]
+    common = pixels.new_zeros(pixels.shape[1]).index_add(0, index, own)
+    true = pixels.new_zeros(pixels.shape[1]).index_add(0, index, counted.to(pixels.dtype))
+    return torch.stack([common, probability.sum(dim=0), true])
+
+
+def _rows_together(logits: Tensor) -> Tensor:
+    return logits.float().contiguous(memory_format=torch.channels_last)
+
+
+def _strips(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, slice]]]:
+    """Logits upsampled x4, a few rows at a time, since those of every class and pixel would be the largest tensor of a
+    training step.
+
+    Yields:
+        [P, C] logits of the pixels of these rows, [P] their targets, and what the logits depend on: rows of `logits`,
+        cut off from its graph, and which these are.
+    """
+    height = logits.shape[2]
+    step = max(_LEAST_ROWS, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
+    for top in range(0, height, step):
+        bottom = min(top + step, height)
+        mixed = slice(max(top - 1, 0), min(bottom + 1, height))  # with the neighbours that upsampling mixes in
+        rows = logits[:, :, mixed].detach().requires_grad_(torch.is_grad_enabled())
+        upsampled = F.interpolate(rows, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
+        own = upsampled[:, :, (top - mixed.start) * STRIDE : (bottom - mixed.start) * STRIDE]
+        labels = targets[:, top * STRIDE : bottom * STRIDE]
+        yield own.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten(), (rows, mixed)
+
+
+class _SumOverPixels(torch.autograd.Function):
+    """Sum of a loss over the pixels of logits upsampled x4, its gradient found along with it."""
 
     @staticmethod
-    def forward(ctx: Any, logits: Tensor, targets: Tensor) -> Tensor:
+    def forward(ctx: Any, logits: Tensor, targets: Tensor, loss: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         total = logits.new_zeros(())
         wanted = ctx.needs_input_grad[0]
         gradient = torch.zeros_like(logits) if wanted else None
-        height = logits.shape[2]
-        step = max(_LEAST_ROWS, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
-        for top in range(0, height, step):
-            bottom = min(top + step, height)
-            first, last = max(top - 1, 0), min(bottom + 1, height)  # the neighbours that upsampling mixes in
-            rows = logits[:, :, first:last].detach().requires_grad_(wanted)
-            with torch.set_grad_enabled(wanted):
-                upsampled = F.interpolate(rows, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
-                loss = F.cross_entropy(
-                    upsampled[:, :, (top - first) * STRIDE : (bottom - first) * STRIDE]
-                    .permute(0, 2, 3, 1)
-                    .flatten(0, 2),
-                    targets[:, top * STRIDE : bottom * STRIDE].flatten(),
-                    ignore_index=IGNORE,
-                    reduction="sum",
-                )
-            if gradient is not None:
-                gradient[:, :, first:last] += torch.autograd.grad(loss, rows)[0]
-            total += loss.detach()
+        with torch.set_grad_enabled(wanted):
+            for pixels, labels, (rows, mixed) in _strips(logits, targets):
+                part = loss(pixels, labels)
+                if gradient is not None:
+                    gradient[:, :, mixed] += torch.autograd.grad(part, rows)[0]
+                total += part.detach()
         ctx.save_for_backward(gradient)
         return total
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        return gradients[0] * ctx.saved_tensors[0], None
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
+        return gradients[0] * ctx.saved_tensors[0], None, None
 
 
 _LOGITS_AT_ONCE = 1 << 22

@@ -39,3 +39,17 @@ def test_masks_of_many_sites_are_computed_in_parts_with_the_same_losses_and_grad
         rounding = max(1e-4 * parameter.grad.abs().max().item(), 1e-6)  # sums are taken in another order
         torch.testing.assert_close(in_parts[name].grad, parameter.grad, rtol=0, atol=rounding)
     assert all(torch.equal(buffers_in_parts[name], buffer) for name, buffer in buffers.items())
+
+
+def test_dice_losses_stand_beside_the_others_where_they_have_a_weight() -> None:
+    def losses(mask_dice: float, semantic_dice: float) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        config = tiny_model_config_with("blender")
+        config.masks.dice_weight, config.semantic.dice_weight = mask_dice, semantic_dice
+        return training_losses(build_model(config, CATEGORIES), scene(64, 96, [(5, 6, 40, 50)]))
+
+    without, with_both, doubled = losses(0, 0), losses(1, 1), losses(2, 1)
+    assert with_both.keys() - without.keys() == {"loss_mask_dice", "loss_sem_dice"}
+    assert all(torch.equal(with_both[name], loss) for name, loss in without.items())
+    torch.testing.assert_close(doubled["loss_mask_dice"], 2 * with_both["loss_mask_dice"])
+    assert all(0 < with_both[name].item() < 1 for name in ("loss_mask_dice", "loss_sem_dice"))

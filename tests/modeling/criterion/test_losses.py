@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from panoptic_blend.modeling.criterion.losses import box_loss, centerness_loss, classification_loss, mask_loss
+from panoptic_blend.modeling.criterion.losses import (
+    box_loss,
+    centerness_loss,
+    classification_loss,
+    mask_dice_loss,
+    mask_loss,
+)
 
 
 def sigmoid(x: float) -> float:
@@ -61,3 +67,18 @@ def test_mask_loss_is_a_weighted_mean_per_location() -> None:
         ]
         total += weight[n].item() * sum(cells) / 4
     assert mask_loss(logits, targets, weight, torch.tensor(1.7)).item() == pytest.approx(total / 1.7, rel=1e-5)
+
+
+def test_mask_dice_loss_is_a_weighted_mean_per_location() -> None:
+    torch.manual_seed(0)
+    logits, targets, weight = torch.randn(3, 2, 2), torch.rand(3, 2, 2).round(), torch.rand(3)
+    targets[2] = 0  # a true mask without a cell costs all and is no division by zero
+    total = 0.0
+    for n in range(3):
+        pairs = list(
+            zip([sigmoid(x) for x in logits[n].flatten().tolist()], targets[n].flatten().tolist(), strict=True)
+        )
+        dice = 2 * sum(p * t for p, t in pairs) / (sum(p * p for p, _ in pairs) + sum(t * t for _, t in pairs))
+        total += weight[n].item() * (1 - dice)
+    actual = mask_dice_loss(logits, targets, weight, torch.tensor(1.7))
+    assert actual.item() == pytest.approx(total / 1.7, rel=1e-5)

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
 from panoptic_blend.categories import IGNORE
-from panoptic_blend.modeling.criterion.semantic_loss import semantic_loss
+from panoptic_blend.modeling.criterion.semantic_loss import semantic_dice_loss, semantic_loss
 
 
 def test_loss_averages_over_pixels_that_are_not_ignored() -> None:
@@ -33,6 +36,27 @@ def test_loss_and_gradient_are_those_of_the_whole_upsampled_map(at_once: int, mo
     torch.testing.assert_close(gradient, expected_gradient)
 
 
+@pytest.mark.parametrize("at_once", [1, 10_000, 10**9])
+def test_dice_and_gradient_are_those_of_the_whole_upsampled_map(at_once: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("panoptic_blend.modeling.criterion.semantic_loss._LOGITS_AT_ONCE", at_once)
+    torch.manual_seed(0)
+    logits = torch.randn(2, 5, 21, 6, requires_grad=True)
+    targets = torch.randint(0, 4, (2, 84, 24))  # class 4 is in no image, and so in no mean
+    targets[torch.rand(targets.shape) < 0.3] = IGNORE
+    upsampled = F.interpolate(logits, scale_factor=4, mode="bilinear", align_corners=False).softmax(dim=1)
+    counted = targets != IGNORE
+    terms = []
+    for label in range(4):
+        predicted, true = upsampled[:, label][counted], (targets[counted] == label).float()
+        terms.append(1 - 2 * (predicted * true).sum() / (predicted.sum() + true.sum()))
+    expected = torch.stack(terms).mean()
+    (expected_gradient,) = torch.autograd.grad(3 * expected, logits)
+    loss = semantic_dice_loss(logits, targets)
+    (gradient,) = torch.autograd.grad(3 * loss, logits)
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(gradient, expected_gradient)
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_loss_without_gradients(mode: type, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, targets = torch.randn(2, 5, 21, 6, requires_grad=True), torch.randint(0, 5, (2, 84, 24))
@@ -44,9 +68,10 @@ def test_loss_without_gradients(mode: type, monkeypatch: pytest.MonkeyPatch) -> 
     assert not loss.requires_grad
 
 
-def test_an_image_of_void_costs_nothing_and_is_not_nan() -> None:
+@pytest.mark.parametrize("loss_of", [semantic_loss, semantic_dice_loss])
+def test_an_image_of_void_costs_nothing_and_is_not_nan(loss_of: Callable[[Tensor, Tensor], Tensor]) -> None:
     logits = torch.randn(1, 3, 2, 2, requires_grad=True)
-    loss = semantic_loss(logits, torch.full((1, 8, 8), IGNORE))
+    loss = loss_of(logits, torch.full((1, 8, 8), IGNORE))
     loss.backward()
     assert loss.item() == 0
     assert logits.grad is not None
