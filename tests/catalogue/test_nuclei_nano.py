@@ -10,8 +10,8 @@ from PIL import Image, ImageDraw, ImageFilter
 
 from panoptic_blend.catalogue.models import MODELS
 from panoptic_blend.cli import main
-from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.coco.predictions import FOLDER
+from panoptic_blend.coco.segments_png import read_id_map
 
 PLACES = [(30 + 60 * column + 10 * (row % 2), 30 + 60 * row) for row in range(4) for column in range(4)]
 RADIUS = 12
@@ -35,7 +35,12 @@ def test_it_finds_bright_nuclei_without_network_or_training(tmp_path: Path, monk
     pixels = (np.asarray(cells) + noise).clip(0, 255).astype(np.uint8)
     Image.fromarray(pixels).convert("RGB").save(tmp_path / "cells.png")
     output = tmp_path / "out"
-    assert main(["predict", "--checkpoint", "nuclei-nano", "--input", str(tmp_path / "cells.png"), "--output", str(output)]) == 0
+    assert (
+        main(
+            ["predict", "--checkpoint", "nuclei-nano", "--input", str(tmp_path / "cells.png"), "--output", str(output)]
+        )
+        == 0
+    )
     (png,) = (output / FOLDER).glob("*.png")
     id_map = read_id_map(png)
     rows, columns = np.mgrid[:256, :256]

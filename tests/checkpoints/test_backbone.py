@@ -14,8 +14,7 @@ from panoptic_blend.checkpoints.backbone import load_backbone_weights
 from panoptic_blend.config import BackboneConfig
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.modeling.build import build_model
-from panoptic_blend.modeling.network.backbone import ResNet
-from panoptic_blend.modeling.network.backbone import TimmBackbone
+from panoptic_blend.modeling.network.backbone import ResNet, TimmBackbone
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import tiny_model_config
