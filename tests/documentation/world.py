@@ -6,6 +6,8 @@ import json
 import shutil
 from pathlib import Path
 
+from PIL import Image
+
 from panoptic_blend.cli import main
 from panoptic_blend.synthetic.shapes import generate_shapes
 
@@ -66,6 +68,7 @@ def build_world(root: Path) -> None:
     (root / "image_info_test-dev2017.json").write_text(json.dumps(listed), encoding="utf-8")
     (root / "more/from/friends").mkdir(parents=True)
     shutil.copy(pictures[0], root / "street.jpg")
+    Image.new("RGB", (256, 256), (8, 8, 8)).save(root / "cells.png")
     shutil.copy(pictures[0], root / "more/from/friends/street.png")
     back = f"{mine}/annotations/panoptic_train.json --images {mine}/train"
     _run(root, f"convert-dataset --to labelme {back}", "labelled")
