@@ -13,6 +13,7 @@ from panoptic_blend.commands.parsing import (
     add_overwrite,
     add_segments,
     add_speed,
+    add_tile,
     command,
     one_or_more,
     parse_with_prediction_settings,
@@ -29,6 +30,7 @@ def make_parser() -> Parser:
     add_checkpoint(parser, CHECKPOINT_OR_EXPORT)
     add_speed(parser, precision="fp32")
     add_batch(parser)
+    add_tile(parser)
     parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
     parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="their COCO panoptic JSON")
     add_segments(parser, "--segments", "annotations")
@@ -69,7 +71,7 @@ def run(arguments: list[str]) -> None:
 
     require_folder(options.images)
     annotations = PanopticAnnotations.load(options.annotations)  # before torch: a wrong path is told at once
-    predictor = open_predictor(options, settings, precision="fp32")
+    predictor = open_predictor(options, settings, "fp32", options.tile, options.overlap)
     from panoptic_blend.evaluation.sweep_file import SWEEP, read_sweep
     from panoptic_blend.inference.evaluate import SWEEP_GRID, evaluate
 

@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from panoptic_blend.commands.parsing import DEFAULT_OVERLAP
 from panoptic_blend.startup import start_torch
 
 if TYPE_CHECKING:
@@ -13,13 +14,20 @@ if TYPE_CHECKING:
     from panoptic_blend.inference.preparation import Precision
 
 
-def open_predictor(options: argparse.Namespace, settings: Sequence[str], precision: Precision) -> Predictor:
+def open_predictor(
+    options: argparse.Namespace,
+    settings: Sequence[str],
+    precision: Precision,
+    tile: int | None = None,
+    overlap: int = DEFAULT_OVERLAP,
+) -> Predictor:
     """A predictor as the options of `add_checkpoint` and `add_speed` say.
 
     Args:
         options: of the command.
         settings: dotted ones with their values, which replace the model's.
         precision: of a model of torch where the options name none; an exported model has its own.
+        tile, overlap: as `Predictor`'s.
 
     Raises:
         CheckpointError: there is no model.
@@ -36,4 +44,4 @@ def open_predictor(options: argparse.Namespace, settings: Sequence[str], precisi
     model = load(options.checkpoint)
     change_settings(model.settings, settings)
     chosen: Precision = options.precision or ("auto" if exported else precision)
-    return Predictor(model, options.device, chosen, options.compile, options.tiles)
+    return Predictor(model, options.device, chosen, options.compile, options.tiles, tile, overlap)

@@ -18,6 +18,10 @@ CHECKPOINT_OR_EXPORT = (
 )
 
 
+DEFAULT_OVERLAP = 128
+"""Pixels that tiles share."""
+
+
 class Parser(argparse.ArgumentParser):
     """argparse that knows its options and which are paths, expands `~` in them, and raises our errors, never exits.
 
@@ -109,6 +113,23 @@ def add_batch(parser: Parser) -> None:
         type=one_or_more,
         default=1,
         help="predict up to N neighbours of one size together; meant for GPUs (default: 1)",
+    )
+
+
+def add_tile(parser: Parser) -> None:
+    """`--tile` and `--overlap`, of every command that predicts pictures larger than a network's input."""
+    parser.add_argument(
+        "--tile",
+        metavar="PIXELS",
+        type=one_or_more,
+        help="predict pictures in overlapping tiles of this size, not resized, and join these into one map",
+    )
+    parser.add_argument(
+        "--overlap",
+        metavar="PIXELS",
+        type=one_or_more,
+        default=DEFAULT_OVERLAP,
+        help=f"that neighbouring tiles share, more than most objects have (default: {DEFAULT_OVERLAP})",
     )
 
 

@@ -13,6 +13,7 @@ from panoptic_blend.commands.parsing import (
     add_checkpoint,
     add_overwrite,
     add_speed,
+    add_tile,
     command,
     parse_with_prediction_settings,
     require_folder,
@@ -35,6 +36,7 @@ examples:
     add_checkpoint(parser, CHECKPOINT_OR_EXPORT)
     add_speed(parser, precision="auto")
     add_batch(parser)
+    add_tile(parser)
     parser.add_argument(
         "--input",
         metavar="IMAGE",
@@ -96,7 +98,7 @@ def run(arguments: list[str]) -> None:
         if found.left_out:
             console.print(f"In the input, {describe_left_out(found.left_out)}", soft_wrap=True)
         source = ImageFiles(found.files)
-    predictor = open_predictor(options, settings, precision="auto")
+    predictor = open_predictor(options, settings, "auto", options.tile, options.overlap)
     if options.annotations:
         check_same_meaning(predictor.categories, annotations)
     result = write_predictions(

@@ -125,7 +125,7 @@ def evaluate(
             made_with={"sweep": True} if swept else {},
         )
         detailed = panoptic.compute()
-        notes = ["mask AP is left out, since an exported model gives panoptic maps alone"] if mask_ap is None else []
+        notes = ["mask AP is left out: exported and tiled models give panoptic maps alone"] if mask_ap is None else []
         if counted < len(source):
             notes.append(f"{len(source) - counted} of {len(source)} images failed and are not counted")
         quality = replace(detailed.pq, notes=(*detailed.pq.notes, *notes))
@@ -147,8 +147,8 @@ def check_sweep(predictor: Predictor) -> None:
     """Raise `ConfigError` for a model whose predictions cannot be merged again."""
     if not predictor.engine.has_detections:
         raise ConfigError(
-            "--sweep: an exported model gives panoptic maps, but not what they are merged from. Give the checkpoint "
-            "that was exported."
+            "--sweep: exported and tiled models give panoptic maps, but not what they are merged from. Give the "
+            "checkpoint, and no --tile."
         )
 
 

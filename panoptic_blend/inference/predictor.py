@@ -101,7 +101,7 @@ def describe_segments(segments: Sequence[Segment], categories: Categories) -> li
 
 
 class Engine(Protocol):
-    """What computes: a `TorchModel` or an `ExportedModel`.
+    """What computes: a `TorchModel`, a `TiledModel` or an `ExportedModel`.
 
     Attributes:
         has_detections: predictions are `PanopticPrediction`s, which have every detection and its mask.
@@ -142,10 +142,13 @@ class Predictor:
             for many images of few sizes. Torch does so for eight at most, and computes the others without.
         tiles: on CPUs, compute wide convolutions by tiles, which is faster and differs by one part in 10^6; off
             leaves every convolution to torch.
+        tile: cut pictures into overlapping tiles of this many pixels, predict these at their own size, and join what
+            they show into one map; None predicts pictures whole, at the size that the model's settings say.
+        overlap: pixels that neighbouring tiles share.
 
     Raises:
-        ConfigError: the device does not exist here, or there is no such precision; or what is asked of an exported
-            model is not what it was exported for.
+        ConfigError: the device does not exist here, or there is no such precision; sizes that make no tiling; or what
+            is asked of an exported model is not what it was exported for.
     """
 
     def __init__(
@@ -155,15 +158,21 @@ class Predictor:
         precision: Precision = "auto",
         compile: bool = False,
         tiles: bool = True,
+        tile: int | None = None,
+        overlap: int = 128,
     ):
         self.engine: Engine
         if isinstance(model, ExportedModel):
-            _check_options(model, device, precision, compile, tiles)
+            _check_options(model, device, precision, compile, tiles, tile)
             self.engine = model
         else:
             from panoptic_blend.inference.torch_model import TorchModel
 
             self.engine = TorchModel(model, device, precision, compile, tiles)
+            if tile is not None:
+                from panoptic_blend.inference.tiled_model import TiledModel
+
+                self.engine = TiledModel(self.engine, tile, overlap)
 
     @property
     def categories(self) -> Categories:
@@ -219,7 +228,9 @@ class Predictor:
         return [Prediction(image, panoptic, self.categories) for image, panoptic in zip(images, found, strict=True)]
 
 
-def _check_options(model: ExportedModel, device: str, precision: str, compile: bool, tiles: bool) -> None:
+def _check_options(
+    model: ExportedModel, device: str, precision: str, compile: bool, tiles: bool, tile: int | None
+) -> None:
     """Raise `ConfigError` for what an exported model cannot do, or a setting that it does not take."""
     made = model.manifest.precision
     refused = {
@@ -227,6 +238,7 @@ def _check_options(model: ExportedModel, device: str, precision: str, compile: b
         f"precision {precision!r}": precision not in ("auto", made),
         "compile": compile,
         "no tiles": not tiles,
+        f"tile {tile}": tile is not None,
     }
     for option, is_refused in refused.items():
         if is_refused:

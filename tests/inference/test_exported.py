@@ -143,12 +143,12 @@ def test_metrics_are_those_of_the_checkpoint_without_mask_ap(
     assert "mask_ap" in expected
     assert "mask_ap" not in found
     (note,) = (each for each in found["notes"] if each not in expected["notes"])
-    assert note == "mask AP is left out, since an exported model gives panoptic maps alone"
+    assert note == "mask AP is left out: exported and tiled models give panoptic maps alone"
 
 
 def test_a_sweep_asks_for_the_checkpoint(exported: pb.Predictor, root: Path, tmp_path: Path) -> None:
     annotations = PanopticAnnotations.load(root / "data" / "annotations" / "panoptic_val.json")
-    with pytest.raises(ConfigError, match=r"--sweep: an exported model .* Give the checkpoint that was exported"):
+    with pytest.raises(ConfigError, match=r"--sweep: exported and tiled models .* Give the checkpoint, and no --tile"):
         evaluate(exported, annotations, root / "data" / "val", tmp_path / "out", QUIET, sweep=SWEEP_GRID)
     assert not (tmp_path / "out").exists()
 

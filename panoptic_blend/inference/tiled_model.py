@@ -1,0 +1,97 @@
+"""A model that predicts pictures tile by tile."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+
+from panoptic_blend.categories import Categories
+from panoptic_blend.config import PredictionSettings
+from panoptic_blend.data.images import to_tensor
+from panoptic_blend.files.images import Pixels
+from panoptic_blend.inference.stitching import Stitcher, TilePrediction, ids
+from panoptic_blend.inference.tiles import GRID, Span, check_tiles, cut
+from panoptic_blend.inference.torch_model import TorchModel
+from panoptic_blend.modeling.postprocess.instances import place_in_output
+from panoptic_blend.modeling.postprocess.merge import place_instances
+from panoptic_blend.structures import PanopticMap
+
+
+class TiledModel:
+    """Pictures go through the network in tiles, at their own size, and come back as one map; see `Stitcher`.
+
+    Args:
+        model: predicts each tile.
+        tile: side in pixels.
+        overlap: pixels that neighbours share at least: more than what the network needs to see around a place, and more
+            than most objects.
+
+    Raises:
+        ConfigError: sizes that make no tiling.
+    """
+
+    has_detections = False
+    """The detections of tiles are not those of the picture."""
+
+    def __init__(self, model: TorchModel, tile: int, overlap: int):
+        check_tiles(tile, overlap)
+        self.model = model
+        self.tile = tile
+        self.overlap = overlap
+
+    @property
+    def categories(self) -> Categories:
+        """Of the data set that it predicts."""
+        return self.model.categories
+
+    @property
+    def settings(self) -> PredictionSettings:
+        """Thresholds, read at every prediction; those of size do not apply."""
+        return self.model.settings
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """The picture's own size: tiles are not resized."""
+        return height, width
+
+    def predict(self, images: Sequence[Pixels]) -> list[PanopticMap]:
+        """Predict pictures, uint8 RGB [H, W, 3], one after the other."""
+        return [self._predict(image) for image in images]
+
+    def _predict(self, image: Pixels) -> PanopticMap:
+        self.settings.check()
+        rows, columns = (cut(length, self.tile, self.overlap) for length in image.shape[:2])
+        stitcher = Stitcher(rows, columns, self.categories, self.settings.min_stuff_area)
+        codes = np.concatenate(list(stitcher.strips(self._tiles(image, rows, columns))))
+        segments, thing_ids, stuff_ids = stitcher.finish()
+        return PanopticMap(ids(codes, thing_ids, stuff_ids), segments)
+
+    def _tiles(self, image: Pixels, rows: Sequence[Span], columns: Sequence[Span]) -> Iterator[TilePrediction]:
+        for row in rows:
+            for column in columns:
+                yield self._predict_tile(image[row.start : row.stop, column.start : column.stop])
+
+    @torch.no_grad()
+    def _predict_tile(self, pixels: Pixels) -> TilePrediction:
+        model, size = self.model.model, (pixels.shape[0], pixels.shape[1])
+        steps = model.postprocess
+        output = model.network(model.input_rule([to_tensor(pixels).to(self.model.device)]))
+        detections = steps.detect(output, 0)
+        instances = place_in_output(detections, steps.draw_masks(output, detections), size, size)
+        things, placements = place_instances(instances, self.settings.min_score, self.settings.max_overlap)
+        placed = [each.index for each in placements if each.segment_id]
+        logits = None
+        if output.semantic is not None:
+            logits = output.semantic[0, :, : -(-size[0] // GRID), : -(-size[1] // GRID)].float().cpu()
+        return TilePrediction(
+            things.numpy(), instances.labels[placed].tolist(), instances.scores[placed].tolist(), logits
+        )
+
+    def made_with(self) -> dict[str, object]:
+        """What predictions depend on beside the pictures, as JSON can hold it."""
+        return {**self.model.made_with(), "tile": self.tile, "overlap": self.overlap}
+
+    def release_memory(self) -> None:
+        """Give back what is held for the next prediction: one did not fit into memory."""
+        self.model.release_memory()

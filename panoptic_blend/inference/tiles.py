@@ -1,0 +1,80 @@
+"""How a large picture is cut into tiles that overlap, and which tile counts where."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from panoptic_blend.errors import ConfigError
+
+GRID = 4
+"""Tiles begin at multiples of this, where the cells of the stuff branch's maps begin."""
+
+
+@dataclass(frozen=True)
+class Span:
+    """The pixels of a tile along one axis.
+
+    Attributes:
+        start: first pixel.
+        stop: the one after the last.
+        core_start: from here on the tile counts: from the middle of its overlap with the tile before.
+        core_stop: from here on the next tile counts.
+        free_start: where the tile before ends.
+        free_stop: where the next one begins.
+    """
+
+    start: int
+    stop: int
+    core_start: int
+    core_stop: int
+    free_start: int
+    free_stop: int
+
+    @property
+    def cells(self) -> slice:
+        """Those of a map at stride `GRID`."""
+        return slice(self.start // GRID, -(-self.stop // GRID))
+
+    def weights(self) -> npt.NDArray[np.float32]:
+        """How much each cell counts: 1, and a ramp where tiles overlap. Those of all tiles add up to 1 everywhere."""
+        centers = np.arange(self.cells.start, self.cells.stop) * GRID + GRID / 2
+        weights = np.ones(len(centers))
+        if self.free_start > self.start:
+            weights *= ((centers - self.start) / (self.free_start - self.start)).clip(0, 1)
+        if self.free_stop < self.stop:
+            weights *= ((self.stop - centers) / (self.stop - self.free_stop)).clip(0, 1)
+        return weights.astype(np.float32)
+
+
+def check_tiles(tile: int, overlap: int) -> None:
+    """Raise `ConfigError` for sizes in pixels that make no tiling."""
+    if tile < 64 or tile % 32:
+        raise ConfigError(f"tile {tile}: give a multiple of 32 pixels, 64 or more.")
+    if overlap % (2 * GRID) or not 0 < overlap <= tile / 3:
+        raise ConfigError(
+            f"overlap {overlap}: give a multiple of {2 * GRID} pixels, more than 0 and at most a third of the tile "
+            f"({tile})."
+        )
+
+
+def cut(length: int, tile: int, overlap: int) -> list[Span]:
+    """As few tiles over one axis as there can be, and all of about the same size.
+
+    Args:
+        length: pixels of the picture.
+        tile: pixels of a tile at most.
+        overlap: pixels that two neighbours share.
+    """
+    number = max(1, math.ceil((length - overlap) / (tile - overlap)))
+    starts = [-(-index * (length - overlap) // (number * GRID)) * GRID for index in range(number)]
+    stops = [start + overlap for start in starts[1:]] + [length]
+    spans = []
+    for index, (start, stop) in enumerate(zip(starts, stops, strict=True)):
+        free_start = stops[index - 1] if index else start
+        free_stop = starts[index + 1] if index + 1 < number else stop
+        spans.append(Span(start, stop, (start + free_start) // 2, (free_stop + stop) // 2, free_start, free_stop))
+    return spans
