@@ -65,7 +65,7 @@ def read_id_map(path: Path) -> IdMap:
     """Read one id map as int32 [H, W].
 
     The colours are the ids, whether the PNG stores them as RGB, as RGBA (alpha is not read) or in a palette.
-    kornia-rs, where it is installed (extra `fast`), decodes RGB several times faster than Pillow.
+    kornia-rs, where it can be installed, decodes RGB several times faster than Pillow.
 
     Raises:
         DatasetError: the file is missing, damaged, too large to decode safely, gray, or deeper than 8 bits.

@@ -16,7 +16,8 @@ from panoptic_blend.catalogue.cache import HOME, MIRROR, OFFLINE
 DISTRIBUTION = "panoptic-blend"
 _FOR_DEVELOPERS = ("dev", "docs", "test")
 _LIBRARIES = (
-    "torch", "torchvision", "lightning", "numpy", "scipy", "pillow", "safetensors", "jsonargparse", "pycocotools",
+    "torch", "torchvision", "lightning", "numpy", "scipy", "pillow", "kornia-rs", "safetensors", "jsonargparse",
+    "pycocotools",
 )  # fmt: skip
 _VARIABLES = (HOME, OFFLINE, "OMP_NUM_THREADS", "OMP_WAIT_POLICY", "CUDA_VISIBLE_DEVICES", "HF_HOME", "XDG_CACHE_HOME")
 _SECRET_VARIABLES = (MIRROR, "HTTPS_PROXY", "https_proxy", "HF_ENDPOINT")

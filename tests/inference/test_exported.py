@@ -250,7 +250,7 @@ print(len(prediction.segments), prediction.overlay().size)
 def test_runtime_requirements_are_the_package_s_own_without_torch() -> None:
     setup = configparser.ConfigParser()
     setup.read(ROOT / "setup.cfg")
-    whole = set(setup["options"]["install_requires"].split())
+    whole = set(setup["options"]["install_requires"].strip().splitlines())
     extras = setup["options.extras_require"]
     lines = (ROOT / "requirements-runtime.txt").read_text().splitlines()
     listed = {line for line in lines if not line.startswith("#")}
