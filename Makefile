@@ -51,6 +51,7 @@ docs: .venv/installed-dev
 	test -x .venv-lowest/bin/python || $(PYTHON) -m venv .venv-lowest
 	.venv-lowest/bin/python -m pip install --quiet uv
 	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --resolution lowest-direct --editable '.[test,timm,web,hub,completion,fast]'
+	.venv-lowest/bin/uv pip install --quiet --python .venv-lowest/bin/python --no-deps panopticapi-lite
 	touch $@
 
 clean:

@@ -286,4 +286,6 @@ def _plain(message: str) -> str:
         return " ".join(message.split())
     kind = re.sub(r"<class '(\w+)'>", r"\1", expected[1] or expected[2]).replace("NoneType", "null")
     kind = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", r"one of \1", kind)
+    if kind.startswith("null, "):  # the order of types differs between versions of jsonargparse
+        kind = kind.removeprefix("null, ") + ", null"
     return f"{setting[1]} is {given[1]!r}; it must be {kind}."

@@ -37,6 +37,7 @@ _EXPORTED = (
     _TESTS / "benchmarks" / "test_runtimes.py",
     _TESTS / "benchmarking" / "test_exported.py",
     _TESTS / "inference" / "test_exported.py",
+    _TESTS / "serving" / "test_exported.py",
 )
 """Tests that cannot even be imported without the extra `onnx`, which needs a newer torch than the package itself."""
 

@@ -146,6 +146,8 @@ def assert_same_features(model: PanopticBlend, expected: list[Tensor]) -> None:
 )
 def test_a_file_for_a_timm_network_gives_timm_s_features(name: str, tmp_path: Path) -> None:
     timm = pytest.importorskip("timm", reason="needs the timm extra")
+    if not timm.is_model(name.partition(".")[0]):
+        pytest.skip(f"timm {timm.__version__} does not have it")
     torch.manual_seed(0)
     tensors = timm.create_model(name, num_classes=7).state_dict()
     for tensor in tensors.values():
