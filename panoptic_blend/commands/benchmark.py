@@ -49,7 +49,7 @@ examples:
     parser.add_argument(
         "--classes", metavar="N", type=int, default=133, help="categories of random weights, 2 or more (default: 133)"
     )
-    parser.add_argument("--threads", metavar="N", type=one_or_more, help="CPU threads (default: as torch chooses)")
+    parser.add_argument("--threads", metavar="N", type=one_or_more, help="CPU threads (default: the runtime chooses)")
     parser.add_argument(
         "--rounds", metavar="N", type=one_or_more, default=10, help="measurements of a stage (default: 10)"
     )
@@ -79,11 +79,11 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.runtime.manifest import is_export
 
     if options.checkpoint and is_export(options.checkpoint):
-        if options.batch > 1 or options.threads:
-            parser.error("an exported model predicts one image at a time, in threads of its own: no --batch, --threads")
+        if options.batch > 1:
+            parser.error("an exported model predicts one image at a time: no --batch")
         from panoptic_blend.benchmarking.exported import run_benchmark_of_export
 
-        predictor = open_predictor(options, overrides, precision="auto")
+        predictor = open_predictor(options, overrides, precision="auto", threads=options.threads)
         run_benchmark_of_export(predictor, (height, width), options.rounds, options.output, Console())
         return
     start_torch()  # as the commands whose time it tells

@@ -27,9 +27,9 @@ examples:
     parser.add_argument("--output", metavar="DIR", type=Path, required=True, help="a new folder")
     parser.add_argument(
         "--format",
-        choices=["onnx", "torch"],
+        choices=["onnx", "openvino", "torch"],
         default="onnx",
-        help="'onnx' holds everything from the picture to the id map, 'torch' the network alone (default: onnx)",
+        help="'onnx' and 'openvino' hold all from the picture to the id map, 'torch' the network alone (default: onnx)",
     )
     parser.add_argument(
         "--precision",
@@ -96,7 +96,8 @@ def run(arguments: list[str]) -> None:
         ExportSettings(options.format, options.precision, size, calibration, guard),
         console.print,
     )
-    console.print(f"Written: {options.output / manifest.files['model']}; README.md beside it shows how to run it.")
+    written = ", ".join(str(options.output / name) for name in manifest.files.values())
+    console.print(f"Written: {written}; README.md beside it shows how to run it.")
     console.print(f"Beside the model itself, on one picture: {_in_words(manifest.measured)}.")
 
 

@@ -20,6 +20,7 @@ def open_predictor(
     precision: Precision,
     tile: int | None = None,
     overlap: int = DEFAULT_OVERLAP,
+    threads: int | None = None,
 ) -> Predictor:
     """A predictor as the options of `add_checkpoint` and `add_speed` say.
 
@@ -28,6 +29,7 @@ def open_predictor(
         settings: dotted ones with their values, which replace the model's.
         precision: of a model of torch where the options name none; an exported model has its own.
         tile, overlap: as `Predictor`'s.
+        threads: of an exported model.
 
     Raises:
         CheckpointError: there is no model.
@@ -41,7 +43,7 @@ def open_predictor(
     exported = is_export(options.checkpoint)
     if not exported:
         start_torch()
-    model = load(options.checkpoint)
+    model = load(options.checkpoint, threads)
     change_settings(model.settings, settings)
     chosen: Precision = options.precision or ("auto" if exported else precision)
     return Predictor(model, options.device, chosen, options.compile, options.tiles, tile, overlap)

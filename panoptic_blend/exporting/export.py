@@ -24,22 +24,26 @@ from panoptic_blend.inference.writing import check_same_categories
 from panoptic_blend.modeling.input_rule import SIZE_DIVISOR
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.exported import ExportedModel
-from panoptic_blend.runtime.manifest import MODEL, ImageInput, Manifest, write_manifest
+from panoptic_blend.runtime.manifest import AFTER, BEFORE, MODEL, WEIGHTS, ImageInput, Manifest, write_manifest
 from panoptic_blend.runtime.processor import processor_kind
 
 if TYPE_CHECKING:  # of an extra
     from onnx import ModelProto
 
-Format = Literal["onnx", "torch"]
+Format = Literal["onnx", "openvino", "torch"]
 LOWEST_TORCH = (2, 9)
 """Whose exporter this was written for; running what was exported takes no torch."""
 CALIBRATED = 100
 """Images that int8 is calibrated on, at most."""
-_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime")
-_FILES: dict[Format, str] = {"onnx": "model.onnx", "torch": "model.pt2"}
+_PACKAGES = ("torch", "onnx", "onnxscript", "onnxruntime", "openvino")
+_FILES: dict[Format, dict[str, str]] = {
+    "onnx": {MODEL: "model.onnx"},
+    "openvino": {BEFORE: "before.onnx", MODEL: "network.xml", WEIGHTS: "network.bin", AFTER: "after.onnx"},
+    "torch": {MODEL: "model.pt2"},
+}
 _FEWEST_EQUAL = {"fp32": 0.99, "fp16": 0.9, "int8": 0.5}
 """Share of a picture's pixels of the model's own category, below which a file is not handed out by default."""
-_RUNTIMES: dict[Format, Any] = {"onnx": "onnxruntime", "torch": "torch"}
+_RUNTIMES: dict[Format, Any] = {"onnx": "onnxruntime", "openvino": "openvino", "torch": "torch"}
 
 
 @dataclass(frozen=True)
@@ -47,8 +51,9 @@ class ExportSettings:
     """How a model is exported.
 
     Args:
-        format: 'onnx' holds everything from the picture to the id map, 'torch' the network alone.
-        precision: of the network; what surrounds it is fp32 always. 'int8' is for 'onnx' alone.
+        format: 'onnx' holds everything from the picture to the id map. 'openvino' does so in three files: what OpenVINO
+            made of the network, and as ONNX graphs what stands before and after it. 'torch' is the network alone.
+        precision: of the network; what surrounds it is fp32 always. 'int8' is not for 'torch'.
         size: (height, width) of the only pictures it takes; by default it takes pictures of any size.
         calibration: for int8, images like those that will be predicted.
         guard: for int8, what it is held to.
@@ -89,7 +94,7 @@ def export_model(
         manifest = Manifest(
             runtime=_RUNTIMES[settings.format],
             precision=settings.precision,
-            files={MODEL: _FILES[settings.format]},
+            files=_FILES[settings.format],
             categories=model.categories,
             input=_image_input(model, settings),
             settings=replace(model.settings),
@@ -118,8 +123,8 @@ def _check_int8(model: PanopticBlend, settings: ExportSettings) -> None:
     if settings.precision != "int8":
         if settings.calibration or settings.guard:
             raise ConfigError(f"calibration and guard are for int8, not for {settings.precision}. Leave them out.")
-    elif settings.format != "onnx":
-        raise ConfigError("int8 is for the format onnx. Leave --format out.")
+    elif settings.format == "torch":
+        raise ConfigError("int8 is for the formats onnx and openvino.")
     elif not settings.calibration:
         raise ConfigError("int8 needs --calibration FOLDER: some dozens of images like those that will be predicted.")
     elif settings.guard is not None:
@@ -134,13 +139,17 @@ def _write_onnx(
     try:
         import onnxruntime  # noqa: F401  # which the graph is tried with
 
-        from panoptic_blend.exporting.graph import build_graph, network_alone
+        from panoptic_blend.exporting.graph import build_graph, build_stages, network_alone
 
+        if settings.format == "openvino":
+            import openvino
         if settings.precision == "int8":
             import nncf  # noqa: F401
+
+            from panoptic_blend.exporting.integers import prepare_for_onnxruntime
     except ImportError as error:
         raise _not_installed(error) from error
-    half = settings.precision == "fp16"
+    half, files = settings.precision == "fp16", _FILES[settings.format]
     fewest_equal = _FEWEST_EQUAL[settings.precision] if settings.fewest_equal is None else settings.fewest_equal
     try:
         network = network_alone(model, half, settings.size)
@@ -148,8 +157,20 @@ def _write_onnx(
         raise CheckpointError(f"torch {torch.__version__} cannot export this network: {_last_line(error)}") from error
 
     def write(network: ModelProto) -> None:
-        graph = build_graph(model, half, settings.size, network)
-        (folder / _FILES["onnx"]).write_bytes(graph.SerializeToString())
+        if settings.format == "onnx":
+            if settings.precision == "int8":
+                network = copy.deepcopy(network)
+                prepare_for_onnxruntime(network, inputs)
+            save(build_graph(model, half, settings.size, network), MODEL)
+            return
+        before, after = build_stages(model, network, half, settings.size)
+        save(before, BEFORE)
+        save(after, AFTER)
+        converted = openvino.Core().read_model(network.SerializeToString())
+        openvino.save_model(converted, folder / files[MODEL], compress_to_fp16=half)
+
+    def save(graph: ModelProto, name: str) -> None:
+        (folder / files[name]).write_bytes(graph.SerializeToString())
 
     if settings.precision != "int8":
         write(network)
@@ -181,8 +202,9 @@ def _write_torch(
 ) -> dict[str, object]:
     network, images, dynamic = _network_alone(model, settings)
     program = torch.export.export(network, (images,), dynamic_shapes=None if dynamic is None else (dynamic,))
-    torch.export.save(program, folder / _FILES["torch"])
-    loaded = torch.export.load(folder / _FILES["torch"]).module()
+    file = folder / _FILES["torch"][MODEL]
+    torch.export.save(program, file)
+    loaded = torch.export.load(file).module()
     images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images.dtype)
     with torch.no_grad():
         pairs = zip(network(images), loaded(images), strict=True)
@@ -202,7 +224,7 @@ def _network_alone(
     return prepare_network(model, half), images, dynamic
 
 
-_WRITERS = {"onnx": _write_onnx, "torch": _write_torch}
+_WRITERS = {"onnx": _write_onnx, "openvino": _write_onnx, "torch": _write_torch}
 
 
 def _image_input(model: PanopticBlend, settings: ExportSettings) -> ImageInput:
@@ -223,7 +245,7 @@ def _versions() -> dict[str, str]:
 
 
 def _not_installed(error: ImportError) -> ConfigError:
-    extra = "int8" if error.name == "nncf" else "onnx"
+    extra = {"nncf": "int8", "openvino": "openvino"}.get(error.name or "", "onnx")
     return ConfigError(f"This export needs {error.name}. Install it: pip install 'panoptic-blend[{extra}]'")
 
 

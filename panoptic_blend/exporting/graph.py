@@ -6,9 +6,10 @@ import copy
 
 import numpy as np
 import onnx
-from onnx_ir.passes.common import NameFixPass
+from onnx_ir.passes.common import NameFixPass, RemoveUnusedNodesPass
 from onnxscript import GraphBuilder, ir
 
+from panoptic_blend.config import PredictionSettings
 from panoptic_blend.exporting.detections import detect
 from panoptic_blend.exporting.image import Sizes, normalise, resize_picture
 from panoptic_blend.exporting.masks import MaskValues, draw_masks
@@ -21,6 +22,7 @@ from panoptic_blend.exporting.merging import (
     place_in_output,
 )
 from panoptic_blend.exporting.network import (
+    INPUT,
     OPSET,
     NetworkValues,
     export_network,
@@ -50,23 +52,75 @@ def build_graph(
         size: (height, width) of the only pictures the graph takes; by default it takes pictures of any size.
         network: the model's network as `network_alone` gives it, changed; by default as it is.
     """
-    graph = ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name="panoptic_blend")
-    builder = GraphBuilder(graph)
-    op, settings = builder.op, model.settings
-    image = builder.input("image", ir.DataType.UINT8, [*(size or ("height", "width")), 3])
-    thresholds = Thresholds(
+    builder = _new_builder("panoptic_blend")
+    image, thresholds = _image(builder, size), _thresholds(builder, model.settings)
+    images, sizes = _first_half(builder, model, image, half)
+    # A copy, since to rename a value is to rename the tensor it was made of.
+    inside = ir.from_proto(copy.deepcopy(network or network_alone(model, half, size)))
+    output = unflatten(_place(builder.graph, inside.graph, images), model)
+    painted = _second_half(builder, model, output, sizes, thresholds)
+    _add_outputs(builder, painted, size)
+    return _finish(builder)
+
+
+def build_stages(
+    model: PanopticBlend, network: onnx.ModelProto, half: bool = False, size: tuple[int, int] | None = None
+) -> tuple[onnx.ModelProto, onnx.ModelProto]:
+    """What stands before and after the network, as two graphs, for runtimes that can hold the network alone.
+
+    Inputs and outputs of the first: `image`; `images`, as the network takes them. Those of the second: what
+    `build_graph` takes, and the outputs of the network by their names; what `build_graph` gives.
+
+    Args:
+        model, half, size: as for `build_graph`.
+        network: as `network_alone` gives it.
+    """
+    before = _new_builder("before")
+    images, _ = _first_half(before, model, _image(before, size), half)
+    before.add_output(images, INPUT)
+    after = _new_builder("after")
+    image, thresholds = _image(after, size), _thresholds(after, model.settings)
+    raw = [
+        after.input(str(each.name), ir.DataType.FLOAT, each.shape)
+        for each in ir.from_proto(copy.deepcopy(network)).graph.outputs
+    ]
+    _, sizes = resize_picture(after.op, image, model.settings)
+    painted = _second_half(after, model, unflatten([*raw], model), sizes, thresholds)
+    _add_outputs(after, painted, size)
+    return _finish(before), _finish(after)
+
+
+def network_alone(model: PanopticBlend, half: bool, size: tuple[int, int] | None) -> onnx.ModelProto:
+    """The network that `build_graph` places into its graph, for pictures of a size or of any."""
+    padded = None if size is None else padded_size(model, size)
+    return ir.to_proto(export_network(prepare_network(model, half), half, padded))
+
+
+def _new_builder(name: str) -> GraphBuilder:
+    return GraphBuilder(ir.Graph([], [], nodes=[], opset_imports={"": OPSET}, name=name))
+
+
+def _image(builder: GraphBuilder, size: tuple[int, int] | None) -> ir.Value:
+    return builder.input("image", ir.DataType.UINT8, [*(size or ("height", "width")), 3])
+
+
+def _thresholds(builder: GraphBuilder, settings: PredictionSettings) -> Thresholds:
+    return Thresholds(
         *(
             builder.input(name, const_value=ir.tensor(np.asarray(getattr(settings, name), dtype=dtype), name=name))
             for name, dtype in (("min_score", np.float32), ("max_overlap", np.float32), ("min_stuff_area", np.int64))
         )
     )
-    dtype = ir.DataType.FLOAT16 if half else ir.DataType.FLOAT
-    pixels, sizes = resize_picture(op, image, settings)
-    images = op.Cast(normalise(op, pixels, sizes.image, model.input_rule), to=dtype)
-    # A copy, since to rename a value is to rename the tensor it was made of.
-    inside = ir.from_proto(copy.deepcopy(network or network_alone(model, half, size)))
-    output = unflatten(_place(graph, inside.graph, images), model)
-    painted = _second_half(builder, model, output, sizes, thresholds)
+
+
+def _first_half(builder: GraphBuilder, model: PanopticBlend, image: ir.Value, half: bool) -> tuple[ir.Value, Sizes]:
+    op = builder.op
+    pixels, sizes = resize_picture(op, image, model.settings)
+    images = normalise(op, pixels, sizes.image, model.input_rule)
+    return op.Cast(images, to=ir.DataType.FLOAT16 if half else ir.DataType.FLOAT), sizes
+
+
+def _add_outputs(builder: GraphBuilder, painted: Painted, size: tuple[int, int] | None) -> None:
     height, width = size or ("height", "width")
     for name, value, shape in (
         ("id_map", painted.id_map, [height, width]),
@@ -75,17 +129,15 @@ def build_graph(
     ):
         value.shape = ir.Shape([*shape])
         builder.add_output(value, name)
-    whole = ir.Model(graph, ir_version=10, producer_name="panoptic_blend")
+
+
+def _finish(builder: GraphBuilder) -> onnx.ModelProto:
+    whole = ir.Model(builder.graph, ir_version=10, producer_name="panoptic_blend")
+    RemoveUnusedNodesPass()(whole)
     NameFixPass()(whole)  # a body of a Loop may not use a name of what surrounds it
     exported = ir.to_proto(whole)
     onnx.checker.check_model(exported, full_check=True)
     return exported
-
-
-def network_alone(model: PanopticBlend, half: bool, size: tuple[int, int] | None) -> onnx.ModelProto:
-    """The network that `build_graph` places into its graph, for pictures of a size or of any."""
-    padded = None if size is None else padded_size(model, size)
-    return ir.to_proto(export_network(prepare_network(model, half), half, padded))
 
 
 def _second_half(

@@ -7,7 +7,7 @@ from panoptic_blend.runtime.manifest import Manifest
 _WHOLE = """\
 # A panoptic segmentation model
 
-`{file}` takes a picture, uint8 RGB `[H, W, 3]` of {sizes}, and gives `id_map` int32 `[H, W]` (0 = void), `segments`
+{file} a picture, uint8 RGB `[H, W, 3]` of {sizes}, and {give} `id_map` int32 `[H, W]` (0 = void), `segments`
 int32 `[N, 8]` (id, category_id, is_thing, area, x, y, width, height) and `scores` float `[N]`. What a category id
 means stands in `model.json`. `min_score`, `max_overlap` (float) and `min_stuff_area` (int64) may be given with each
 picture; by default they are {min_score:g}, {max_overlap:g} and {min_stuff_area}.
@@ -42,6 +42,20 @@ JavaScript (`npm install onnxruntime-node sharp`):
         console.log(segments.data[8 * i], segments.data[8 * i + 1], scores.data[i].toFixed(3));
     })();
 """
+_OPENVINO = """
+Python (`pip install openvino onnxruntime pillow`):
+
+    import numpy as np, onnxruntime, openvino
+    from PIL import Image
+    before, after = (onnxruntime.InferenceSession(f"{name}.onnx") for name in ("before", "after"))
+    network = openvino.Core().compile_model("network.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
+    image = {"image": np.asarray(Image.open("picture.jpg").convert("RGB"))}
+    raw = network(before.run(None, image)[0])
+    raw = {port.any_name: values for port, values in raw.items()}
+    id_map, segments, scores = after.run(["id_map", "segments", "scores"], image | raw)
+    for (number, category, *_), score in zip(segments.tolist(), scores):
+        print(number, category, round(float(score), 3))
+"""
 _NETWORK = """\
 # The network of a panoptic segmentation model
 
@@ -61,9 +75,10 @@ def instructions(manifest: Manifest) -> str:
     file, size = manifest.files["model"], manifest.input.size
     if manifest.runtime == "torch":
         return _NETWORK.format(file=file, half=", dtype=torch.float16" if manifest.precision == "fp16" else "")
-    settings = manifest.settings
+    settings, openvino = manifest.settings, manifest.runtime == "openvino"
     text = _WHOLE.format(
-        file=file,
+        file="Together, `before.onnx`, `network.xml` and `after.onnx` take" if openvino else f"`{file}` takes",
+        give="give" if openvino else "gives",
         sizes="any size" if size is None else f"{size[0]} x {size[1]} pixels (height x width)",
         min_score=settings.min_score,
         max_overlap=settings.max_overlap,
@@ -71,4 +86,4 @@ def instructions(manifest: Manifest) -> str:
     )
     if manifest.precision == "int8":
         text += _INT8.format(cpu=manifest.cpu)
-    return text + _ONNX
+    return text + (_OPENVINO if openvino else _ONNX)

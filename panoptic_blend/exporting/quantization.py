@@ -17,7 +17,6 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from panoptic_blend.exporting.integers import prepare_for_runtimes
 from panoptic_blend.exporting.network import INPUT
 
 Images = npt.NDArray[np.float32]
@@ -49,7 +48,7 @@ def quantize(network: onnx.ModelProto, images: Sequence[Images], in_float: Colle
         in_float: parts that stay as they are.
     """
     ignored = [name for part, names in parts(network).items() if part in in_float for name in names]
-    quantized = nncf.quantize(
+    return nncf.quantize(
         network,
         nncf.Dataset([{INPUT: each} for each in images]),
         preset=nncf.QuantizationPreset.MIXED,
@@ -58,8 +57,6 @@ def quantize(network: onnx.ModelProto, images: Sequence[Images], in_float: Colle
         # Half the range of weights: sums of products stay in 16 bits on processors that have no wider ones.
         advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
     )
-    prepare_for_runtimes(quantized, images)
-    return quantized
 
 
 def damages(network: onnx.ModelProto, images: Sequence[Images]) -> Iterator[tuple[str, float]]:

@@ -31,6 +31,7 @@ class ExportedModel:
 
     Args:
         folder: the exported one. It is data: no code out of it runs, and no file outside of it is read.
+        threads: that compute; None leaves their number to the runtime.
 
     Raises:
         CheckpointError: the folder is damaged, foreign or not to be trusted, or its runtime is not installed.
@@ -39,10 +40,10 @@ class ExportedModel:
     has_detections = False
     """Its graph gives panoptic maps alone."""
 
-    def __init__(self, folder: Path | str):
+    def __init__(self, folder: Path | str, threads: int | None = None):
         self.folder = Path(folder)
         self.manifest: Manifest = read_manifest(self.folder)
-        self._session = open_session(self.manifest, self.folder)
+        self._session = open_session(self.manifest, self.folder, threads)
         self._settings = replace(self.manifest.settings)
         if self.manifest.cpu not in (None, processor_kind()):
             warnings.warn(

@@ -27,10 +27,8 @@ MOST_BYTES = 64 * 2**20
 
 Runtime = Literal["onnxruntime", "openvino", "torch"]
 Precision = Literal["fp32", "fp16", "int8"]
-MODEL = "model"
-"""What the file that a runtime opens is called among a folder's files."""
-WEIGHTS = "weights"
-"""What OpenVINO's second file is called there."""
+MODEL, WEIGHTS, BEFORE, AFTER = "model", "weights", "before", "after"
+"""Names of a folder's files: the graph; for OpenVINO the network alone, its weights, and ONNX graphs around it."""
 
 
 @dataclass(frozen=True)

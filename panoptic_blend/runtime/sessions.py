@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 
-from panoptic_blend.errors import CheckpointError, out_of_memory
-from panoptic_blend.runtime.manifest import MODEL, WEIGHTS, Manifest
+from panoptic_blend.errors import CheckpointError
+from panoptic_blend.runtime.engines import REMEDY, OnnxRuntime, OpenVINO, Session, Value
+from panoptic_blend.runtime.manifest import AFTER, BEFORE, MANIFEST, MODEL, WEIGHTS, Manifest
 from panoptic_blend.runtime.onnx_file import check_onnx
 
 IMAGE = "image"
@@ -20,38 +20,16 @@ OUTPUTS = {"id_map": ("int32", 2), "segments": ("int32", 2), "scores": ("float32
 """A graph's outputs: what they hold, and their dimensions."""
 
 
-class Value(NamedTuple):
-    """An input or output of a graph.
+def open_session(manifest: Manifest, folder: Path, threads: int | None = None) -> Session:
+    """Open the graphs of an exported folder as one.
 
-    Attributes:
-        dtype: numpy's name of it.
-        shape: None where a dimension is free.
-    """
-
-    dtype: str
-    shape: list[int | None]
-
-
-class Session(Protocol):
-    """A graph that was opened.
-
-    Attributes:
-        inputs: by name, those with defaults too.
-        outputs: by name.
-    """
-
-    inputs: dict[str, Value]
-    outputs: dict[str, Value]
-
-    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """All outputs by name."""
-
-
-def open_session(manifest: Manifest, folder: Path) -> Session:
-    """Open the graph of an exported folder.
+    Args:
+        manifest: of the folder.
+        folder: the exported one.
+        threads: that compute; None leaves their number to the runtime.
 
     Raises:
-        CheckpointError: the runtime is not installed or refuses the file, the file asks for what lies outside of its
+        CheckpointError: the runtime is not installed or refuses a file, a file asks for what lies outside of its
             folder, or its inputs and outputs are not those of an exported model.
     """
     path = folder / manifest.files[MODEL]
@@ -60,108 +38,56 @@ def open_session(manifest: Manifest, folder: Path) -> Session:
             f"{folder}: is the network alone, for programs that load `torch.export` files. Predict with the checkpoint "
             "it was made from, or export that with --format onnx."
         )
-    weights = folder / manifest.files[WEIGHTS] if WEIGHTS in manifest.files else None
-    if path.suffix == ".onnx":
-        check_onnx(path, folder)
-    elif manifest.runtime == "onnxruntime" or weights is None:  # OpenVINO would look for them itself
-        raise CheckpointError(
-            f"{folder}: onnxruntime runs an .onnx file, OpenVINO this or an .xml file and its '{WEIGHTS}', but here "
-            f"are {', '.join(manifest.files.values())}. {_REMEDY}"
-        )
-    session: Session = _OnnxRuntime(path) if manifest.runtime == "onnxruntime" else _OpenVINO(path, weights)
+    if manifest.runtime == "onnxruntime":
+        session: Session = OnnxRuntime(_checked(path, folder), threads)
+    else:
+        before, weights, after = (_file(manifest, folder, name) for name in (BEFORE, WEIGHTS, AFTER))
+        if path.suffix != ".xml":
+            raise CheckpointError(f"{path}: OpenVINO runs an .xml file. {REMEDY}")
+        first, last = OnnxRuntime(_checked(before, folder), threads), OnnxRuntime(_checked(after, folder), threads)
+        session = _Stages(first, OpenVINO(path, weights, threads), last, path)
     _check_interface(session, path)
     return session
 
 
-class _OnnxRuntime:
-    """A graph in onnxruntime, on the CPU."""
+class _Stages:
+    """A picture's way through three graphs: what stands before a network, the network, and what follows it."""
 
-    def __init__(self, path: Path):
-        try:
-            import onnxruntime
-            from onnxruntime.capi import onnxruntime_pybind11_state as state
-        except ImportError as error:
-            raise _not_installed(path, "onnxruntime", "onnx") from error
-        # onnxruntime's errors have no base of their own.
-        self._refusals = (
-            state.EPFail,
-            state.Fail,
-            state.InvalidArgument,
-            state.InvalidGraph,
-            state.InvalidProtobuf,
-            state.NoSuchFile,
-            state.NotImplemented,
-            state.RuntimeException,
-            RuntimeError,
-            ValueError,
+    def __init__(self, before: Session, network: Session, after: Session, path: Path):
+        self._before, self._network, self._after = before, network, after
+        own = {IMAGE, *THRESHOLDS}
+        self.inputs = before.inputs | {name: value for name, value in after.inputs.items() if name in own}
+        self.outputs = after.outputs
+        for there, wanted, whose in (
+            (before.outputs, network.inputs, "before"),
+            (network.outputs, after.inputs.keys() - own, "after"),
+        ):
+            if set(there) != set(wanted):
+                raise CheckpointError(
+                    f"{path}: does not fit what stands {whose} it: {_some(there)} is handed on, {_some(wanted)} is "
+                    f"expected. {REMEDY}"
+                )
+
+    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
+        """As `Session`'s."""
+        raw = self._network.run(self._before.run({IMAGE: feeds[IMAGE]}))
+        return self._after.run({**feeds, **raw})
+
+
+def _checked(path: Path, folder: Path) -> Path:
+    if path.suffix != ".onnx":
+        raise CheckpointError(f"{path}: onnxruntime runs an .onnx file. {REMEDY}")
+    check_onnx(path, folder)
+    return path
+
+
+def _file(manifest: Manifest, folder: Path, name: str) -> Path:
+    if name not in manifest.files:
+        raise CheckpointError(
+            f"{folder / MANIFEST}: 'files' names {', '.join(manifest.files)}, but for OpenVINO it must name "
+            f"{BEFORE}, {MODEL}, {WEIGHTS} and {AFTER}. {REMEDY}"
         )
-        self._path = path
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4  # what matters is raised
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
-        except self._refusals as error:
-            raise _refused(path, f"onnxruntime {onnxruntime.__version__}", error) from error
-        given = [*self._session.get_inputs(), *self._session.get_overridable_initializers()]
-        self.inputs = {each.name: _onnx_value(each) for each in given}
-        self.outputs = {each.name: _onnx_value(each) for each in self._session.get_outputs()}
-
-    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """As `Session`'s."""
-        try:
-            results = self._session.run(list(self.outputs), dict(feeds))
-        except self._refusals as error:
-            raise _failed(self._path, error) from error
-        return dict(zip(self.outputs, results, strict=True))
-
-
-class _OpenVINO:
-    """A graph in OpenVINO, on the CPU."""
-
-    def __init__(self, path: Path, weights: Path | None):
-        try:
-            import openvino
-        except ImportError as error:
-            raise _not_installed(path, "openvino", "openvino") from error
-        self._path = path
-        core = openvino.Core()
-        hints = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}  # as measured when it was exported
-        try:
-            graph = core.read_model(str(path), str(weights)) if weights else core.read_model(str(path))
-            compiled = core.compile_model(graph, "CPU", hints)
-        except (RuntimeError, ValueError) as error:
-            raise _refused(path, f"OpenVINO {openvino.__version__}", error) from error
-        self._request = compiled.create_infer_request()
-        self._names = [_openvino_name(port) for port in compiled.outputs]
-        self.inputs = {_openvino_name(port): _openvino_value(port) for port in compiled.inputs}
-        self.outputs = {_openvino_name(port): _openvino_value(port) for port in compiled.outputs}
-
-    def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
-        """As `Session`'s."""
-        try:
-            results = self._request.infer(dict(feeds), share_inputs=True)
-        except RuntimeError as error:
-            raise _failed(self._path, error) from error
-        return {name: np.array(values) for name, values in zip(self._names, results.values(), strict=True)}
-
-
-def _onnx_value(found: Any) -> Value:
-    dtype = found.type.removeprefix("tensor(").removesuffix(")")
-    dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
-    return Value(dtype, [side if isinstance(side, int) else None for side in found.shape])
-
-
-def _openvino_name(port: Any) -> str:
-    return min(port.get_names(), default="")
-
-
-def _openvino_value(port: Any) -> Value:
-    shape = port.get_partial_shape()
-    if shape.rank.is_dynamic:
-        return Value(port.get_element_type().to_dtype().name, [])
-    return Value(
-        port.get_element_type().to_dtype().name, [None if side.is_dynamic else side.get_length() for side in shape]
-    )
+    return folder / manifest.files[name]
 
 
 def _check_interface(session: Session, path: Path) -> None:
@@ -169,56 +95,28 @@ def _check_interface(session: Session, path: Path) -> None:
     for name in [IMAGE, *session.inputs]:
         value = session.inputs.get(name)
         if value is None:
-            raise CheckpointError(f"{path}: has no input {IMAGE!r}, but {_some(session.inputs)}. {_REMEDY}")
+            raise CheckpointError(f"{path}: has no input {IMAGE!r}, but {_some(session.inputs)}. {REMEDY}")
         if name == IMAGE:
             wanted, fits = "uint8 [H, W, 3]", value.dtype == "uint8" and len(value.shape) == 3 and value.shape[2] == 3
         elif name in THRESHOLDS:
             wanted, fits = "a number", value.dtype in ("float32", "int32", "int64") and value.shape == []
         else:
-            raise CheckpointError(f"{path}: has an input {name!r}, which no exported model has. {_REMEDY}")
+            raise CheckpointError(f"{path}: has an input {name!r}, which no exported model has. {REMEDY}")
         if not fits:
-            raise CheckpointError(f"{path}: its input {name!r} is {_describe(value)}, not {wanted}. {_REMEDY}")
+            raise CheckpointError(f"{path}: its input {name!r} is {_describe(value)}, not {wanted}. {REMEDY}")
     for name, (dtype, dimensions) in OUTPUTS.items():
         value = session.outputs.get(name)
         if value is None:
-            raise CheckpointError(f"{path}: has no output {name!r}, but {_some(session.outputs)}. {_REMEDY}")
+            raise CheckpointError(f"{path}: has no output {name!r}, but {_some(session.outputs)}. {REMEDY}")
         if value.dtype != dtype or len(value.shape) != dimensions:
             raise CheckpointError(
-                f"{path}: its output {name!r} is {_describe(value)}, not {dtype} of {dimensions} dimensions. {_REMEDY}"
+                f"{path}: its output {name!r} is {_describe(value)}, not {dtype} of {dimensions} dimensions. {REMEDY}"
             )
-
-
-_REMEDY = "Export the model again with `panoptic-blend export`."
 
 
 def _describe(value: Value) -> str:
     return f"{value.dtype} [{', '.join('?' if side is None else str(side) for side in value.shape)}]"
 
 
-def _some(names: Mapping[str, Value]) -> str:
+def _some(names: Iterable[str]) -> str:
     return ", ".join(list(names)[:5]) or "none"
-
-
-def _not_installed(path: Path, package: str, extra: str) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: needs {package}, which is not installed. Run `pip install {package}`, or `pip install "
-        f"'panoptic-blend[{extra}]'`."
-    )
-
-
-def _refused(path: Path, runtime: str, error: Exception) -> CheckpointError:
-    return CheckpointError(
-        f"{path}: {runtime} cannot open it ({_one_line(error)}). It may be damaged: copy it "
-        "again; or install a newer runtime."
-    )
-
-
-def _failed(path: Path, error: Exception) -> Exception:
-    if out_of_memory(error) or "llocate" in str(error):
-        return MemoryError(_one_line(error))
-    return CheckpointError(f"{path}: failed on an image ({_one_line(error)}). {_REMEDY}")
-
-
-def _one_line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else f"{text[:300]}..."

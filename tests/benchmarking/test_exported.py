@@ -44,7 +44,6 @@ def test_every_round_but_the_first_is_measured(
     ("option", "said"),
     [
         (["--batch", "2"], "one image at a time"),
-        (["--threads", "2"], "threads of its own"),
         (["--compile"], "compile: "),
         (["--precision", "bf16"], "precision 'bf16': "),
         (["--config", "shapes/demo.yaml"], "both name a model"),

@@ -2,23 +2,29 @@
 
 from __future__ import annotations
 
+import re
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 
 import numpy as np
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
 
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.exporting import export
 from panoptic_blend.exporting.export import ExportSettings, export_model
+from panoptic_blend.files.images import read_rgb
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.runtime.manifest import read_manifest
 from panoptic_blend.structures import PanopticMap
-from tests.exporting.test_graph import lively_model
+from tests.exporting.test_graph import lively_model, picture
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +49,22 @@ def test_the_command_writes_a_folder_that_describes_itself(model: PanopticBlend,
     assert session.get_inputs()[0].shape == [40, 60, 3]
     (id_map,) = session.run(["id_map"], {"image": np.zeros((40, 60, 3), np.uint8)})
     assert id_map.shape == (40, 60)
+
+
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
+def test_the_lines_of_its_readme_run_it(form: str, model: PanopticBlend, tmp_path: Path):
+    pytest.importorskip(form)
+    export_model(model, tmp_path / "out", ExportSettings(format=form))  # type: ignore[arg-type]
+    Image.fromarray(picture(40, 60)).save(tmp_path / "out" / "picture.jpg", quality=95)
+    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
+    block = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)[0]
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(block)], cwd=tmp_path / "out", capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    (expected,) = ExportedModel(tmp_path / "out").predict([read_rgb(tmp_path / "out" / "picture.jpg")])
+    lines = [f"{each.id} {each.category_id} {round(each.score, 3)}" for each in expected.segments]
+    assert done.stdout.split("\n")[:-1] == lines
 
 
 def test_a_torch_program_gives_what_the_network_gives(model: PanopticBlend, tmp_path: Path):

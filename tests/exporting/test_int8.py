@@ -18,6 +18,7 @@ from panoptic_blend.errors import CheckpointError
 from panoptic_blend.exporting import quantization
 from panoptic_blend.exporting.graph import build_graph, network_alone
 from panoptic_blend.exporting.guard import fewest_in_float
+from panoptic_blend.exporting.integers import prepare_for_onnxruntime
 from panoptic_blend.exporting.network import INPUT
 from panoptic_blend.exporting.quantization import damages, parts, quantize
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
@@ -40,6 +41,12 @@ def network(model: PanopticBlend) -> onnx.ModelProto:
 IMAGES = [torch.randn(1, 3, 64, 96, generator=torch.Generator().manual_seed(seed)).numpy() for seed in range(3)]
 
 
+def for_onnxruntime(network: onnx.ModelProto) -> onnx.ModelProto:
+    quantized = quantize(network, IMAGES)
+    prepare_for_onnxruntime(quantized, IMAGES)
+    return quantized
+
+
 def in_integers(network: onnx.ModelProto) -> set[str]:
     """The parts whose convolutions have weights of 8-bit integers."""
     scaled = {name for node in network.graph.node if node.op_type == "DequantizeLinear" for name in node.output}
@@ -60,7 +67,7 @@ def test_all_parts_are_quantized_but_those_left_out(network: onnx.ModelProto) ->
 
 def test_the_outputs_stay_near(network: onnx.ModelProto) -> None:
     for ours, theirs in zip(
-        quantization._run(network, IMAGES[0]), quantization._run(quantize(network, IMAGES), IMAGES[0]), strict=True
+        quantization._run(network, IMAGES[0]), quantization._run(for_onnxruntime(network), IMAGES[0]), strict=True
     ):
         assert 0 < np.abs(ours - theirs).mean() < 0.3 * np.abs(ours).mean()
 
@@ -71,7 +78,7 @@ def test_onnxruntime_multiplies_in_integers_but_for_what_leaves_the_network(
     options = onnxruntime.SessionOptions()
     options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
     options.log_severity_level = 4
-    graph = build_graph(model, network=quantize(network, IMAGES))
+    graph = build_graph(model, network=for_onnxruntime(network))
     onnxruntime.InferenceSession(graph.SerializeToString(), options, providers=["CPUExecutionProvider"])
     in_float = {node.name for node in onnx.load(tmp_path / "optimized.onnx").graph.node if "Conv" in node.op_type}
     left = {part for part, names in parts(network).items() if in_float & {f"network.{name}" for name in names}}
@@ -79,7 +86,7 @@ def test_onnxruntime_multiplies_in_integers_but_for_what_leaves_the_network(
 
 
 def test_values_are_rounded_once_to_bytes_without_sign_that_mean_the_same(network: onnx.ModelProto) -> None:
-    quantized = quantize(network, IMAGES)
+    quantized = for_onnxruntime(network)
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in quantized.graph.initializer}
     rounded = [node for node in quantized.graph.node if node.op_type == "QuantizeLinear"]
     assert {str(constants[node.input[2]].dtype) for node in rounded} == {"uint8"}
@@ -119,8 +126,9 @@ def test_parts_return_to_float_one_by_one_until_the_loss_is_small_enough() -> No
     )
 
 
+@pytest.mark.parametrize("form", ["onnx", "openvino"])
 def test_the_command_measures_pq_and_keeps_what_misses_the_bound_to_itself(
-    model: PanopticBlend, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    form: str, model: PanopticBlend, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     save_model(model, tmp_path / "model.safetensors")
     checkpoint, images = ["--checkpoint", str(tmp_path / "model.safetensors")], str(shapes_root / "val")
@@ -128,7 +136,7 @@ def test_the_command_measures_pq_and_keeps_what_misses_the_bound_to_itself(
         main(["predict", *checkpoint, "--precision", "fp32", "--input", images, "--output", str(tmp_path / "seen")])
         == 0
     )
-    export = ["export", *checkpoint, "--precision", "int8", "--calibration", images]
+    export = ["export", *checkpoint, "--format", form, "--precision", "int8", "--calibration", images]
     guard = ["--guard", str(tmp_path / "seen" / "predictions.json"), "--images", images]
     assert main([*export, "--output", str(tmp_path / "out"), *guard, "--most-pq-loss", "100"]) == 0
     measured = read_manifest(tmp_path / "out").measured
@@ -147,7 +155,7 @@ def test_the_command_measures_pq_and_keeps_what_misses_the_bound_to_itself(
     for wrong, said in (
         (["--precision", "int8"], "needs --calibration"),
         (["--calibration", images], "for int8, not for fp32"),
-        (["--precision", "int8", "--calibration", images, "--format", "torch"], "for the format onnx"),
+        (["--precision", "int8", "--calibration", images, "--format", "torch"], "for the formats onnx and openvino"),
         (["--precision", "int8", "--calibration", images, "--guard", "x.json"], "belong together"),
         (["--precision", "int8", "--calibration", images, "--size", "32x32"], "Calibrate on images of that size"),
     ):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,7 +12,7 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from panoptic_blend.config import ModelConfig, PredictionSettings
-from panoptic_blend.runtime.manifest import ImageInput, Manifest, write_manifest
+from panoptic_blend.runtime.manifest import MANIFEST, ImageInput, Manifest, write_manifest
 from panoptic_blend.synthetic.scene import SHAPES
 
 STUFF = SHAPES.stuff[0]
@@ -72,6 +73,41 @@ def write_export(folder: Path, model: onnx.ModelProto | bytes, size: tuple[int, 
         config=config,
     )
     write_manifest(manifest, folder)
+    return folder
+
+
+def write_stages(folder: Path) -> Path:
+    """An exported folder for OpenVINO, which does in three files what `stuff_graph` does in one."""
+    import openvino
+
+    write_export(folder, stuff_graph())
+    before = helper.make_graph(
+        [helper.make_node("Cast", ["image"], ["images"], to=TensorProto.FLOAT)],
+        "before",
+        [helper.make_tensor_value_info("image", TensorProto.UINT8, ["height", "width", 3])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["height", "width", 3])],
+    )
+    network = helper.make_graph(
+        [helper.make_node("ReduceMax", ["images", "channel"], ["brightest"], keepdims=0)],
+        "network",
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, ["height", "width", 3])],
+        [helper.make_tensor_value_info("brightest", TensorProto.FLOAT, ["height", "width"])],
+        [numpy_helper.from_array(np.array([2]), "channel")],
+    )
+    after = stuff_graph()
+    after.graph.input.append(helper.make_tensor_value_info("brightest", TensorProto.FLOAT, ["height", "width"]))
+    del after.graph.node[0]
+    after.graph.node[0].input[0] = "brightest"
+    for name, graph in (("before", before), ("network", network)):
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=10)
+        (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
+    (folder / "after.onnx").write_bytes(after.SerializeToString())
+    openvino.save_model(openvino.Core().read_model(str(folder / "network.onnx")), folder / "network.xml")
+    for name in ("model.onnx", "network.onnx"):
+        (folder / name).unlink()
+    files = {"before": "before.onnx", "model": "network.xml", "weights": "network.bin", "after": "after.onnx"}
+    content = json.loads((folder / MANIFEST).read_text()) | {"runtime": "openvino", "files": files}
+    (folder / MANIFEST).write_text(json.dumps(content))
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,7 +20,7 @@ from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.runtime.manifest import MANIFEST
 from panoptic_blend.structures import Segment
-from tests.runtime.graphs import STUFF, store_outside, stuff_graph, write_export
+from tests.runtime.graphs import STUFF, store_outside, stuff_graph, write_export, write_stages
 
 
 def picture(height: int, width: int) -> np.ndarray:
@@ -29,10 +30,9 @@ def picture(height: int, width: int) -> np.ndarray:
 @pytest.fixture(params=["onnxruntime", "openvino"])
 def folder(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     pytest.importorskip(request.param)
-    folder = write_export(tmp_path / "exported", stuff_graph())
-    content = json.loads((folder / MANIFEST).read_text())
-    (folder / MANIFEST).write_text(json.dumps(content | {"runtime": request.param}))
-    return folder
+    if request.param == "openvino":
+        return write_stages(tmp_path / "exported")
+    return write_export(tmp_path / "exported", stuff_graph())
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 300), (37, 53)])
@@ -177,21 +177,49 @@ def test_weights_beside_the_graph_are_read(tmp_path: Path) -> None:
     assert (ExportedModel(folder).predict([picture(3, 4)])[0].id_map == 7).all()
 
 
-def test_openvino_s_own_files_are_run_and_no_others_beside_them(tmp_path: Path) -> None:
-    openvino = pytest.importorskip("openvino")
-    folder = write_export(tmp_path / "exported", stuff_graph())
-    openvino.save_model(openvino.Core().read_model(str(folder / "model.onnx")), folder / "model.xml")
-    content = json.loads((folder / MANIFEST).read_text()) | {"runtime": "openvino"}
-    content["files"] = {"model": "model.xml", "weights": "model.bin"}
-    (folder / MANIFEST).write_text(json.dumps(content))
-    assert (ExportedModel(folder).predict([picture(3, 4)])[0].id_map == 7).all()
-    (folder / "model.bin").write_bytes(b"")
-    with pytest.raises(CheckpointError, match=r"model\.xml: OpenVINO .* cannot open it"):
-        ExportedModel(folder)
-    content["files"] = {"model": "model.xml"}
-    (folder / MANIFEST).write_text(json.dumps(content))
-    with pytest.raises(CheckpointError, match=r"OpenVINO this or an \.xml file"):
-        ExportedModel(folder)
+def test_openvino_s_files_are_run_and_no_others_beside_them(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    folder = write_stages(tmp_path / "exported")
+    whole = json.loads((folder / MANIFEST).read_text())
+
+    def refusal(**files: str | None) -> str:
+        content = whole | {"files": {name: file for name, file in (whole["files"] | files).items() if file}}
+        (folder / MANIFEST).write_text(json.dumps(content))
+        with pytest.raises(CheckpointError) as refused:
+            ExportedModel(folder)
+        return str(refused.value)
+
+    assert "for OpenVINO it must name before, model, weights and after" in refusal(weights=None)
+    assert "for OpenVINO it must name" in refusal(after=None)
+    assert "before.onnx: OpenVINO runs an .xml file" in refusal(model="before.onnx")
+    assert "network.xml: onnxruntime runs an .onnx file" in refusal(before="network.xml")
+    assert "is not the name of a file in its folder" in refusal(weights="../network.bin")
+    assert "does not fit what stands before it: id_map" in refusal(before="after.onnx")
+    assert "does not fit what stands after it: brightest is handed on, none is expected" in refusal(after="before.onnx")
+    (folder / "network.bin").write_bytes(b"")
+    assert re.search(r"network\.xml: OpenVINO .* cannot open it", refusal())
+
+
+def test_every_byte_of_openvino_s_files_may_be_damaged(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    folder = write_stages(tmp_path / "exported")
+    random = np.random.default_rng(0)
+    for name in ("before.onnx", "network.xml", "network.bin", "after.onnx"):
+        whole = (folder / name).read_bytes()
+        for _ in range(15):
+            damaged = bytearray(whole)
+            for place in random.integers(0, len(whole), 3):
+                damaged[place] = random.integers(0, 256)
+            (folder / name).write_bytes(damaged)
+            with suppress(CheckpointError):
+                ExportedModel(folder).predict([picture(3, 4)])
+        (folder / name).write_bytes(whole)
+
+
+@pytest.mark.parametrize("threads", [None, 1, 2])
+def test_threads_leave_the_map_as_it_is(folder: Path, threads: int | None) -> None:
+    (found,) = ExportedModel(folder, threads).predict([picture(5, 4)])
+    assert (found.id_map == 7).all()
 
 
 def test_every_byte_may_be_damaged(tmp_path: Path) -> None:
