@@ -45,7 +45,7 @@ def test_three_graphs_one_after_the_other_are_the_whole_graph(
             if not half:
                 np.testing.assert_array_equal(found[name], values)
             elif name != "segments":  # added up in another order where nodes are fused across the borders of the three
-                assert np.isclose(found[name], values, rtol=0, atol=1e-4).mean() > 0.99
+                assert np.isclose(found[name], values, rtol=0, atol=1e-3).mean() > 0.99
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
