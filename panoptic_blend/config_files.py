@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import json
 import os
 import re
 import sysconfig
 from collections.abc import Iterator, Sequence
-from functools import cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from panoptic_blend.config import PREDICTION_SECTIONS, PREDICTION_SETTINGS, Config, PredictionSettings
 from panoptic_blend.config.checks import require
+from panoptic_blend.config.names import check_prediction_settings, setting_names
+from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.spelling import check_options, did_you_mean
-
-Settings = TypeVar("Settings")
 
 _REFUSED = (ArgumentError, OverflowError)
 """What jsonargparse raises on wrong values; the second on whole numbers that no float can hold."""
@@ -73,33 +71,6 @@ def write_config(config: Config, path: Path | str) -> None:
         unfinished.write_text(yaml.safe_dump(plain_settings(config), sort_keys=False), encoding="utf-8")
 
 
-def plain_settings(settings: Any) -> dict[str, Any]:
-    """A settings dataclass as what JSON and YAML can hold: dicts, lists, text, numbers, truth values and null."""
-    return json.loads(json.dumps(dataclasses.asdict(settings)))
-
-
-def parse_settings(kind: type[Settings], values: object, section: str) -> Settings:
-    """Build a settings dataclass from what `plain_settings` made of it; what is left out has its default.
-
-    Args:
-        kind: the dataclass, for instance `ModelConfig`.
-        values: the decoded JSON or YAML.
-        section: what error messages call it, for instance 'model'.
-
-    Raises:
-        ConfigError: a setting is unknown, of the wrong type or out of bounds.
-    """
-    if not isinstance(values, dict):
-        raise ConfigError(f"{section}: expected an object with settings, found {type(values).__name__}.")
-    parser = ArgumentParser(exit_on_error=False)
-    parser.add_class_arguments(kind, section)
-    _check_names({section: values}, _names(parser), section)
-    try:
-        return _build(parser, parser.parse_object({section: values}))[section]
-    except _REFUSED as error:
-        raise ConfigError(_plain(str(error))) from error
-
-
 def change_settings(settings: PredictionSettings, overrides: Sequence[str]) -> None:
     """Change sizes and thresholds of a model that is there already, in place.
 
@@ -124,18 +95,6 @@ def change_settings(settings: PredictionSettings, overrides: Sequence[str]) -> N
         setattr(settings, field, parsed[name])
 
 
-def check_prediction_settings(overrides: Sequence[str]) -> None:
-    """Raise `ConfigError` for the first override of a setting that a trained model cannot change any more."""
-    names = set(setting_names()) - set(PREDICTION_SETTINGS)
-    for word in overrides:
-        name = word.split("=", 1)[0].removeprefix("--")
-        if word.startswith("--") and name in names:
-            raise ConfigError(
-                f"--{name} belongs to training: a trained model cannot change it any more. A prediction can change "
-                f"{', '.join(f'--{each}' for each in PREDICTION_SETTINGS)}."
-            )
-
-
 def prediction_settings_help() -> str:
     """Every setting that a prediction can change with its meaning and type, for the end of a command's help."""
     text = _prediction_parser().format_help().split("\n\n", 2)[2]
@@ -149,12 +108,6 @@ def _prediction_parser() -> ArgumentParser:
         other = {field.name for field in dataclasses.fields(kind)} - set(PREDICTION_SETTINGS.values())
         parser.add_class_arguments(kind, f"model.{section}", skip=other)
     return parser
-
-
-@cache
-def setting_names() -> tuple[str, ...]:
-    """Every setting by its dotted name, such as `trainer.max_steps`."""
-    return tuple(_names(_parser()))
 
 
 def settings_help() -> str:
@@ -228,7 +181,7 @@ def _check_file(parser: ArgumentParser, file: Path) -> list[str]:
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: holds no settings. Write them as 'trainer: {{max_steps: 1000}}'.")
-    _check_names(content, _names(parser), str(file))
+    _check_names(content, setting_names(), str(file))
     try:
         _check_values(parser, parser.parse_path(file))
     except _REFUSED as error:

@@ -1,27 +1,20 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
-import math
 import os
 import re
-from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
-from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
 import pytest
 
 from panoptic_blend.config import Config, DataConfig, FCOSConfig, ModelConfig, PredictionSettings, TrainerConfig
+from panoptic_blend.config.names import setting_names
 from panoptic_blend.config_files import (
     change_settings,
     find_config,
-    parse_settings,
-    plain_settings,
     prediction_settings_help,
     read_config,
-    setting_names,
     settings_help,
     write_config,
 )
@@ -45,12 +38,6 @@ def test_every_shipped_configuration_can_be_read():
 def test_a_written_configuration_reads_back_equal(tmp_path: Path):
     write_config(UNUSUAL, tmp_path / "config.yaml")
     assert read_config([tmp_path / "config.yaml"]) == UNUSUAL
-
-
-def test_plain_settings_parse_back_equal():
-    assert parse_settings(Config, plain_settings(UNUSUAL), "all") == UNUSUAL
-    assert parse_settings(ModelConfig, plain_settings(UNUSUAL.model), "model") == UNUSUAL.model
-    assert parse_settings(ModelConfig, {}, "model") == ModelConfig()
 
 
 def test_one_file_needs_no_list(tmp_path: Path):
@@ -184,71 +171,6 @@ def test_bounds_name_the_file_that_has_the_setting_last(tmp_path: Path):
 def test_numbers_below_their_bound_are_refused(name: str):
     with pytest.raises(ConfigError, match=f"^{re.escape(name)} is -1(.0)?; it must be "):
         read_config([], [f"--{name}=-1"])
-
-
-@pytest.mark.parametrize("values", [[1], None, {"fcoz": {}, "fpn": {"channel": 1}}, {"fpn": None}])
-def test_bad_plain_settings_are_refused(values: object):
-    with pytest.raises(ConfigError, match=r"^model"):
-        parse_settings(ModelConfig, values, "model")
-
-
-def _sections(kind: type, name: str = "") -> Iterator[tuple[str, type]]:
-    """The dataclasses that hold settings, with their dotted names."""
-    hints = get_type_hints(kind)
-    yield from [(name, kind)] if not all(map(dataclasses.is_dataclass, hints.values())) else []
-    for field, hint in hints.items():
-        if dataclasses.is_dataclass(hint):
-            yield from _sections(hint, f"{name}.{field}".lstrip("."))
-
-
-def _fits(value: object, hint: Any) -> bool:
-    """Whether a value has a type, without subclasses: True is no int."""
-    origin, inner = get_origin(hint), get_args(hint)
-    if origin is Literal:
-        return any(value == choice and type(value) is type(choice) for choice in inner)
-    if origin is tuple and isinstance(value, tuple):
-        kinds = inner[:1] * len(value) if inner[-1] is Ellipsis else inner
-        return len(value) == len(kinds) and all(map(_fits, value, kinds))
-    if origin in (Union, UnionType):
-        return any(_fits(value, each) for each in inner)
-    return type(value) is hint and (hint is not float or math.isfinite(value))
-
-
-ODD = (None, "", "text", "3", True, -1, 0, 2.0, 1.5, 10**30, math.nan, math.inf, [], [None], [1, None], [True] * 2,
-       [1.0, math.nan], [math.inf] * 3, [5] * 9)  # fmt: skip
-
-
-@pytest.mark.parametrize(("section", "kind"), list(_sections(Config)))
-def test_every_setting_has_a_value_of_its_type_or_is_named(section: str, kind: type):
-    hints = get_type_hints(kind)
-    for field, value in itertools.product(hints, ODD):
-        if dataclasses.is_dataclass(hints[field]):
-            continue
-        answer, found = "", None
-        try:
-            found = getattr(parse_settings(kind, {field: value}, section), field)
-        except ConfigError as error:
-            answer = str(error)
-        if answer:
-            assert answer.startswith(f"{section}."), (field, value)
-            assert field in answer
-            assert "\n" not in answer
-        else:
-            assert _fits(found, hints[field]), (field, value, found)
-            written = float(value) if value == "3" and type(found) is not str else value
-            assert (list(found) if isinstance(found, tuple) else found) == written
-
-
-def test_setting_names_are_the_leaves_of_the_dataclasses():
-    def leaves(instance: object, prefix: str) -> list[str]:
-        names = []
-        for field in dataclasses.fields(instance):  # type: ignore[arg-type]
-            value = getattr(instance, field.name)
-            name = f"{prefix}{field.name}"
-            names += leaves(value, f"{name}.") if dataclasses.is_dataclass(value) else [name]
-        return names
-
-    assert list(setting_names()) == leaves(Config(), "")
 
 
 def test_help_explains_every_setting():

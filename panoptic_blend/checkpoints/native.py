@@ -11,7 +11,7 @@ from torch import Tensor
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.config import ModelConfig
-from panoptic_blend.config_files import parse_settings, plain_settings
+from panoptic_blend.config.plain import parse_settings, plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.modeling.build import build_model

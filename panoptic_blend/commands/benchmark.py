@@ -61,7 +61,7 @@ def run(arguments: list[str]) -> None:
     """`panoptic-blend benchmark`."""
     parser = make_parser()
     options, overrides = parse_with_settings(parser, arguments)
-    from panoptic_blend.config_files import check_prediction_settings
+    from panoptic_blend.config.names import check_prediction_settings
 
     if options.config and options.checkpoint:
         parser.error("--config and --checkpoint both name a model: give one of them")

@@ -32,7 +32,7 @@ def completion_script(shell: str, commands: Mapping[str, Parser]) -> str:
             "Completion needs shtab, to write its script. Run `pip install 'panoptic-blend[completion]'`."
         ) from error
     from panoptic_blend.config import PREDICTION_SETTINGS
-    from panoptic_blend.config_files import setting_names
+    from panoptic_blend.config.names import setting_names
 
     program = argparse.ArgumentParser(prog="panoptic-blend")
     program.add_argument("--version", action="version", version="")

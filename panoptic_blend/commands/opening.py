@@ -35,7 +35,6 @@ def open_predictor(
         CheckpointError: there is no model.
         ConfigError: an option or a setting that does not fit it.
     """
-    from panoptic_blend.config_files import change_settings
     from panoptic_blend.inference.loading import load
     from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.runtime.manifest import is_export
@@ -44,6 +43,9 @@ def open_predictor(
     if not exported:
         start_torch()
     model = load(options.checkpoint, threads)
-    change_settings(model.settings, settings)
+    if settings:
+        from panoptic_blend.config_files import change_settings  # which takes longer to import than an export to open
+
+        change_settings(model.settings, settings)
     chosen: Precision = options.precision or ("auto" if exported else precision)
     return Predictor(model, options.device, chosen, options.compile, options.tiles, tile, overlap)

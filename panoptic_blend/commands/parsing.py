@@ -157,20 +157,24 @@ def parse(parser: Parser, arguments: list[str]) -> argparse.Namespace:
 
 def parse_with_settings(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The parser's own options, and dotted settings with their values."""
-    from panoptic_blend.config_files import setting_names, settings_help
+    from panoptic_blend.config.names import setting_names
 
     check_options(arguments, [*parser.option_names, *(f"--{name}" for name in setting_names())])
     if {"--help", "-h"} & set(arguments):
+        from panoptic_blend.config_files import settings_help
+
         parser.epilog = f"{parser.epilog or ''}\nsettings, in a configuration file or here:\n\n{settings_help()}"
     return parser.parse_known_args(arguments)
 
 
 def parse_with_prediction_settings(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The parser's own options, and dotted settings that a prediction can change, with their values."""
-    from panoptic_blend.config_files import check_prediction_settings, prediction_settings_help, setting_names
+    from panoptic_blend.config.names import check_prediction_settings, setting_names
 
     check_options(arguments, [*parser.option_names, *(f"--{name}" for name in setting_names())])
     if {"--help", "-h"} & set(arguments):
+        from panoptic_blend.config_files import prediction_settings_help
+
         title = "settings of the model that a prediction can change (default: the checkpoint's):"
         parser.epilog = f"{parser.epilog or ''}\n{title}\n\n{prediction_settings_help()}"
     options, overrides = parser.parse_known_args(arguments)

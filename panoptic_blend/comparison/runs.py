@@ -13,7 +13,7 @@ from rich.console import Console
 from panoptic_blend.checkpoints.native import LAST, load_model
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
-from panoptic_blend.config_files import plain_settings
+from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.inference.evaluate import evaluate
 from panoptic_blend.inference.predictor import Predictor

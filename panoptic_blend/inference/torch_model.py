@@ -10,7 +10,7 @@ import torch
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.config import MergeConfig, PredictionSettings
-from panoptic_blend.config_files import plain_settings
+from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.images import Pixels

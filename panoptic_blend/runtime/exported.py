@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.config import PREDICTION_SETTINGS, PredictionSettings
-from panoptic_blend.config_files import plain_settings
+from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.resizing import output_size
 from panoptic_blend.runtime.manifest import Manifest, read_manifest

@@ -13,7 +13,7 @@ from typing import Any, Literal, get_args, get_type_hints
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.config import ModelConfig, PredictionSettings
-from panoptic_blend.config_files import parse_settings, plain_settings
+from panoptic_blend.config.plain import parse_settings, plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.names import check_file_name

@@ -13,7 +13,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.checkpoints.files import refused_call
 from panoptic_blend.checkpoints.native import BEST, LAST, read_categories
 from panoptic_blend.config import Config
-from panoptic_blend.config_files import plain_settings
+from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError, DatasetError
 from panoptic_blend.training.callbacks import STATE, STATE_KEY
 

@@ -19,7 +19,8 @@ from torch import nn
 from panoptic_blend.checkpoints.backbone import load_backbone_weights
 from panoptic_blend.checkpoints.initialise import find_weights, initialise
 from panoptic_blend.config import Config
-from panoptic_blend.config_files import plain_settings, read_config, write_config
+from panoptic_blend.config.plain import plain_settings
+from panoptic_blend.config_files import read_config, write_config
 from panoptic_blend.errors import MALFORMED, TrainingStopped
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.lock import lock_folder

@@ -7,7 +7,7 @@ import torch
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.comparison.ablation import read_ablation
-from panoptic_blend.config_files import plain_settings
+from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.build import build_model
 

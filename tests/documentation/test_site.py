@@ -11,7 +11,7 @@ from types import ModuleType
 import pytest
 
 from panoptic_blend.cli import command_names
-from panoptic_blend.config_files import setting_names
+from panoptic_blend.config.names import setting_names
 
 ROOT = Path(__file__).parents[2]
 

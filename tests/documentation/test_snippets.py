@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml
 
-from panoptic_blend.config_files import read_config, setting_names
+from panoptic_blend.config.names import setting_names
+from panoptic_blend.config_files import read_config
 from tests.documentation.blocks import Block, lines_of, read_blocks
 from tests.documentation.shell import ROOT, Shell
 from tests.documentation.world import build_world

@@ -8,7 +8,8 @@ import pytest
 
 from panoptic_blend.checkpoints import load_model, save_model
 from panoptic_blend.config import InputConfig
-from panoptic_blend.config_files import parse_settings, read_config
+from panoptic_blend.config.plain import parse_settings
+from panoptic_blend.config_files import read_config
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import tiny_model_config

@@ -272,7 +272,7 @@ def test_torch_and_what_a_runtime_does_not_need_are_never_imported(tmp_path: Pat
     folder = write_export(tmp_path / "exported", stuff_graph())
     program = f"""
 import sys
-for name in ("torch", "torchvision", "lightning", "onnx", "safetensors", "tensorboard", "matplotlib"):
+for name in ("torch", "torchvision", "lightning", "onnx", "safetensors", "tensorboard", "matplotlib", "jsonargparse"):
     sys.modules[name] = None  # an import of it raises
 import numpy as np
 from panoptic_blend.runtime.exported import ExportedModel

@@ -14,7 +14,8 @@ from rich.console import Console
 from safetensors.torch import load_file
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from panoptic_blend.config_files import plain_settings, read_config
+from panoptic_blend.config.plain import plain_settings
+from panoptic_blend.config_files import read_config
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.training.loggers import RunLoggers
 from panoptic_blend.training.run import train
