@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_blend.files.on_disk import strips
 from panoptic_blend.structures import IdMap
 
 Int64s = npt.NDArray[np.int64]
@@ -68,6 +69,30 @@ def contiguous_labels(id_map: npt.NDArray[np.integer]) -> tuple[Int64s, IdMap]:
     starts, lengths = _runs(flat[1:] != flat[:-1], flat.size)
     ids, ranks = np.unique(flat[starts], return_inverse=True)
     return ids.astype(np.int64), np.repeat(ranks.astype(np.int32), lengths).reshape(id_map.shape)
+
+
+def measure_segments(id_map: IdMap) -> tuple[Int64s, Int64s, Int64s]:
+    """Areas of and boxes around all ids of a map [H, W], which may be larger than memory (see `files.on_disk`).
+
+    Returns:
+        ids [N] ascending, pixels [N], and boxes [N, 4] as x, y, width, height.
+    """
+    found = [(np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 4), np.int64))]
+    for rows in strips(id_map):
+        ids, labels = contiguous_labels(id_map[rows])
+        boxes = label_boxes(labels)
+        boxes[:, 1] += rows.start
+        found.append((ids, np.bincount(labels.ravel(), minlength=len(ids)), boxes))
+    all_ids, areas, boxes = (np.concatenate(parts) for parts in zip(*found, strict=True))
+    ids, places = np.unique(all_ids, return_inverse=True)
+    if len(found) == 2 or not len(ids):
+        return all_ids, areas, boxes
+    total = np.zeros(len(ids), np.int64)
+    np.add.at(total, places, areas)
+    start, stop = np.full((len(ids), 2), np.iinfo(np.int64).max), np.zeros((len(ids), 2), np.int64)
+    np.minimum.at(start, places, boxes[:, :2])
+    np.maximum.at(stop, places, boxes[:, :2] + boxes[:, 2:])
+    return ids, total, np.concatenate([start, stop - start], axis=1)
 
 
 def label_boxes(labels: IdMap) -> Int64s:

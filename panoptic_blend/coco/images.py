@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,6 +49,7 @@ class EvaluationDataset:
         images: folder of the images.
         segments: folder of the id-map PNGs; None leaves the truth out.
         indices: which images of the annotations to use; all when None.
+        read: opens an image file.
     """
 
     def __init__(
@@ -57,10 +58,12 @@ class EvaluationDataset:
         images: Path,
         segments: Path | None,
         indices: Sequence[int] | None = None,
+        read: Callable[[Path], Pixels] = read_rgb,
     ):
         self.annotations = annotations
         self.images = images
         self.segments = segments
+        self.read = read
         self.indices = range(len(annotations)) if indices is None else indices
 
     def __len__(self) -> int:
@@ -73,7 +76,7 @@ class EvaluationDataset:
             DatasetError: image or id map cannot be read or do not fit the annotations.
         """
         record = self.annotations[int(self.indices[index])]
-        image = read_image_of(record, self.images)
+        image = read_image_of(record, self.images, self.read)
         id_map = None
         if self.segments is not None:
             id_map = read_segments(record, self.segments, self.annotations.categories, self.annotations.path)
@@ -106,16 +109,17 @@ class EvaluationDataset:
             )
 
 
-def read_image_of(record: ImageRecord, images: Path) -> Pixels:
+def read_image_of(record: ImageRecord, images: Path, read: Callable[[Path], Pixels] = read_rgb) -> Pixels:
     """Decode the image of a record, uint8 RGB [H, W, 3].
 
     Args:
         images: folder of the images.
+        read: opens an image file.
 
     Raises:
         DatasetError: it cannot be read, or is not of the size that the record says.
     """
     path = images / record.file_name
-    image = read_rgb(path)
+    image = read(path)
     check_image_size(path, (image.shape[0], image.shape[1]), record)
     return image

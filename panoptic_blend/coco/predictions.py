@@ -9,11 +9,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
-import numpy as np
-
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
-from panoptic_blend.coco.counting import contiguous_labels, label_boxes
+from panoptic_blend.coco.counting import measure_segments
 from panoptic_blend.coco.progress import Kept, Progress
 from panoptic_blend.coco.segments_png import read_id_map, write_id_map
 from panoptic_blend.errors import DatasetError
@@ -140,7 +138,7 @@ class PredictionWriter:
         return read_id_map(self.output / FOLDER / kept.png), segments
 
     def _segments_info(self, id_map: IdMap, segments: list[Segment], where: str) -> list[dict[str, object]]:
-        ids, labels = contiguous_labels(id_map)
+        ids, areas, boxes = measure_segments(id_map)
         listed = [int(segment.id) for segment in segments]
         painted = {int(i) for i in ids if i != 0}
         if len(set(listed)) < len(listed) or set(listed) != painted:
@@ -148,8 +146,6 @@ class PredictionWriter:
                 f"{where}: the segments {sorted(listed)} are not the ids in the map {sorted(painted)}. List every id "
                 "but 0 (void) once."
             )
-        areas = np.bincount(labels.ravel(), minlength=len(ids))
-        boxes = label_boxes(labels).tolist()
         position = {int(i): p for p, i in enumerate(ids)}
         rows: list[dict[str, object]] = []
         for segment in segments:
@@ -163,7 +159,7 @@ class PredictionWriter:
                     "id": int(segment.id),
                     "category_id": int(segment.category_id),
                     "area": int(areas[position[int(segment.id)]]),
-                    "bbox": boxes[position[int(segment.id)]],
+                    "bbox": boxes[position[int(segment.id)]].tolist(),
                     "iscrowd": 0,
                     "score": round(float(segment.score), 6),
                 }

@@ -16,6 +16,7 @@ from PIL import Image
 
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_path
+from panoptic_blend.files.on_disk import strips
 from panoptic_blend.structures import IdMap
 
 MAX_ID = 256**3 - 1
@@ -108,12 +109,37 @@ def read_png_size(path: Path) -> tuple[int, int]:
 def write_id_map(path: Path, id_map: IdMap) -> None:
     """Write one id map; the file appears whole or not at all, missing folders are made.
 
+    The map is compressed strip by strip, so that it may be larger than memory (see `files.on_disk`).
+
     Raises:
-        DatasetError: an id outside 0..256^3-1.
+        DatasetError: an id outside 0..256^3-1, or a map without pixels.
     """
-    image = Image.fromarray(ids_to_rgb(id_map))
-    with atomic_path(path) as temporary:
-        image.save(temporary, format="PNG")
+    if not id_map.size:
+        raise DatasetError(f"{path}: an id map of {id_map.shape[1]} x {id_map.shape[0]} pixels is none.")
+    with atomic_path(path) as temporary, open(temporary, "wb") as file:
+        height, width = id_map.shape
+        file.write(_SIGNATURE + _chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 8, _RGB, 0, 0, 0)))
+        compression = zlib.compressobj(6)
+        above = np.zeros(3 * width, np.uint8)
+        for rows in strips(id_map):
+            filtered, above = _filter_up(ids_to_rgb(id_map[rows]).reshape(-1, 3 * width), above)
+            compressed = compression.compress(filtered)
+            if compressed:
+                file.write(_chunk(b"IDAT", compressed))
+        file.write(_chunk(b"IDAT", compression.flush()) + _chunk(b"IEND", b""))
+
+
+def _filter_up(rows: npt.NDArray[np.uint8], above: npt.NDArray[np.uint8]) -> tuple[bytes, npt.NDArray[np.uint8]]:
+    """Rows as differences from those above, mostly 0 (PNG specification, 9.2, filter type 2); and the last row."""
+    filtered = np.empty((len(rows), rows.shape[1] + 1), np.uint8)
+    filtered[:, 0] = 2
+    np.subtract(rows[:1], above, out=filtered[:1, 1:])
+    np.subtract(rows[1:], rows[:-1], out=filtered[1:, 1:])
+    return filtered.tobytes(), rows[-1]
+
+
+def _chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
 
 
 def _missing(path: Path) -> DatasetError:

@@ -10,6 +10,7 @@ from panoptic_blend.commands.parsing import (
     Parser,
     add_batch,
     add_checkpoint,
+    add_max_pixels,
     add_overwrite,
     add_segments,
     add_speed,
@@ -31,6 +32,7 @@ def make_parser() -> Parser:
     add_speed(parser, precision="fp32")
     add_batch(parser)
     add_tile(parser)
+    add_max_pixels(parser)
     parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
     parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="their COCO panoptic JSON")
     add_segments(parser, "--segments", "annotations")

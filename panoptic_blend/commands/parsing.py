@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 from panoptic_blend.catalogue.cache import go_offline
 from panoptic_blend.errors import ConfigError, DatasetError
+from panoptic_blend.files.bounds import MAX_PIXELS, allow_pixels
 from panoptic_blend.spelling import check_options
 
 CHECKPOINT = "a run's folder, a .safetensors file, or a name that `panoptic-blend models` lists"
@@ -131,6 +132,29 @@ def add_tile(parser: Parser) -> None:
         default=DEFAULT_OVERLAP,
         help=f"that neighbouring tiles share, more than most objects have (default: {DEFAULT_OVERLAP})",
     )
+
+
+def add_max_pixels(parser: Parser) -> None:
+    """`--max-pixels`, of every command that decodes pictures of any size."""
+    parser.add_argument(
+        "--max-pixels",
+        action=_AllowPixels,
+        metavar="N",
+        type=one_or_more,
+        help=f"largest picture that is decoded whole, against files that would fill memory (default: {MAX_PIXELS}); "
+        "a TIFF predicted by tiles is not decoded whole",
+    )
+
+
+class _AllowPixels(argparse.Action):
+    """Takes effect where it is read."""
+
+    def __call__(
+        self, parser: object, namespace: argparse.Namespace, values: object, option_string: str | None = None
+    ) -> None:
+        assert isinstance(values, int)
+        allow_pixels(values)
+        setattr(namespace, self.dest, values)
 
 
 def add_overwrite(parser: Parser) -> None:

@@ -11,6 +11,7 @@ from panoptic_blend.commands.parsing import (
     Parser,
     add_batch,
     add_checkpoint,
+    add_max_pixels,
     add_overwrite,
     add_speed,
     add_tile,
@@ -37,6 +38,7 @@ examples:
     add_speed(parser, precision="auto")
     add_batch(parser)
     add_tile(parser)
+    add_max_pixels(parser)
     parser.add_argument(
         "--input",
         metavar="IMAGE",
@@ -75,6 +77,8 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.images import EvaluationDataset
     from panoptic_blend.coco.predictions import submission_name, write_submission
+    from panoptic_blend.files.images import read_rgb
+    from panoptic_blend.files.tiff import open_picture
     from panoptic_blend.inference.sources import ImageFiles, Samples, describe_left_out, find_images
     from panoptic_blend.inference.writing import (
         check_same_meaning,
@@ -84,6 +88,7 @@ def run(arguments: list[str]) -> None:
     )
 
     console = Console(markup=False, highlight=False)
+    read = open_picture if options.tile else read_rgb
     source: Samples
     if options.annotations:
         if len(options.input) != 1:
@@ -92,12 +97,12 @@ def run(arguments: list[str]) -> None:
         if options.coco_submission:  # before hours of predicting
             submission_name(submission_split(options.annotations), options.coco_submission)
         annotations = PanopticAnnotations.load(options.annotations)
-        source = EvaluationDataset(annotations, Path(options.input[0]), segments=None)
+        source = EvaluationDataset(annotations, Path(options.input[0]), segments=None, read=read)
     else:
         found = find_images(options.input, result_folders(options.output))
         if found.left_out:
             console.print(f"In the input, {describe_left_out(found.left_out)}", soft_wrap=True)
-        source = ImageFiles(found.files)
+        source = ImageFiles(found.files, read)
     predictor = open_predictor(options, settings, "auto", options.tile, options.overlap)
     if options.annotations:
         check_same_meaning(predictor.categories, annotations)

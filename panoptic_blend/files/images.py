@@ -174,5 +174,8 @@ def _unreadable(path: Path, error: Exception) -> DatasetError:
     if isinstance(error, UnidentifiedImageError):
         return DatasetError(f"{path}: is not an image in a format that Pillow reads. Replace or remove it.")
     if isinstance(error, Image.DecompressionBombError):
-        return DatasetError(f"{path}: too large to decode safely ({error}). Scale it down first.")
+        return DatasetError(
+            f"{path}: too large to decode safely ({error}). Allow more by --max-pixels of `predict` or `evaluate`, or "
+            "give --tile: with `pip install 'panoptic-blend[large]'`, a TIFF is then read by rows. Or scale it down."
+        )
     return DatasetError(f"{path}: cannot be decoded ({error}). Replace or remove it.")

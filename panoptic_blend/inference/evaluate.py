@@ -22,12 +22,14 @@ from panoptic_blend.evaluation.metric import Metric
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
 from panoptic_blend.evaluation.sweep_file import SWEEP, write_sweep
+from panoptic_blend.files.images import read_rgb
 from panoptic_blend.files.lock import lock_folder
+from panoptic_blend.files.tiff import open_picture
 from panoptic_blend.inference.keeping import Result, keep_predictions
 from panoptic_blend.inference.overlays import overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.unmerged import describe_unmerged, recall_detections, recall_stuff
-from panoptic_blend.inference.visualize import draw_overlay, side_by_side
+from panoptic_blend.inference.visualize import draw_overlay, side_by_side, thin_out
 from panoptic_blend.inference.writing import check_same_categories
 from panoptic_blend.structures import Segment
 
@@ -83,7 +85,12 @@ def evaluate(
     if not annotations.has_segments:
         raise DatasetError(f"{annotations.path}: has no 'annotations' to score against. Use `predict` instead.")
     check_same_categories(categories, annotations.categories, annotations.path)
-    source = EvaluationDataset(annotations, images, segments or annotations.default_segments_folder)
+    source = EvaluationDataset(
+        annotations,
+        images,
+        segments or annotations.default_segments_folder,
+        read=open_picture if predictor.tile else read_rgb,
+    )
     source.check_files()  # the last as well, before predicting the first
     panoptic, mean_iou = Details(categories, boundary=details), MeanIoU(categories)
     mask_ap = fastest_mask_ap(categories, annotations.image_ids) if predictor.engine.has_detections else None
@@ -156,8 +163,8 @@ def compare(result: Result, categories: Categories) -> Image.Image:
     """Image, prediction and truth side by side."""
     record, truth = result.sample.record, result.sample.id_map
     assert truth is not None
-    pixels = result.sample.image
-    predicted = draw_overlay(pixels, result.id_map, result.segments, categories)
+    pixels, id_map, truth = thin_out(result.sample.image), thin_out(result.id_map), thin_out(truth)
+    predicted = draw_overlay(pixels, id_map, result.segments, categories)
     annotated = draw_overlay(pixels, truth, true_segments(record, categories), categories, scores=False)
     return side_by_side([("image", Image.fromarray(pixels)), ("prediction", predicted), ("truth", annotated)])
 

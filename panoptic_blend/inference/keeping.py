@@ -146,7 +146,7 @@ def keep_predictions(
         wanted = [index for index, kept in enumerate(kept_before) if kept is None or again(kept)]
         try:
             with closing(_predict(predictor, source, wanted, read, console, failures, batch)) as predicted:
-                write_behind(predicted, write, max(2, batch))
+                write_behind(predicted, write, max(predictor.reads_ahead, batch))
         except (KeyboardInterrupt, SystemExit):
             told = f"{len(writer.progress.kept)} of {len(source)} images are predicted, see {output / FOLDER}.json."
             console.print(f"Stopped: {told} The same command goes on.", soft_wrap=True, highlight=False, markup=False)
@@ -167,15 +167,23 @@ def _predict(
 ) -> Generator[tuple[_Job, Prediction | None], None, None]:
     """Read (in the background) and predict image after image, with a progress bar; None for those of an earlier run."""
     with Bar(console=console) as bar:
-        task = bar.add_task("predicting", total=len(source), completed=len(source) - len(wanted))
+        done = len(source) - len(wanted)
+        task = bar.add_task("predicting", total=len(source), completed=done)
+        # Of a large picture, each tile counts for its part.
+        predictor.watch = lambda part: bar.update(task, completed=done + part)
+
+        def advance() -> None:
+            nonlocal done
+            done += 1
+            bar.update(task, completed=done)
 
         def readable() -> Iterator[_Job]:
-            for index, future in read_ahead(wanted, read, max(2, batch)):
+            for index, future in read_ahead(wanted, read, max(predictor.reads_ahead, batch)):
                 try:
                     job = future.result()
                 except _FAILURES as error:
                     failures.append(explain_failure(error, source.locate(index).file_name))
-                    bar.advance(task)
+                    advance()
                 else:
                     yield job
 
@@ -184,7 +192,7 @@ def _predict(
 
         for jobs in in_batches(readable(), batch, input_size):
             for job, prediction in _predict_together(predictor, jobs, failures):
-                bar.advance(task)
+                advance()
                 yield job, prediction
 
 

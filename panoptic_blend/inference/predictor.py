@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 
 import numpy as np
 from PIL import Image
@@ -18,6 +18,7 @@ from panoptic_blend.config import PredictionSettings
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.images import Pixels, image_to_rgb, read_rgb
+from panoptic_blend.files.tiff import RowsOfTiff, open_picture
 from panoptic_blend.inference.pipeline import in_batches, read_ahead
 from panoptic_blend.inference.visualize import draw_overlay
 from panoptic_blend.runtime.exported import ExportedModel
@@ -146,6 +147,10 @@ class Predictor:
             they show into one map; None predicts pictures whole, at the size that the model's settings say.
         overlap: pixels that neighbouring tiles share.
 
+    Attributes:
+        watch: is told, after each tile, how much of its picture is done, from 0 to 1.
+        reads_ahead: images that are read while others are predicted; fewer by tiles, as such pictures are large.
+
     Raises:
         ConfigError: the device does not exist here, or there is no such precision; sizes that make no tiling; or what
             is asked of an exported model is not what it was exported for.
@@ -162,6 +167,9 @@ class Predictor:
         overlap: int = 128,
     ):
         self.engine: Engine
+        self.tile = tile
+        self.watch: Callable[[float], None] = lambda part: None
+        self.reads_ahead = 2 if tile is None else 1
         if isinstance(model, ExportedModel):
             _check_options(model, device, precision, compile, tiles, tile)
             self.engine = model
@@ -173,6 +181,7 @@ class Predictor:
                 from panoptic_blend.inference.tiled_model import TiledModel
 
                 self.engine = TiledModel(self.engine, tile, overlap)
+                self.engine.watch = lambda part: self.watch(part)
 
     @property
     def categories(self) -> Categories:
@@ -198,7 +207,7 @@ class Predictor:
         Raises:
             DatasetError: as for one image.
         """
-        pixels = [to_pixels(image) for image in images]
+        pixels = [self._read(image) for image in images]
         together = in_batches(pixels, max(1, len(pixels)), self.input_size)
         return [prediction for batch in together for prediction in self._predict(batch)]
 
@@ -215,9 +224,14 @@ class Predictor:
         """
         if isinstance(images, (str, Path)):
             raise ConfigError(f"{images}: one path. Give a list of them, or predict it by calling the predictor.")
-        pixels = (read.result() for _, read in read_ahead(images, to_pixels, max(2, batch)))
+        pixels = (read.result() for _, read in read_ahead(images, self._read, max(self.reads_ahead, batch)))
         for together in in_batches(pixels, batch, self.input_size):
             yield from self._predict(together)
+
+    def _read(self, image: ImageLike | RowsOfTiff) -> Pixels:
+        if isinstance(image, RowsOfTiff):
+            return cast(Pixels, image) if self.tile else np.asarray(image)
+        return open_picture(image) if self.tile and isinstance(image, (str, Path)) else to_pixels(image)
 
     def input_size(self, image: Pixels) -> tuple[int, int]:
         """(height, width) at which the network sees an image [H, W, 3]."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 import os
 from collections import Counter
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -13,7 +13,7 @@ from typing import Protocol
 from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.coco.images import EvaluationSample, ImageLocation
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import image_extensions, read_rgb
+from panoptic_blend.files.images import Pixels, image_extensions, read_rgb
 from panoptic_blend.files.names import check_file_name
 
 _KINDS_SHOWN = 8
@@ -55,10 +55,15 @@ class Samples(Protocol):
 
 
 class ImageFiles:
-    """Images without annotations, numbered from 1 and read when asked for."""
+    """Images without annotations, numbered from 1 and read when asked for.
 
-    def __init__(self, files: Sequence[ImageFile]):
+    Args:
+        read: opens a file.
+    """
+
+    def __init__(self, files: Sequence[ImageFile], read: Callable[[Path], Pixels] = read_rgb):
         self.files = files
+        self.read = read
 
     def __len__(self) -> int:
         return len(self.files)
@@ -69,7 +74,7 @@ class ImageFiles:
             check_file_name(file.name, str(file.path))
         except DatasetError as error:
             raise DatasetError(f"{file.path}: results cannot be written under such a name. Rename it.") from error
-        image = read_rgb(file.path)
+        image = self.read(file.path)
         return EvaluationSample(image, ImageRecord(index + 1, file.name, image.shape[1], image.shape[0], "", []), None)
 
     def locate(self, index: int) -> ImageLocation:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,6 +12,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.config import PredictionSettings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.files.images import Pixels
+from panoptic_blend.files.on_disk import large_zeros, leave_memory, strips
 from panoptic_blend.inference.stitching import Stitcher, TilePrediction, ids
 from panoptic_blend.inference.tiles import GRID, Span, check_tiles, cut
 from panoptic_blend.inference.torch_model import TorchModel
@@ -28,6 +30,9 @@ class TiledModel:
         overlap: pixels that neighbours share at least: more than what the network needs to see around a place, and more
             than most objects.
 
+    Attributes:
+        watch: is told, after each tile, how much of its picture is done, from 0 to 1.
+
     Raises:
         ConfigError: sizes that make no tiling.
     """
@@ -40,6 +45,7 @@ class TiledModel:
         self.model = model
         self.tile = tile
         self.overlap = overlap
+        self.watch: Callable[[float], None] = lambda part: None
 
     @property
     def categories(self) -> Categories:
@@ -56,21 +62,35 @@ class TiledModel:
         return height, width
 
     def predict(self, images: Sequence[Pixels]) -> list[PanopticMap]:
-        """Predict pictures, uint8 RGB [H, W, 3], one after the other."""
+        """Predict pictures, uint8 RGB [H, W, 3], one after the other.
+
+        Of a `RowsOfTiff` only what a row of tiles covers is decoded at a time; a large picture's id map is on disk.
+
+        Raises:
+            ResourceError: there is no room for it.
+        """
         return [self._predict(image) for image in images]
 
     def _predict(self, image: Pixels) -> PanopticMap:
         self.settings.check()
         rows, columns = (cut(length, self.tile, self.overlap) for length in image.shape[:2])
         stitcher = Stitcher(rows, columns, self.categories, self.settings.min_stuff_area)
-        codes = np.concatenate(list(stitcher.strips(self._tiles(image, rows, columns))))
+        id_map = large_zeros(image.shape[:2], np.int32)
+        top = 0
+        for codes in stitcher.strips(self._tiles(image, rows, columns)):
+            id_map[top : top + len(codes)] = codes
+            top += len(codes)
+            leave_memory(id_map)
         segments, thing_ids, stuff_ids = stitcher.finish()
-        return PanopticMap(ids(codes, thing_ids, stuff_ids), segments)
+        for part in strips(id_map):
+            id_map[part] = ids(id_map[part], thing_ids, stuff_ids)
+        return PanopticMap(id_map, segments)
 
     def _tiles(self, image: Pixels, rows: Sequence[Span], columns: Sequence[Span]) -> Iterator[TilePrediction]:
-        for row in rows:
-            for column in columns:
-                yield self._predict_tile(image[row.start : row.stop, column.start : column.stop])
+        for number, (row, column) in enumerate(itertools.product(rows, columns), start=1):
+            found = self._predict_tile(image[row.start : row.stop, column.start : column.stop])
+            self.watch(number / (len(rows) * len(columns)))
+            yield found
 
     @torch.no_grad()
     def _predict_tile(self, pixels: Pixels) -> TilePrediction:

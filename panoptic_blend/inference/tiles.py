@@ -62,16 +62,21 @@ def check_tiles(tile: int, overlap: int) -> None:
 
 
 def cut(length: int, tile: int, overlap: int) -> list[Span]:
-    """As few tiles over one axis as there can be, and all of about the same size.
+    """As few tiles over one axis as there can be, all of about one size, and as large as may be: a network sees more.
+
+    Neighbours share `overlap` pixels or more, but no more than half of a tile, so that no third one reaches there.
 
     Args:
         length: pixels of the picture.
         tile: pixels of a tile at most.
-        overlap: pixels that two neighbours share.
+        overlap: pixels that two neighbours share at least.
     """
     number = max(1, math.ceil((length - overlap) / (tile - overlap)))
-    starts = [-(-index * (length - overlap) // (number * GRID)) * GRID for index in range(number)]
-    stops = [start + overlap for start in starts[1:]] + [length]
+    needed = -(-(length + (number - 1) * overlap) // (number * GRID)) * GRID
+    size = min(tile, max(needed, 2 * length // ((number + 1) * GRID) * GRID))
+    steps = max(1, number - 1)
+    starts = [-(-index * (length - size) // (steps * GRID)) * GRID for index in range(number)]
+    stops = [start + size for start in starts[:-1]] + [length]
     spans = []
     for index, (start, stop) in enumerate(zip(starts, stops, strict=True)):
         free_start = stops[index - 1] if index else start

@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +18,14 @@ from panoptic_blend.structures import IdMap, Segment
 
 Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
+Sample = TypeVar("Sample", bound=np.generic)
 
 SMALLEST_EDGE = 480
 """Images with a shorter edge below this are enlarged by a whole factor, so that names stay legible."""
 LONGEST_EDGE = 65500
 """They are not enlarged beyond what a JPEG file can hold (libjpeg's JPEG_MAX_DIMENSION)."""
+LARGEST_DRAWN = 16384
+"""Pixels of the longer edge: of larger pictures every n-th pixel is drawn."""
 OPACITY = {True: 0.6, False: 0.45}
 """How much of the image a segment's colour covers, by whether it is a thing."""
 INSTANCE_SHIFTS = ((0.0, 0.0), (0.06, 0.17), (-0.06, -0.12), (0.08, -0.05), (-0.08, 0.09), (0.03, -0.17), (-0.03, 0.2))
@@ -62,7 +66,9 @@ def draw_overlay(
         RGB, of the image's size times a whole factor (1 unless the image is small).
     """
     factor = max(1, min(4, math.ceil(SMALLEST_EDGE / min(id_map.shape)), LONGEST_EDGE // max(id_map.shape)))
-    canvas = Image.fromarray(image).resize((image.shape[1] * factor, image.shape[0] * factor), Image.Resampling.BICUBIC)
+    canvas = Image.fromarray(np.asarray(image)).resize(
+        (image.shape[1] * factor, image.shape[0] * factor), Image.Resampling.BICUBIC
+    )
     ids, positions = np.unique(id_map, return_inverse=True)
     known = {segment.id: segment for segment in segments}
     order = [known.get(int(i)) for i in ids]
@@ -71,6 +77,12 @@ def draw_overlay(
     canvas = Image.fromarray(painted)
     _write_labels(canvas, _place_labels(index_map, order, categories, scores))
     return canvas
+
+
+def thin_out(picture: npt.NDArray[Sample]) -> npt.NDArray[Sample]:
+    """Every n-th pixel of an image or id map when it is larger than anybody looks at; else all."""
+    step = math.ceil(max(picture.shape[:2]) / LARGEST_DRAWN)
+    return picture[::step, ::step] if step > 1 else picture
 
 
 def side_by_side(images: Sequence[tuple[str, Image.Image]]) -> Image.Image:

@@ -16,7 +16,7 @@ from panoptic_blend.inference.keeping import Result, WritingResult, keep_predict
 from panoptic_blend.inference.overlays import OVERLAY_FOLDER, overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.sources import Samples
-from panoptic_blend.inference.visualize import draw_overlay
+from panoptic_blend.inference.visualize import draw_overlay, thin_out
 
 
 def result_folders(output: Path) -> list[Path]:
@@ -54,7 +54,9 @@ def write_predictions(
             categories = predictor.categories
             write_overlay(
                 overlay_path(output, result.kept.png),
-                lambda: draw_overlay(result.sample.image, result.id_map, result.segments, categories),
+                lambda: draw_overlay(
+                    thin_out(result.sample.image), thin_out(result.id_map), result.segments, categories
+                ),
             )
 
     def lacks_overlay(kept: Kept) -> bool:

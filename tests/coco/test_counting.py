@@ -1,9 +1,18 @@
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
-from panoptic_blend.coco.counting import contiguous_labels, count_pairs, distinct_ids, label_boxes
+from panoptic_blend.coco.counting import (
+    contiguous_labels,
+    count_ids,
+    count_pairs,
+    distinct_ids,
+    label_boxes,
+    measure_segments,
+)
+from panoptic_blend.files import on_disk
 
 IDS = st.sampled_from([0, 1, 7, 256, 2**24 - 1])
 
@@ -63,3 +72,14 @@ def test_boxes_are_those_of_the_labels_pixels(pair):
 def test_maps_that_are_not_contiguous_in_memory():
     id_map = np.arange(12, dtype=np.int32).reshape(3, 4).T[::2]
     np.testing.assert_array_equal(distinct_ids(id_map), np.unique(id_map))
+
+
+@given(maps(1), st.sampled_from([1, 8, 40, 2**25]))
+def test_segments_are_measured_strip_by_strip_as_whole(pair, strip):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(on_disk, "_STRIP", strip)  # bytes: a row, two rows, ..., all
+        ids, areas, boxes = measure_segments(pair[0])
+    expected_ids, expected_areas = count_ids(pair[0])
+    np.testing.assert_array_equal(ids, expected_ids)
+    np.testing.assert_array_equal(areas, expected_areas)
+    np.testing.assert_array_equal(boxes, label_boxes(contiguous_labels(pair[0])[1]))

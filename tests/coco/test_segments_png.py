@@ -10,6 +10,7 @@ from PIL import Image
 from panoptic_blend.coco import segments_png
 from panoptic_blend.coco.segments_png import MAX_ID, ids_to_rgb, read_id_map, rgb_to_ids, write_id_map
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files import on_disk
 
 
 @given(arrays(np.int32, (3, 5), elements=st.integers(0, MAX_ID)))
@@ -161,3 +162,17 @@ def test_any_layout_in_memory_becomes_ids(size, channels):
     np.testing.assert_array_equal(rgb_to_ids(rgb), expected)
     np.testing.assert_array_equal(rgb_to_ids(np.asfortranarray(rgb)), expected)
     np.testing.assert_array_equal(rgb_to_ids(rgb[::-1, ::-1]), expected[::-1, ::-1])
+
+
+@pytest.mark.parametrize("strip", [1, 100, 2**25])
+def test_an_id_map_is_written_strip_by_strip(tmp_path, monkeypatch, strip):
+    monkeypatch.setattr(on_disk, "_STRIP", strip)
+    id_map = np.random.default_rng(0).integers(0, MAX_ID + 1, (37, 23)).astype(np.int32)
+    write_id_map(tmp_path / "ids.png", id_map)
+    with Image.open(tmp_path / "ids.png") as image:
+        assert image.mode == "RGB"
+        pixels = np.asarray(image).astype(np.int64)
+    np.testing.assert_array_equal(pixels @ [1, 256, 65536], id_map)
+    with pytest.raises(DatasetError, match="ids run from"):
+        write_id_map(tmp_path / "ids.png", id_map - 2**30)
+    np.testing.assert_array_equal(read_id_map(tmp_path / "ids.png"), id_map)  # the older file stays whole

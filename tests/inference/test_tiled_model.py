@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import mmap
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,10 @@ from PIL import Image
 
 from panoptic_blend.cli import main
 from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.files import on_disk, tiff
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.tiles import cut
 from panoptic_blend.modeling.build import build_model
@@ -84,3 +88,52 @@ def test_commands_predict_by_tiles(model: PanopticBlend, shapes: Path, tmp_path:
 def test_a_tiling_that_cannot_be_is_refused(model: PanopticBlend) -> None:
     with pytest.raises(ConfigError, match="tile 50: give a multiple of 32 pixels"):
         Predictor(model, "cpu", "fp32", tile=50)
+
+
+def test_a_large_tiff_is_predicted_row_by_row_as_when_it_is_decoded_whole(
+    model: PanopticBlend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    image = picture(300, 200)
+    tifffile.imwrite(tmp_path / "picture.tif", image, photometric="rgb", tile=(64, 64), compression="zlib")
+    expected = Predictor(model, "cpu", "fp32", tile=96, overlap=32)(image)
+    monkeypatch.setattr(tiff, "LARGE", 1)
+    monkeypatch.setattr(on_disk, "LARGE", 1)
+    monkeypatch.setattr(on_disk, "_STRIP", 5000)
+    predictor = Predictor(model, "cpu", "fp32", tile=96, overlap=32)
+    parts: list[float] = []
+    predictor.watch = parts.append
+    found = predictor(tmp_path / "picture.tif")
+    assert isinstance(found.image, tiff.RowsOfTiff)
+    assert isinstance(found.id_map.base, mmap.mmap)
+    assert np.array_equal(found.id_map, expected.id_map)
+    assert found.segments == expected.segments
+    assert found.overlay().size == expected.overlay().size
+    number = len(cut(300, 96, 32)) * len(cut(200, 96, 32))
+    assert parts == [(index + 1) / number for index in range(number)]
+    # The same file and the same segments from the command, drawn too.
+    from panoptic_blend.checkpoints.native import save_model
+
+    save_model(model, tmp_path / "model.safetensors")
+    arguments = ["--checkpoint", str(tmp_path / "model.safetensors"), "--tile", "96", "--overlap", "32"]
+    arguments += ["--input", str(tmp_path / "picture.tif"), "--output", str(tmp_path / "out"), "--overlays"]
+    assert main(["predict", *arguments, "--precision", "fp32"]) == 0
+    assert np.array_equal(read_id_map(tmp_path / "out" / "predictions" / "picture.png"), expected.id_map)
+    assert (tmp_path / "out" / "overlays" / "picture.jpg").is_file()
+
+
+def test_a_picture_beyond_the_bound_is_a_choice(
+    model: PanopticBlend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
+) -> None:
+    from panoptic_blend.checkpoints.native import save_model
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 2000)
+    save_model(model, tmp_path / "model.safetensors")
+    Image.fromarray(picture(80, 90)).save(tmp_path / "picture.png")
+    arguments = ["predict", "--checkpoint", str(tmp_path / "model.safetensors"), "--tile", "96", "--overlap", "32"]
+    arguments += ["--input", str(tmp_path / "picture.png"), "--output", str(tmp_path / "out")]
+    assert main(arguments) == 1
+    assert "Allow more by --max-pixels" in capsys.readouterr().err
+    with warnings.catch_warnings():
+        assert main([*arguments, "--max-pixels", "7198"]) == 1
+        assert main([*arguments, "--max-pixels", "7200"]) == 0

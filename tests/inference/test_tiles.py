@@ -21,10 +21,12 @@ def test_tiles_cover_every_pixel_and_share_what_is_asked(length: int, size: tupl
     lengths = [span.stop - span.start for span in spans]
     assert max(lengths) <= tile
     assert max(lengths) - min(lengths) <= 2 * GRID
+    assert len(spans) == 1 or max(lengths) >= min(tile - GRID, 2 * length // (len(spans) + 1) - GRID)
+    assert (len(spans) - 1) * (tile - overlap) + overlap < length or len(spans) == 1  # as few as there can be
     assert all(span.start % GRID == 0 for span in spans)
     assert (len(spans) == 1) == (length <= tile)
     for before, after in pairwise(spans):
-        assert before.stop - after.start == overlap
+        assert before.stop - after.start >= overlap
         assert (before.free_stop, after.free_start) == (after.start, before.stop)
     for before, after in zip(spans[:-2], spans[2:], strict=True):
         assert before.stop <= after.start  # no place lies in three tiles of a row

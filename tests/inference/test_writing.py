@@ -124,7 +124,7 @@ def test_the_bar_advances_picture_by_picture(
         return predict(images, sizes)
 
     monkeypatch.setattr(predictor.engine.model, "predict", note)
-    monkeypatch.setattr(Progress, "advance", lambda bar, task: events.append("advance"))
+    monkeypatch.setattr(Progress, "update", lambda bar, task, completed: events.append("advance"))
     write_predictions(predictor, source, tmp_path / "out", QUIET, batch=3)
     three = ["predict 3", *["advance"] * 3]
     assert events[0] == "advance"  # the unreadable third was met before the first batch was full
