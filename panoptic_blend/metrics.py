@@ -16,6 +16,7 @@ from panoptic_blend.evaluation.confusion import Confused, ConfusionResult, Panop
 from panoptic_blend.evaluation.covering import ParsingCovering
 from panoptic_blend.evaluation.dagger import PQDagger
 from panoptic_blend.evaluation.details import Details, DetailsResult, panoptic_details
+from panoptic_blend.evaluation.film_quality import FilmQuality, FilmResult, film_quality
 from panoptic_blend.evaluation.image_pair import Detections, ImagePair
 from panoptic_blend.evaluation.instances import MaskAP, MaskAPResult
 from panoptic_blend.evaluation.merge_sweep import MergeSweep, SweepResult
@@ -26,7 +27,9 @@ from panoptic_blend.evaluation.pq import PanopticQuality, panoptic_quality
 from panoptic_blend.evaluation.pq_result import PQResult
 from panoptic_blend.evaluation.semantic import MeanIoU, MeanIoUResult
 from panoptic_blend.evaluation.sizes import PQBySize, PQBySizeResult
+from panoptic_blend.evaluation.stq import SegmentationTrackingQuality, STQResult
 from panoptic_blend.evaluation.thing_errors import ThingError, ThingErrors, ThingErrorsResult
+from panoptic_blend.evaluation.vpq import VideoPanopticQuality, VPQResult
 from panoptic_blend.structures import Segment
 
 __all__ = [
@@ -40,6 +43,8 @@ __all__ = [
     "Details",
     "DetailsResult",
     "Detections",
+    "FilmQuality",
+    "FilmResult",
     "Grid",
     "ImagePQ",
     "ImagePair",
@@ -58,13 +63,18 @@ __all__ = [
     "ParsingCovering",
     "PerImagePQ",
     "PerImagePQResult",
+    "STQResult",
     "Segment",
     "SegmentRecord",
+    "SegmentationTrackingQuality",
     "SweepResult",
     "ThingError",
     "ThingErrors",
     "ThingErrorsResult",
     "Thresholds",
+    "VPQResult",
+    "VideoPanopticQuality",
+    "film_quality",
     "merge_states",
     "panoptic_details",
     "panoptic_quality",

@@ -56,6 +56,7 @@ class ImageRecord:
         file_name: of the image, relative to the images' folder.
         width, height: pixels.
         segments_file_name: of the id-map PNG, relative to the segments' folder; "" when there is no annotation.
+        video_id, frame_id: of which film it is which frame; None where it is of none.
     """
 
     image_id: ImageId
@@ -64,6 +65,8 @@ class ImageRecord:
     height: int
     segments_file_name: str
     segments: list[SegmentRecord]
+    video_id: ImageId | None = None
+    frame_id: int | None = None
 
 
 class PanopticAnnotations(Sequence[ImageRecord]):
@@ -230,6 +233,8 @@ class PanopticAnnotations(Sequence[ImageRecord]):
             height=height,
             segments_file_name=index.segments_file_names[image],
             segments=segments,
+            video_id=json.loads(index.video_ids[image]) if len(index.video_ids) else None,
+            frame_id=_known(int(index.frame_ids[image])) if len(index.frame_ids) else None,
         )
 
     def _image_rows(self) -> ImageRows:
@@ -238,14 +243,23 @@ class PanopticAnnotations(Sequence[ImageRecord]):
             file_names=list(self._index.file_names),
             widths=self._index.sizes[0].tolist(),
             heights=self._index.sizes[1].tolist(),
+            video_ids=[None] * len(self),
+            frame_ids=[None] * len(self),
         )
 
 
 def _make_index(images: ImageRows, segments: SegmentTable, segments_file_names: Sequence[str]) -> Index:
+    has_films = any(each is not None for column in (images.video_ids, images.frame_ids) for each in column)
     return Index(
         image_ids=Texts.of(map(json.dumps, images.ids)),
         file_names=Texts.of(images.file_names),
         segments_file_names=Texts.of(segments_file_names),
         sizes=np.array([images.widths, images.heights], np.int64),
         segments=segments,
+        video_ids=Texts.of(map(json.dumps, images.video_ids) if has_films else ()),
+        frame_ids=np.array([-1 if i is None else i for i in images.frame_ids] if has_films else (), np.int64),
     )
+
+
+def _known(frame_id: int) -> int | None:
+    return None if frame_id < 0 else frame_id

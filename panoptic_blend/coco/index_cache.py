@@ -18,7 +18,7 @@ from panoptic_blend.files.stamps import Stamp, stamp
 WORTH_KEEPING = 4 * 2**20
 """Bytes of JSON that take about as long to read as one would notice."""
 
-_RULES = 1
+_RULES = 2
 """Goes up whenever rows are checked or kept in another way, so that older caches are not taken."""
 
 

@@ -24,10 +24,12 @@ class ImageRows:
     file_names: list[str]
     widths: list[int]
     heights: list[int]
+    video_ids: list[ImageId | None]
+    frame_ids: list[int | None]
 
     def only(self, positions: Sequence[int]) -> ImageRows:
         """The rows at these positions."""
-        columns = (self.ids, self.file_names, self.widths, self.heights)
+        columns = (self.ids, self.file_names, self.widths, self.heights, self.video_ids, self.frame_ids)
         return ImageRows(*([column[p] for p in positions] for column in columns))  # type: ignore[arg-type]
 
 
@@ -73,7 +75,7 @@ def parse_images(rows: object, source: str, left_out: LeftOut) -> ImageRows:
     Raises:
         DatasetError: this is no list, or what `left_out` raises.
     """
-    images = ImageRows([], [], [], [])
+    images = ImageRows([], [], [], [], [], [])
     seen: set[ImageId] = set()
     for position, row in enumerate(as_list(rows, "images", source)):
         where = f"{source}: images[{position}]"
@@ -91,6 +93,7 @@ def parse_images(rows: object, source: str, left_out: LeftOut) -> ImageRows:
             seen.add(image_id)
             file_name = check_file_name(row.get("file_name"), where)
             width, height = (_side(row, field, f"{where} (id {image_id!r})") for field in ("width", "height"))
+            video_id, frame_id = _read_frame(row, f"{where} (id {image_id!r})")
         except DatasetError as fault:
             left_out.add(fault, f"images[{position}]", image_id)
             continue
@@ -98,6 +101,8 @@ def parse_images(rows: object, source: str, left_out: LeftOut) -> ImageRows:
         images.file_names.append(file_name)
         images.widths.append(width)
         images.heights.append(height)
+        images.video_ids.append(video_id)
+        images.frame_ids.append(frame_id)
     return images
 
 
@@ -137,6 +142,14 @@ def _side(row: dict[str, object], field: str, where: str) -> int:
     if type(value) is not int or not 1 <= value <= MAX_SIDE:
         raise DatasetError(f"{where}: {field!r} must be a positive integer, found {value!r}.")
     return value
+
+
+def _read_frame(row: dict[str, object], where: str) -> tuple[ImageId | None, int | None]:
+    """Of which film an image is which frame, where it is of one."""
+    film, frame = row.get("video_id"), row.get("frame_id")
+    if frame is not None and (type(frame) is not int or not 0 <= frame < 2**63):
+        raise DatasetError(f"{where}: 'frame_id' must be a whole number from 0 on, found {frame!r:.80}.")
+    return None if film is None else read_image_id(film, "video_id", where), frame
 
 
 def read_image_id(value: object, field: str, where: str) -> ImageId:

@@ -116,6 +116,8 @@ class PredictionWriter:
         write_id_map(self.output / FOLDER / name, id_map)
         self._names.add(comparison_key(name))
         image = {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
+        frame = {"video_id": record.video_id, "frame_id": record.frame_id}
+        image |= {name: value for name, value in frame.items() if value is not None}
         annotation = {"image_id": record.image_id, "file_name": name, "segments_info": rows}
         return self.progress.add(image, annotation, image_file, extra)
 

@@ -75,6 +75,9 @@ class SegmentTable:
 Part = TypeVar("Part", Texts, SegmentTable)
 
 
+_PARTS = ("image_ids", "file_names", "segments_file_names", "segments", "video_ids")
+
+
 @dataclass(frozen=True)
 class Index:
     """All that a COCO panoptic JSON says of images and their segments.
@@ -85,6 +88,8 @@ class Index:
         segments_file_names: of the id-map PNGs; "" for an image without an annotation.
         sizes: int64 [2, images] width and height.
         segments: of all images.
+        video_ids: as JSON texts; empty where no image is of a film.
+        frame_ids: int64 [images], -1 for none; empty likewise.
     """
 
     image_ids: Texts
@@ -92,14 +97,16 @@ class Index:
     segments_file_names: Texts
     sizes: npt.NDArray[np.int64]
     segments: SegmentTable
+    video_ids: Texts
+    frame_ids: npt.NDArray[np.int64]
 
     def columns(self) -> dict[str, npt.NDArray]:
         """Every array by a name of its own."""
-        parts = {name: getattr(self, name) for name in ("image_ids", "file_names", "segments_file_names", "segments")}
+        parts = {name: getattr(self, name) for name in _PARTS}
         columns = {
             f"{name}.{field.name}": getattr(part, field.name) for name, part in parts.items() for field in fields(part)
         }
-        return {"sizes": self.sizes, **columns}
+        return {"sizes": self.sizes, "frame_ids": self.frame_ids, **columns}
 
     @staticmethod
     def from_columns(columns: Mapping[str, npt.NDArray]) -> Index:
@@ -114,6 +121,8 @@ class Index:
             segments_file_names=part(Texts, "segments_file_names"),
             sizes=columns["sizes"],
             segments=part(SegmentTable, "segments"),
+            video_ids=part(Texts, "video_ids"),
+            frame_ids=columns["frame_ids"],
         )
 
 

@@ -27,6 +27,11 @@ def make_parser() -> Parser:
         action="store_true",
         help="score by all there is (docs/metrics.md), not by PQ alone; the built-in engine counts",
     )
+    parser.add_argument(
+        "--video",
+        action="store_true",
+        help="score films: VPQ and STQ beside PQ; the truth's images have video_id and frame_id",
+    )
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes or threads (default: one per core)")
     return parser
 
@@ -37,6 +42,8 @@ def run(arguments: list[str]) -> None:
     options = parse(parser, arguments)
     if options.details and options.engine not in ("auto", "builtin"):
         parser.error(f"--engine {options.engine} counts PQ alone: leave it out, or leave --details out")
+    if options.video and (options.details or options.engine not in ("auto", "builtin")):
+        parser.error("--video counts VPQ and STQ: leave --details and --engine out")
     from rich.console import Console
     from rich.progress import Progress
 
@@ -52,7 +59,13 @@ def run(arguments: list[str]) -> None:
             "workers": options.workers,
             "progress": lambda done, total: bar.update(task, completed=done, total=total),
         }
-        if options.details:
+        details = films = None
+        if options.video:
+            from panoptic_blend.evaluation.film_quality import film_quality
+
+            films = film_quality(*files, **how)
+            result = films.pq
+        elif options.details:
             from panoptic_blend.evaluation.details import panoptic_details
 
             details = panoptic_details(*files, **how)
@@ -60,8 +73,7 @@ def run(arguments: list[str]) -> None:
         else:  # without what only details need, scipy above all
             from panoptic_blend.evaluation.pq import panoptic_quality
 
-            details = None
             result = panoptic_quality(*files, engine=options.engine, **how)
     if options.output:
-        write_metrics(options.output, result, details=details)
-    print_tables(Console(), result, details=details)
+        write_metrics(options.output, result, details=details, films=films)
+    print_tables(Console(), result, details=details, films=films)

@@ -32,7 +32,7 @@ class BoundaryPQ(PanopticQuality):
         Raises:
             DatasetError: an unknown category, or what `ImagePair.matching` raises.
         """
-        self._add(match_boundaries(pair), pair.source)
+        self.add_matching(match_boundaries(pair), pair.source)
 
 
 def match_boundaries(pair: ImagePair) -> Matching:

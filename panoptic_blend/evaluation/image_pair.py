@@ -48,6 +48,7 @@ class ImagePair:
         source: what error messages call the image; by default "image" and its id.
         stuff: int [H, W] labels of the semantic branch, 0 = a thing, 1..S = stuff, for `MergeSweep`; None when the
             panoptic map is all there is.
+        video_id, frame_id: of which film it is which frame; None where it is of none.
     """
 
     image_id: int | str
@@ -58,6 +59,8 @@ class ImagePair:
     detections: Detections | None = None
     source: str = ""
     stuff: npt.NDArray[np.integer] | None = None
+    video_id: int | str | None = None
+    frame_id: int | None = None
 
     @staticmethod
     def of(

@@ -12,6 +12,7 @@ from panoptic_blend.evaluation.pq_result import PQResult
 
 if TYPE_CHECKING:  # pycocotools takes time that scoring panoptic maps has no use for
     from panoptic_blend.evaluation.details import DetailsResult
+    from panoptic_blend.evaluation.film_quality import FilmResult
     from panoptic_blend.evaluation.instances import MaskAPResult
     from panoptic_blend.evaluation.semantic import MeanIoUResult
 
@@ -21,13 +22,14 @@ def metrics(
     mask_ap: MaskAPResult | None = None,
     mean_iou: MeanIoUResult | None = None,
     details: DetailsResult | None = None,
+    films: FilmResult | None = None,
 ) -> dict[str, Any]:
     """All numbers as one JSON object, in percent; docs/metrics.md explains them.
 
     Returns:
         `PQ SQ RQ PQ_th SQ_th RQ_th PQ_st SQ_st RQ_st N`, `per_class` {name: {PQ, SQ, RQ, tp, fp, fn}}, where given
-        `mask_ap` and `semantic` and what `detail_numbers` lists, and `notes`. Categories of one name are told apart by
-        their ids.
+        `mask_ap`, `semantic`, `video` and what `detail_numbers` lists, and `notes`. Categories of one name are told
+        apart by their ids.
     """
     names = category_names(Categories([row.category for row in pq.per_class]))
     result = group_numbers(pq) | {"per_class": class_numbers(pq, names)}
@@ -43,6 +45,9 @@ def metrics(
     if details is not None:
         result |= detail_numbers(details, names)
         notes += details.notes
+    if films is not None:
+        result["video"] = film_numbers(films, names)
+        notes += films.notes
     return result | {"notes": notes}
 
 
@@ -150,6 +155,21 @@ def detail_numbers(details: DetailsResult, names: Mapping[int, str]) -> dict[str
             }
             for image in details.per_image.images
         ],
+    }
+
+
+def film_numbers(films: FilmResult, names: Mapping[int, str]) -> dict[str, Any]:
+    """`vpq` {VPQ, VPQ_th, VPQ_st, windows: {k: {PQ, ..., N, per_class}}} and `stq` {STQ, AQ, SQ, per_class}."""
+    vpq, stq = films.vpq, films.stq
+    windows = {str(k): group_numbers(pq) | {"per_class": class_numbers(pq, names)} for k, pq in vpq.windows.items()}
+    return {
+        "vpq": {"VPQ": 100 * vpq.all, "VPQ_th": 100 * vpq.things, "VPQ_st": 100 * vpq.stuff, "windows": windows},
+        "stq": {
+            "STQ": 100 * stq.stq,
+            "AQ": 100 * stq.aq,
+            "SQ": 100 * stq.sq,
+            "per_class": {names[i]: 100 * iou for i, iou in stq.per_class.items()},
+        },
     }
 
 

@@ -42,9 +42,10 @@ class PanopticQuality(Sums):
         Raises:
             DatasetError: an unknown category, or what `ImagePair.matching` raises.
         """
-        self._add(pair.matching, pair.source)
+        self.add_matching(pair.matching, pair.source)
 
-    def _add(self, matching: Matching, source: str) -> None:
+    def add_matching(self, matching: Matching, source: str) -> None:
+        """Add what matches in one image, which error messages call `source`."""
         truth_category = category_positions(matching.truth, self.categories, source)
         predicted_category = category_positions(matching.predicted, self.categories, source)
         matched = truth_category[matching.matched_truth]

@@ -17,6 +17,7 @@ from panoptic_blend.files.atomic import atomic_path
 
 if TYPE_CHECKING:  # pycocotools takes time that scoring panoptic maps has no use for
     from panoptic_blend.evaluation.details import DetailsResult
+    from panoptic_blend.evaluation.film_quality import FilmResult
     from panoptic_blend.evaluation.instances import MaskAPResult
     from panoptic_blend.evaluation.semantic import MeanIoUResult
 
@@ -27,11 +28,11 @@ def write_metrics(
     mask_ap: MaskAPResult | None = None,
     mean_iou: MeanIoUResult | None = None,
     details: DetailsResult | None = None,
+    films: FilmResult | None = None,
 ) -> None:
     """Write what `metrics` returns; the file appears whole or not at all."""
-    lines = [
-        f"  {json.dumps(key)}: {_as_text(value)}" for key, value in metrics(pq, mask_ap, mean_iou, details).items()
-    ]
+    numbers = metrics(pq, mask_ap, mean_iou, details, films)
+    lines = [f"  {json.dumps(key)}: {_as_text(value)}" for key, value in numbers.items()]
     with atomic_path(path) as temporary:
         text = "{\n" + ",\n".join(lines) + "\n}\n"
         temporary.write_text(text, encoding="utf-8", errors="backslashreplace")
@@ -52,19 +53,23 @@ def print_tables(
     mean_iou: MeanIoUResult | None = None,
     details: DetailsResult | None = None,
     per_class: bool = True,
+    films: FilmResult | None = None,
 ) -> None:
     """Print panoptic quality overall and per category, other overall numbers, and what to know about them."""
     console.print(_overall(pq))
     if per_class:
         console.print(_per_class(pq))
-    for title, numbers in _others(mask_ap, mean_iou, details).items():
+    for title, numbers in _others(mask_ap, mean_iou, details, films).items():
         console.print(f"{title}  " + "  ".join(f"{name} {100 * value:.1f}" for name, value in numbers.items()))
-    for note in metrics(pq, mask_ap, mean_iou, details)["notes"]:
+    for note in metrics(pq, mask_ap, mean_iou, details, films)["notes"]:
         console.print(f"Note: {escape(note)}.")
 
 
 def _others(
-    mask_ap: MaskAPResult | None, mean_iou: MeanIoUResult | None, details: DetailsResult | None
+    mask_ap: MaskAPResult | None,
+    mean_iou: MeanIoUResult | None,
+    details: DetailsResult | None,
+    films: FilmResult | None,
 ) -> dict[str, dict[str, float]]:
     """Beside panoptic quality, the overall numbers in 0..1, by what they are and their names."""
     result: dict[str, dict[str, float]] = {}
@@ -84,6 +89,11 @@ def _others(
         result["PQ of things lost to"] = {e.kind.replace("_", " "): e.cost for e in errors if e.segments > 0}
         if details.calibration.per_class:
             result["calibration of scores"] = {"error": details.calibration.error}
+    if films is not None:
+        vpq, stq = films.vpq, films.stq
+        windows = {f"{k + 1} frames": pq.all.pq for k, pq in vpq.windows.items()}
+        result["VPQ"] = {"all": vpq.all, "things": vpq.things, "stuff": vpq.stuff, **windows}
+        result["tracking"] = {"STQ": stq.stq, "AQ": stq.aq, "SQ": stq.sq}
     return {title: numbers for title, numbers in result.items() if numbers}
 
 

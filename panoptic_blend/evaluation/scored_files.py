@@ -70,7 +70,16 @@ class ScoredFiles:
         truth_ids = read_sized_id_map(true, self.folder, truth.path)
         predicted_ids = read_sized_id_map(predicted, self.predicted_folder, predictions.path)
         where = f"{predictions.path}: image {predicted.image_id}"
-        pair = ImagePair(true.image_id, truth_ids, true.segments, predicted_ids, predicted.segments, source=where)
+        pair = ImagePair(
+            true.image_id,
+            truth_ids,
+            true.segments,
+            predicted_ids,
+            predicted.segments,
+            source=where,
+            video_id=true.video_id,
+            frame_id=true.frame_id,
+        )
         # Ids are looked for once, in both maps together.
         painted, predicted_painted = (np.unique(ids) for ids in pair.overlaps[:2])
         check_painted_ids(true, truth_ids, painted, self.folder, truth.categories, truth.path)

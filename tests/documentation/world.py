@@ -68,6 +68,12 @@ def build_world(root: Path) -> None:
     (root / "image_info_test-dev2017.json").write_text(json.dumps(listed), encoding="utf-8")
     (root / "more/from/friends").mkdir(parents=True)
     shutil.copy(pictures[0], root / "street.jpg")
+    (root / "film").mkdir()
+    film = json.loads((mine / "annotations/panoptic_val.json").read_text(encoding="utf-8"))
+    for frame, image in enumerate(film["images"]):
+        image |= {"video_id": "film", "frame_id": frame}
+    (root / "film/truth.json").write_text(json.dumps(film), encoding="utf-8")
+    shutil.copytree(mine / "panoptic_val", root / "film/truth")
     Image.new("RGB", (256, 256), (8, 8, 8)).save(root / "cells.png")
     shutil.copy(pictures[0], root / "more/from/friends/street.png")
     back = f"{mine}/annotations/panoptic_train.json --images {mine}/train"

@@ -1,6 +1,7 @@
 """The one contract of all metrics: parts counted apart, kept and put together are the whole."""
 
 import io
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,13 +12,16 @@ from panoptic_blend.evaluation.confusion import PanopticConfusion
 from panoptic_blend.evaluation.covering import ParsingCovering
 from panoptic_blend.evaluation.dagger import PQDagger
 from panoptic_blend.evaluation.details import Details
+from panoptic_blend.evaluation.film_quality import FilmQuality
 from panoptic_blend.evaluation.instances import MaskAP
 from panoptic_blend.evaluation.metric import merge_states
 from panoptic_blend.evaluation.per_image import PerImagePQ
 from panoptic_blend.evaluation.pq import PanopticQuality
 from panoptic_blend.evaluation.semantic import MeanIoU
 from panoptic_blend.evaluation.sizes import PQBySize
+from panoptic_blend.evaluation.stq import SegmentationTrackingQuality
 from panoptic_blend.evaluation.thing_errors import ThingErrors
+from panoptic_blend.evaluation.vpq import VideoPanopticQuality
 
 from .random_maps import CATEGORIES
 from .test_instances import random_images
@@ -26,6 +30,7 @@ METRICS = [
     BoundaryPQ,
     Calibration,
     Details,
+    FilmQuality,
     MaskAP,
     MeanIoU,
     PanopticConfusion,
@@ -34,13 +39,16 @@ METRICS = [
     PerImagePQ,
     PQBySize,
     PQDagger,
+    SegmentationTrackingQuality,
     ThingErrors,
+    VideoPanopticQuality,
 ]
 
 
 @pytest.fixture(scope="module")
 def pairs():
-    return random_images(np.random.default_rng(3), [5, 2, "b", 9, 1, "a", 7])
+    pairs = random_images(np.random.default_rng(3), [5, 2, "b", 9, 1, "a", 7])
+    return [replace(pair, video_id=["x", 3][i % 2], frame_id=9 - i) for i, pair in enumerate(pairs)]
 
 
 def count(kind, pairs):
