@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 
@@ -41,6 +41,7 @@ class PredictionWriter:
         made_with: what predictions depend on, as JSON can hold it: an earlier result that was made with the same is
             gone on with. None replaces an earlier result.
         overwrite: replace an earlier result whatever it was made with.
+        forget: takes away what belongs to a PNG, named relative to its folder, of an earlier result that is replaced.
     """
 
     def __init__(
@@ -49,11 +50,13 @@ class PredictionWriter:
         categories: Categories,
         made_with: Mapping[str, object] | None = None,
         overwrite: bool = False,
+        forget: Callable[[str], None] = lambda png: None,
     ):
         self.output = output
         self.categories = categories
         self.made_with = {"categories": categories.to_json(), **(made_with or {})}
         self.overwrite = overwrite or made_with is None
+        self.forget = forget
         self._progress: Progress | None = None
         self._names: set[str] = set()
 
@@ -63,7 +66,7 @@ class PredictionWriter:
         Raises:
             DatasetError: it holds predictions that were made with something else, or nobody knows with what.
         """
-        self._progress = Progress(self.output, self.output / FOLDER, self.made_with, self.overwrite)
+        self._progress = Progress(self.output, self.output / FOLDER, self.made_with, self.overwrite, self.forget)
         self._names = {comparison_key(kept.png) for kept in self._progress.kept.values()}
         return self
 
@@ -113,13 +116,14 @@ class PredictionWriter:
             )
         rows = self._segments_info(id_map, segments, where)
         name = self._free_name(record.file_name, where)
-        write_id_map(self.output / FOLDER / name, id_map)
-        self._names.add(comparison_key(name))
         image = {"id": record.image_id, "file_name": record.file_name, "width": record.width, "height": record.height}
         frame = {"video_id": record.video_id, "frame_id": record.frame_id}
         image |= {name: value for name, value in frame.items() if value is not None}
         annotation = {"image_id": record.image_id, "file_name": name, "segments_info": rows}
-        return self.progress.add(image, annotation, image_file, extra)
+        path = self.output / FOLDER / name
+        kept = self.progress.add(image, annotation, image_file, extra, lambda: write_id_map(path, id_map))
+        self._names.add(comparison_key(name))
+        return kept
 
     def read(self, kept: Kept) -> tuple[IdMap, list[Segment]]:
         """The id map and the segments of an image that was kept.

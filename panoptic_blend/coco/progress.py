@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,46 +43,56 @@ class Progress:
         id_maps: the folder of its id maps.
         made_with: what predictions depend on, as JSON can hold it.
         overwrite: take an earlier result away, whatever it was made with.
+        forget: takes away what belongs to an id map of an earlier result, which is itself removed.
 
     Attributes:
         kept: by image id; first those of an earlier run, in the order in which they were made.
-        replaced: id maps of an earlier result that were removed.
 
     Raises:
         DatasetError: the folder holds predictions that were made with something else, or nobody knows with what.
     """
 
-    def __init__(self, output: Path, id_maps: Path, made_with: Mapping[str, object], overwrite: bool):
+    def __init__(
+        self,
+        output: Path,
+        id_maps: Path,
+        made_with: Mapping[str, object],
+        overwrite: bool,
+        forget: Callable[[str], None] = lambda png: None,
+    ):
         result, path = id_maps.with_suffix(".json"), output / JOURNAL
         if not overwrite and result.exists() and not path.exists():
             raise DatasetError(f"{output}: holds predictions, but not what they were made with. {START_OVER}")
         output.mkdir(parents=True, exist_ok=True)
         self.kept: dict[int | str, Kept] = {}
-        self.replaced: list[str] = []
         self._journal = Journal(path)
         try:
-            self._take_up(output, json.loads(json.dumps(made_with)), overwrite)
+            self._take_up(id_maps, json.loads(json.dumps(made_with)), overwrite, forget)
         except BaseException:
             self._journal.close()
             raise
-        for png in self.replaced:
-            (id_maps / png).unlink(missing_ok=True)
-        if not self.kept:
-            result.unlink(missing_ok=True)
-        # An id map that somebody removed is made again.
-        self.kept = {image_id: kept for image_id, kept in self.kept.items() if (id_maps / kept.png).is_file()}
 
     def add(
-        self, image: dict[str, Any], annotation: dict[str, Any], image_file: list[int] | None, extra: object
+        self,
+        image: dict[str, Any],
+        annotation: dict[str, Any],
+        image_file: list[int] | None,
+        extra: object,
+        write: Callable[[], None],
     ) -> Kept:
-        """Note that an image is done.
+        """Note an image and write its id map.
+
+        In this order: of a process that is killed between the two, a row remains whose id map is not there, and which
+        does not count; not an id map that nobody knows, and that would be mixed with those of other images later.
 
         Args:
             image, annotation: its rows of the predictions' JSON.
             extra: more to keep, as JSON can hold it.
+            write: writes the id map, whole or not at all.
         """
         row = {"image": image, "annotation": annotation, "image_file": image_file, "extra": extra}
         kept = Kept(image["file_name"], annotation["file_name"], image_file, self._journal.append(row))
+        write()
         self.kept[image["id"]] = kept
         return kept
 
@@ -98,7 +108,8 @@ class Progress:
         """Nothing can be added any more."""
         self._journal.close()
 
-    def _take_up(self, output: Path, made_with: object, overwrite: bool) -> None:
+    def _take_up(self, id_maps: Path, made_with: object, overwrite: bool, forget: Callable[[str], None]) -> None:
+        output = id_maps.parent
         rows = iter(self._journal)
         header: Any = next(rows, (0, None))[1]
         ours = isinstance(header, dict) and header.get("format") == FORMAT
@@ -108,9 +119,15 @@ class Progress:
                 self.kept[row["image"]["id"]] = Kept(row["image"]["file_name"], png, row["image_file"], position)
         elif header is not None and not overwrite:
             raise DatasetError(f"{self._journal.path}: is not a journal of this version's. {START_OVER}")
+        earlier = [kept.png for kept in self.kept.values()]
+        # An id map that somebody removed is made again, and so is one that was not written before the process ended.
+        self.kept = {image_id: kept for image_id, kept in self.kept.items() if (id_maps / kept.png).is_file()}
         if overwrite or not self.kept:
-            self.replaced = [kept.png for kept in self.kept.values()]
             self.kept = {}
+            for png in earlier:  # before the journal, which knows them
+                forget(png)
+                (id_maps / png).unlink(missing_ok=True)
+            id_maps.with_suffix(".json").unlink(missing_ok=True)
             self._journal.clear()
             self._journal.append({"format": FORMAT, "made_with": made_with})
         elif header["made_with"] != made_with:

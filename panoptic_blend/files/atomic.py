@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 import shutil
 import tempfile
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.files.lock import UNFINISHED, is_abandoned, lock_folder
 
 
 @contextmanager
@@ -21,7 +23,7 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # A short name of its own: the final one may already be as long as the file system allows.
-    temporary = path.parent / f".{uuid.uuid4().hex}.tmp"
+    temporary = path.parent / f".{uuid.uuid4().hex}{UNFINISHED}"
     try:
         yield temporary
         os.replace(temporary, path)
@@ -33,14 +35,20 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that becomes `folder`, a new one, when the block ends well; else it is removed.
 
+    What a process left that was killed is removed by the next one that makes this folder.
+
     Raises:
         ConfigError: the folder has something in it already.
     """
     check_new_folder(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
+    for left in folder.parent.glob(f".{glob.escape(folder.name)}-????????"):
+        if is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
-        yield temporary
+        with lock_folder(temporary):
+            yield temporary
         os.chmod(temporary, 0o777 & ~_umask())  # mkdtemp's folder is its owner's alone
         if folder.exists():
             folder.rmdir()

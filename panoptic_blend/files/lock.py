@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import socket
 import sys
 import time
@@ -14,6 +15,8 @@ from pathlib import Path
 from panoptic_blend.errors import FolderInUseError
 
 LOCK = ".lock"
+UNFINISHED = ".tmp"
+"""Ending of the names of files that are not whole yet; the name before it is hidden, and 32 digits."""
 _LOOK_AGAIN = 0.2
 """Seconds between two looks at a lock that is waited for."""
 
@@ -27,7 +30,8 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
 
     The operating system holds the lock, on a file in the folder, for as long as this process lives: after `kill -9` or
     a power cut the folder is free again, whatever file is left behind. Shared file systems hold it between machines.
-    What the file says is only read to tell people who holds the lock.
+    What the file says is only read to tell people who holds the lock. Unfinished files of a process that was killed
+    while it held the lock are removed.
 
     Args:
         folder: made if it is missing.
@@ -37,10 +41,13 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
         FolderInUseError: another command holds the lock.
     """
     folder.mkdir(parents=True, exist_ok=True)
+    was_killed = (folder / LOCK).exists()  # who ends otherwise takes it along
     file = _wait_for_lock(folder / LOCK) if wait else _open_locked(folder / LOCK)
     _held.add(file)
     try:
         os.ftruncate(file, 0)
+        if was_killed:
+            _remove_unfinished(folder)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
         yield
@@ -49,6 +56,27 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
         if sys.platform != "win32":  # which removes no open files; there an unlocked one stays behind
             (folder / LOCK).unlink(missing_ok=True)
         os.close(file)
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether a process that held the lock of a folder was killed; False where that is not certain."""
+    try:
+        file = os.open(folder / LOCK, os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        _lock(file)
+    except OSError:
+        return False
+    finally:
+        os.close(file)
+    return True
+
+
+def _remove_unfinished(folder: Path) -> None:
+    for path in folder.rglob(f".*{UNFINISHED}"):
+        if re.fullmatch(rf"\.[0-9a-f]{{32}}\{UNFINISHED}", path.name):
+            path.unlink(missing_ok=True)
 
 
 def _wait_for_lock(path: Path) -> int:

@@ -114,7 +114,11 @@ def keep_predictions(
     """
     failures: list[str] = []
     made_with = {"command": command, **predictor.engine.made_with(), **made_with}
-    writer = PredictionWriter(output, predictor.categories, made_with, overwrite)
+
+    def forget(png: str) -> None:
+        overlay_path(output, png).unlink(missing_ok=True)
+
+    writer = PredictionWriter(output, predictor.categories, made_with, overwrite, forget)
     earlier: dict[int | str, Kept] = {}
 
     def read(index: int) -> _Job:
@@ -139,8 +143,6 @@ def keep_predictions(
     with writer:
         earlier.update(writer.progress.kept)
         check_images(source, earlier, output)
-        for png in writer.progress.replaced:
-            overlay_path(output, png).unlink(missing_ok=True)
         locations = map(source.locate, range(len(source)))
         kept_before = (earlier.get(location.image_id) for location in locations)
         wanted = [index for index, kept in enumerate(kept_before) if kept is None or again(kept)]

@@ -13,12 +13,19 @@ from panoptic_blend.config import PredictionSettings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.files.images import Pixels
 from panoptic_blend.files.on_disk import large_zeros, leave_memory, strips
+from panoptic_blend.inference.picture_norms import begin_pass, forget, measuring, share_norms
 from panoptic_blend.inference.stitching import Stitcher, TilePrediction, ids
 from panoptic_blend.inference.tiles import GRID, Span, check_tiles, cut
 from panoptic_blend.inference.torch_model import TorchModel
+from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.postprocess.instances import place_in_output
 from panoptic_blend.modeling.postprocess.merge import place_instances
 from panoptic_blend.structures import PanopticMap
+
+MEASURED_TILES = 32
+"""Tiles of a picture, at most, in which norms are measured, spread evenly over it."""
+MEASURED_TIMES = 2
+"""What a norm sees depends on the norms before it: the second time these know the picture."""
 
 
 class TiledModel:
@@ -45,6 +52,7 @@ class TiledModel:
         self.model = model
         self.tile = tile
         self.overlap = overlap
+        self.norms = share_norms(model.model.network)
         self.watch: Callable[[float], None] = lambda part: None
 
     @property
@@ -74,6 +82,7 @@ class TiledModel:
     def _predict(self, image: Pixels) -> PanopticMap:
         self.settings.check()
         rows, columns = (cut(length, self.tile, self.overlap) for length in image.shape[:2])
+        self._know_picture(image, rows, columns)
         stitcher = Stitcher(rows, columns, self.categories, self.settings.min_stuff_area)
         id_map = large_zeros(image.shape[:2], np.int32)
         top = 0
@@ -86,6 +95,23 @@ class TiledModel:
             id_map[part] = ids(id_map[part], thing_ids, stuff_ids)
         return PanopticMap(id_map, segments)
 
+    def _know_picture(self, image: Pixels, rows: Sequence[Span], columns: Sequence[Span]) -> None:
+        """Let the network's group norms have the statistics of the picture, measured in tiles from all over it."""
+        forget(self.norms)
+        if not self.norms or len(rows) * len(columns) == 1:
+            return
+        tiles = list(itertools.product(rows, columns))
+        chosen = tiles[:: -(-len(tiles) // MEASURED_TILES)]
+        for _ in range(MEASURED_TIMES):
+            with measuring(self.norms):
+                for row, column in chosen:
+                    self._run(image[row.start : row.stop, column.start : column.stop])
+
+    @torch.no_grad()
+    def _run(self, pixels: Pixels) -> NetworkOutput:
+        begin_pass(self.norms)
+        return self.model.model.network(self.model.model.input_rule([to_tensor(pixels).to(self.model.device)]))
+
     def _tiles(self, image: Pixels, rows: Sequence[Span], columns: Sequence[Span]) -> Iterator[TilePrediction]:
         for number, (row, column) in enumerate(itertools.product(rows, columns), start=1):
             found = self._predict_tile(image[row.start : row.stop, column.start : column.stop])
@@ -96,7 +122,7 @@ class TiledModel:
     def _predict_tile(self, pixels: Pixels) -> TilePrediction:
         model, size = self.model.model, (pixels.shape[0], pixels.shape[1])
         steps = model.postprocess
-        output = model.network(model.input_rule([to_tensor(pixels).to(self.model.device)]))
+        output = self._run(pixels)
         detections = steps.detect(output, 0)
         instances = place_in_output(detections, steps.draw_masks(output, detections), size, size)
         things, placements = place_instances(instances, self.settings.min_score, self.settings.max_overlap)

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.modeling.input_rule import SIZE_DIVISOR
 
 GRID = 4
 """Tiles begin at multiples of this, where the cells of the stuff branch's maps begin."""
@@ -73,7 +74,10 @@ def cut(length: int, tile: int, overlap: int) -> list[Span]:
     """
     number = max(1, math.ceil((length - overlap) / (tile - overlap)))
     needed = -(-(length + (number - 1) * overlap) // (number * GRID)) * GRID
-    size = min(tile, max(needed, 2 * length // ((number + 1) * GRID) * GRID))
+    largest = min(tile, 2 * length // (number + 1))
+    # A network pads a tile of another size, and what it pads is not the picture.
+    size = largest // SIZE_DIVISOR * SIZE_DIVISOR
+    size = size if size >= needed else min(tile, max(needed, largest // GRID * GRID))
     steps = max(1, number - 1)
     starts = [-(-index * (length - size) // (steps * GRID)) * GRID for index in range(number)]
     stops = [start + size for start in starts[:-1]] + [length]

@@ -131,3 +131,34 @@ def test_a_journal_of_another_kind_is_replaced_on_demand_only(text: str, tmp_pat
     assert (tmp_path / "progress.jsonl").read_text() == text
     write(tmp_path, {1: "a.jpg"}, overwrite=True)
     assert names(tmp_path) == {"a.jpg": "a.png"}
+
+
+def test_a_process_that_is_killed_before_an_id_map_is_written_leaves_none(tmp_path: Path, monkeypatch):
+    write(tmp_path, {1: "a.jpg"})
+    (tmp_path / "predictions" / "a.png").unlink()  # its row is there
+    write(tmp_path, {2: "b.jpg"}, made_with={"weights": "others"})  # nothing was predicted: nothing can be mixed
+    assert names(tmp_path) == {"b.jpg": "b.png"}
+
+    def fail(*_: object) -> None:
+        assert b'"c.jpg"' in (tmp_path / "progress.jsonl").read_bytes()  # the row comes first
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("panoptic_blend.coco.predictions.write_id_map", fail)
+    with pytest.raises(KeyboardInterrupt):
+        write(tmp_path, {3: "c.jpg"}, made_with={"weights": "others"})
+    assert names(tmp_path) == {"b.jpg": "b.png"}
+
+
+def test_replacing_takes_away_what_belongs_to_id_maps_before_they_are_forgotten(tmp_path: Path):
+    write(tmp_path, {1: "a.jpg", 2: "b.jpg"})
+
+    def forget(png: str) -> None:
+        assert (tmp_path / "progress.jsonl").stat().st_size > 0
+        assert (tmp_path / "predictions" / png).is_file()
+        gone.append(png)
+
+    gone: list[str] = []
+    with PredictionWriter(tmp_path, categories(), MADE_WITH, overwrite=True, forget=forget):
+        pass
+    assert gone == ["a.png", "b.png"]
+    assert not list((tmp_path / "predictions").iterdir())

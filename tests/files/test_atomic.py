@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from panoptic_blend.files.atomic import atomic_folder, atomic_path
+from panoptic_blend.files.lock import lock_folder
+
+PROGRAM = """
+import os, signal, sys
+from pathlib import Path
+from panoptic_blend.files.atomic import atomic_folder, atomic_path
+from panoptic_blend.files.lock import lock_folder
+place = Path(sys.argv[1])
+if sys.argv[2] == "folder":
+    with atomic_folder(place) as unfinished:
+        (unfinished / "some").write_text("text")
+        os.kill(os.getpid(), signal.SIGKILL)
+else:
+    with lock_folder(place), atomic_path(place / "below" / "file") as unfinished:
+        unfinished.write_text("text")
+        os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def be_killed(place: Path, kind: str) -> None:
+    ended = subprocess.run([sys.executable, "-c", PROGRAM, str(place), kind])
+    assert ended.returncode == -signal.SIGKILL
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_the_next_process_takes_away_what_a_killed_one_left(tmp_path: Path):
+    other = tmp_path / ".out-notours0"
+    other.mkdir()  # nobody's lock is in it
+    be_killed(tmp_path / "out", "folder")
+    assert len(list(tmp_path.iterdir())) == 2
+    with atomic_folder(tmp_path / "out") as running:
+        (running / "file").write_text("x")
+        with atomic_folder(tmp_path / "out[1]"):
+            pass
+        with suppress(KeyError), atomic_folder(tmp_path / "out"):
+            assert running.is_dir()  # another process's, which is at work
+            raise KeyError
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out-notours0", "out", "out[1]"]
+    assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_unfinished_files_go_with_the_next_lock(tmp_path: Path):
+    be_killed(tmp_path / "out", "file")
+    below = tmp_path / "out" / "below"
+    (below / ".mine.tmp").write_text("x")
+    assert len(list(below.iterdir())) == 2
+    with lock_folder(tmp_path / "out"):
+        assert [path.name for path in below.iterdir()] == [".mine.tmp"]
+        with atomic_path(below / "file") as unfinished:
+            unfinished.write_text("text")
+            with suppress(KeyError), atomic_path(below / "file"):
+                raise KeyError
+            assert unfinished.is_file()
+    assert sorted(path.name for path in below.iterdir()) == [".mine.tmp", "file"]
