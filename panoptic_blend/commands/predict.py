@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import argparse
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from panoptic_blend.commands.opening import open_predictor
@@ -16,6 +18,7 @@ from panoptic_blend.commands.parsing import (
     add_speed,
     add_tile,
     command,
+    one_or_more,
     parse_with_prediction_settings,
     require_folder,
 )
@@ -30,6 +33,7 @@ def make_parser() -> Parser:
 examples:
   panoptic-blend predict --checkpoint runs/train --input street.jpg --output out --overlays
   panoptic-blend predict --checkpoint runs/train --input 'photos/**/*.jpg' more_photos --output out --batch 8
+  panoptic-blend predict --checkpoint runs/train --input street.mp4 --output out --track
   panoptic-blend predict --checkpoint runs/train --input test2017 --annotations image_info_test-dev2017.json \\
       --coco-submission BlendMask --output out
 """,
@@ -45,13 +49,20 @@ examples:
         type=os.path.expanduser,
         nargs="+",
         required=True,
-        help="images, folders (with all below them), or patterns in quotes",
+        help="images, folders (with all below them), or patterns in quotes; or one film (.mp4 and others), or a camera "
+        "(0, camera:0)",
     )
     parser.add_argument(
         "--output", metavar="DIR", type=Path, required=True, help="gets predictions.json and predictions/*.png"
     )
     add_overwrite(parser)
     parser.add_argument("--overlays", action="store_true", help="also draw every prediction over its image")
+    parser.add_argument(
+        "--track", action="store_true", help="of a film: give things ids that stay with them from frame to frame"
+    )
+    parser.add_argument(
+        "--frames", metavar="N", type=one_or_more, help="of a film or a camera: take the first N frames"
+    )
     parser.add_argument(
         "--annotations",
         metavar="JSON",
@@ -66,12 +77,42 @@ examples:
     return parser
 
 
+def _predict_film(options: argparse.Namespace, settings: Sequence[str]) -> None:
+    from rich.console import Console
+
+    from panoptic_blend.inference.film_writing import OVERLAY_FILM, write_film
+    from panoptic_blend.inference.films import Film
+
+    console = Console(markup=False, highlight=False)
+    film = Film(options.input[0], options.frames)
+    predictor = open_predictor(options, settings, "auto", options.tile, options.overlap)
+    result = write_film(
+        predictor, film, options.output, console, options.track, options.overlays, options.batch, options.overwrite
+    )
+    earlier = f", {result.earlier} of them in an earlier run" if result.earlier else ""
+    told = f"Predicted {result.written} of {result.images} frames into {options.output}{earlier}"
+    console.print(f"{told}. To look at: {options.output / OVERLAY_FILM}", soft_wrap=True)
+    result.check()
+
+
 def run(arguments: list[str]) -> None:
     """`panoptic-blend predict`."""
     parser = make_parser()
     options, settings = parse_with_prediction_settings(parser, arguments)
     if options.coco_submission and not options.annotations:
         parser.error("--coco-submission needs the image ids: give --annotations image_info_....json")
+    from panoptic_blend.inference.films import is_film
+
+    films = [text for text in options.input if is_film(text)]
+    if films:
+        if len(options.input) > 1:
+            parser.error(f"{films[0]} is a film: give one film at a time, and images without it")
+        if options.annotations:
+            parser.error("--annotations lists images: give the folder they lie in, not a film")
+        _predict_film(options, settings)
+        return
+    if options.track or options.frames:
+        parser.error("--track and --frames are for films and cameras: give one as --input")
     from rich.console import Console
 
     from panoptic_blend.coco.annotations import PanopticAnnotations

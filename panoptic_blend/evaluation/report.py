@@ -91,7 +91,7 @@ def _others(
             result["calibration of scores"] = {"error": details.calibration.error}
     if films is not None:
         vpq, stq = films.vpq, films.stq
-        windows = {f"{k + 1} frames": pq.all.pq for k, pq in vpq.windows.items()}
+        windows = {f"k = {k}": pq.all.pq for k, pq in vpq.windows.items()}
         result["VPQ"] = {"all": vpq.all, "things": vpq.things, "stuff": vpq.stuff, **windows}
         result["tracking"] = {"STQ": stq.stq, "AQ": stq.aq, "SQ": stq.sq}
     return {title: numbers for title, numbers in result.items() if numbers}

@@ -21,7 +21,7 @@ from panoptic_blend.inference.overlays import overlay_path
 from panoptic_blend.inference.pipeline import in_batches, read_ahead, write_behind
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import Samples
-from panoptic_blend.structures import IdMap, Segment
+from panoptic_blend.structures import IdMap, PanopticMap, Segment
 
 _FAILURES = (DatasetError, MemoryError, RuntimeError, OSError)
 _ABOUT_A_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL)
@@ -96,6 +96,7 @@ def keep_predictions(
     batch: int = 1,
     overwrite: bool = False,
     made_with: Mapping[str, object] = MappingProxyType({}),
+    refine: Callable[[Prediction], PanopticMap] = lambda prediction: prediction.panoptic,
 ) -> WritingResult:
     """Predict what is not in `output/predictions` yet, each image kept as soon as it is predicted.
 
@@ -108,6 +109,7 @@ def keep_predictions(
         batch: neighbours of one input size that are predicted together at most.
         overwrite: predict all images again, and replace what is in the folder.
         made_with: what earlier results must share beside command, model and settings.
+        refine: the map to keep of a prediction; called in the order of the source, between what `use` is given.
 
     Raises:
         DatasetError: the folder holds predictions of other images, or made with another model or other settings.
@@ -134,7 +136,8 @@ def keep_predictions(
                 (id_map, segments), extra = writer.read(kept), writer.progress.read(kept)["extra"]
             else:
                 assert prediction is not None
-                id_map, segments, extra = prediction.id_map, prediction.segments, describe(prediction)
+                kept_map, extra = refine(prediction), describe(prediction)
+                id_map, segments = kept_map.id_map, kept_map.segments
                 kept = writer.write(record, id_map, segments, job.image_file, extra)
             use(Result(job.index, job.sample, id_map, segments, kept, prediction is not None, extra))
         except _FAILURES as error:

@@ -52,6 +52,7 @@ def draw_overlay(
     categories: Categories,
     *,
     scores: bool = True,
+    tracked: bool = False,
 ) -> Image.Image:
     """Paint a panoptic map over its image.
 
@@ -61,6 +62,7 @@ def draw_overlay(
         segments: what the ids mean.
         categories: names and colours.
         scores: write each thing's confidence behind its name.
+        tracked: ids stay with things from frame to frame: so do colours, and ids are written in place of confidences.
 
     Returns:
         RGB, of the image's size times a whole factor (1 unless the image is small).
@@ -73,9 +75,9 @@ def draw_overlay(
     known = {segment.id: segment for segment in segments}
     order = [known.get(int(i)) for i in ids]
     index_map = _enlarge(positions.reshape(id_map.shape).astype(np.int32), factor)
-    painted = _paint(np.asarray(canvas), index_map, order, segment_colors(segments, categories))
+    painted = _paint(np.asarray(canvas), index_map, order, segment_colors(segments, categories, tracked))
     canvas = Image.fromarray(painted)
-    _write_labels(canvas, _place_labels(index_map, order, categories, scores))
+    _write_labels(canvas, _place_labels(index_map, order, categories, scores, tracked))
     return canvas
 
 
@@ -117,13 +119,14 @@ def _join(tiles: Sequence[Image.Image], vertical: bool) -> Image.Image:
     return sheet
 
 
-def segment_colors(segments: Sequence[Segment], categories: Categories) -> dict[int, Color]:
-    """Segment id -> colour: the category's own for its first segment, varied for the following ones."""
+def segment_colors(segments: Sequence[Segment], categories: Categories, by_id: bool = False) -> dict[int, Color]:
+    """Segment id -> colour: the category's own for its first segment, varied for the following ones, or by their id."""
     seen: Counter[int] = Counter()
     colors = {}
     for segment in sorted(segments, key=lambda s: -s.area):
         base = categories.by_id(segment.category_id).color
-        shift = INSTANCE_SHIFTS[seen[segment.category_id] % len(INSTANCE_SHIFTS)] if segment.is_thing else (0.0, 0.0)
+        number = segment.id if by_id else seen[segment.category_id]
+        shift = INSTANCE_SHIFTS[number % len(INSTANCE_SHIFTS)] if segment.is_thing else (0.0, 0.0)
         seen[segment.category_id] += 1
         hue, lightness, saturation = colorsys.rgb_to_hls(*(channel / 255 for channel in base))
         lightness = min(0.8, max(0.25, lightness + shift[1]))
@@ -177,7 +180,11 @@ def borders(index_map: npt.NDArray[np.int32]) -> npt.NDArray[np.bool_]:
 
 
 def _place_labels(
-    index_map: npt.NDArray[np.int32], order: Sequence[Segment | None], categories: Categories, scores: bool
+    index_map: npt.NDArray[np.int32],
+    order: Sequence[Segment | None],
+    categories: Categories,
+    scores: bool,
+    tracked: bool,
 ) -> list[Label]:
     """One label a segment, at the middle of the largest circle that fits inside it."""
     from scipy import ndimage  # which takes its time, and most predictions are not drawn
@@ -190,7 +197,9 @@ def _place_labels(
         distance = ndimage.distance_transform_edt(inside)
         y, x = np.unravel_index(distance.argmax(), distance.shape)
         text = categories.by_id(segment.category_id).name
-        if scores and segment.is_thing:
+        if tracked and segment.is_thing:
+            text += f" {segment.id}"
+        elif scores and segment.is_thing:
             text += f" {segment.score:.0%}"
         center = (int(x) - 1 + box[1].start, int(y) - 1 + box[0].start)
         labels.append(Label(text, center, float(distance.max()), segment.is_thing))

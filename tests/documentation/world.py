@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
 from panoptic_blend.cli import main
+from panoptic_blend.inference.film_writing import FilmWriter
 from panoptic_blend.synthetic.shapes import generate_shapes
 
 NAMES = {"disc": "car", "square": "pedestrian", "triangle": "bicyclist", "star": "sign", "cross": "nucleus"}
@@ -68,11 +72,15 @@ def build_world(root: Path) -> None:
     (root / "image_info_test-dev2017.json").write_text(json.dumps(listed), encoding="utf-8")
     (root / "more/from/friends").mkdir(parents=True)
     shutil.copy(pictures[0], root / "street.jpg")
+    if find_spec("av"):
+        with FilmWriter(root / "street.mp4", Fraction(10)) as film:
+            for picture in pictures:
+                film.add(np.asarray(Image.open(picture)))
     (root / "film").mkdir()
-    film = json.loads((mine / "annotations/panoptic_val.json").read_text(encoding="utf-8"))
-    for frame, image in enumerate(film["images"]):
+    truth = json.loads((mine / "annotations/panoptic_val.json").read_text(encoding="utf-8"))
+    for frame, image in enumerate(truth["images"]):
         image |= {"video_id": "film", "frame_id": frame}
-    (root / "film/truth.json").write_text(json.dumps(film), encoding="utf-8")
+    (root / "film/truth.json").write_text(json.dumps(truth), encoding="utf-8")
     shutil.copytree(mine / "panoptic_val", root / "film/truth")
     Image.new("RGB", (256, 256), (8, 8, 8)).save(root / "cells.png")
     shutil.copy(pictures[0], root / "more/from/friends/street.png")
