@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
@@ -166,7 +167,14 @@ def _write_onnx(
         before, after = build_stages(model, network, half, settings.size)
         save(before, BEFORE)
         save(after, AFTER)
-        converted = openvino.Core().read_model(network.SerializeToString())
+        try:
+            converted = openvino.Core().read_model(network.SerializeToString())
+        except RuntimeError as error:
+            lacking = re.search(r"No conversion rule found for operations: (.*)", str(error))
+            reason = f"it lacks {lacking[1].strip()}" if lacking else _last_line(error)
+            raise CheckpointError(
+                f"OpenVINO {openvino.__version__} cannot run this network ({reason}). Export it with --format onnx."
+            ) from error
         openvino.save_model(converted, folder / files[MODEL], compress_to_fp16=half)
 
     def save(graph: ModelProto, name: str) -> None:

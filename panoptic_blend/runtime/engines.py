@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -161,6 +162,11 @@ def _not_installed(path: Path, package: str, extra: str) -> CheckpointError:
 
 
 def _refused(path: Path, runtime: str, error: Exception) -> CheckpointError:
+    lacking = re.search(r"implementation for (\w+)\(", str(error))  # as older ones have none of DeformConv
+    if lacking:
+        return CheckpointError(
+            f"{path}: needs the operator {lacking[1]}, which {runtime} does not have. Install a newer one."
+        )
     return CheckpointError(
         f"{path}: {runtime} cannot open it ({_one_line(error)}). It may be damaged: copy it "
         "again; or install a newer runtime."

@@ -81,19 +81,21 @@ def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
     return grown[0].byte().permute(1, 2, 0).numpy()
 
 
-def assert_same(found: tuple[np.ndarray, np.ndarray, np.ndarray], expected: PanopticPrediction) -> None:
+def assert_same(
+    found: tuple[np.ndarray, np.ndarray, np.ndarray], expected: PanopticPrediction, tolerance: float = 1e-4
+) -> None:
     """The same segments and pixels; instances whose scores are equal up to rounding may change places."""
     id_map, rows, scores = found
     segments = sorted((row[2], row[1], score) for row, score in zip(rows.tolist(), scores.tolist(), strict=True))
     wanted = sorted((int(each.is_thing), each.category_id, each.score) for each in expected.segments)
     assert [each[:2] for each in segments] == [each[:2] for each in wanted]
-    np.testing.assert_allclose([each[2] for each in segments], [each[2] for each in wanted], atol=1e-4)
+    np.testing.assert_allclose([each[2] for each in segments], [each[2] for each in wanted], rtol=0, atol=tolerance)
     assert id_map.dtype == np.int32
     assert id_map.shape == expected.id_map.shape
     by_id = np.array([0.0, *scores])
     wanted_by_id = np.array([0.0, *(each.score for each in expected.segments)])
     assert rows[:, 0].tolist() == list(range(1, len(rows) + 1))
-    equal = np.isclose(by_id[id_map], wanted_by_id[expected.id_map], atol=1e-4)
+    equal = np.isclose(by_id[id_map], wanted_by_id[expected.id_map], rtol=0, atol=tolerance)
     assert equal.mean() > 0.995
     for number, _, _, area, x, y, width, height in rows.tolist():
         rows_of, columns_of = np.nonzero(id_map == number)

@@ -91,6 +91,15 @@ def foreign_operator_in_a_function() -> onnx.ModelProto:
     return model
 
 
+def operator_without_implementation() -> onnx.ModelProto:
+    model = stuff_graph()
+    model.graph.node.append(helper.make_node("Cast", ["min_score"], ["short"], to=TensorProto.BFLOAT16))
+    model.graph.node.append(helper.make_node("Atan", ["short"], ["angle"]))
+    model.graph.output.append(helper.make_tensor_value_info("angle", TensorProto.BFLOAT16, []))
+    model.opset_import[0].version = 22
+    return model
+
+
 def renamed(kind: str, old: str, new: str) -> onnx.ModelProto:
     model = stuff_graph()
     value = next(each for each in getattr(model.graph, kind) if each.name == old)
@@ -126,6 +135,10 @@ HOSTILE: dict[str, tuple[Callable[[], onnx.ModelProto | bytes], str]] = {
         "'../secret.bin' is not the name of a file",
     ),
     "foreign operator": (foreign_operator, "uses operators of 'evil.example'"),
+    "operator that the runtime lacks": (
+        operator_without_implementation,
+        r"needs the operator Atan, which onnxruntime \S+ does not have",
+    ),
     "foreign operator in a function": (foreign_operator_in_a_function, "uses operators of 'evil.example'"),
     "other input": (lambda: renamed("input", "image", "picture"), "has no input 'image', but picture"),
     "surplus input": (lambda: renamed("input", "min_score", "speed"), "has an input 'speed'"),
