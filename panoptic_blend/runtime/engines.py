@@ -129,7 +129,7 @@ class OpenVINO:
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """As `Session`'s."""
         try:
-            results = self._request.infer(dict(feeds), share_inputs=True)
+            results = self._request.infer(dict(feeds))
         except RuntimeError as error:
             raise _failed(self._path, error) from error
         return {name: np.array(values) for name, values in zip(self._names, results.values(), strict=True)}

@@ -51,7 +51,7 @@ def test_the_command_writes_a_folder_that_describes_itself(model: PanopticBlend,
     assert id_map.shape == (40, 60)
 
 
-@pytest.mark.parametrize("form", ["onnx", "openvino"])
+@pytest.mark.parametrize("form", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_the_lines_of_its_readme_run_it(form: str, model: PanopticBlend, tmp_path: Path):
     pytest.importorskip(form)
     export_model(model, tmp_path / "out", ExportSettings(format=form))  # type: ignore[arg-type]

@@ -126,7 +126,7 @@ def test_parts_return_to_float_one_by_one_until_the_loss_is_small_enough() -> No
     )
 
 
-@pytest.mark.parametrize("form", ["onnx", "openvino"])
+@pytest.mark.parametrize("form", ["onnx", pytest.param("openvino", marks=pytest.mark.slow)])
 def test_the_command_measures_pq_and_keeps_what_misses_the_bound_to_itself(
     form: str, model: PanopticBlend, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -48,6 +48,7 @@ def test_three_graphs_one_after_the_other_are_the_whole_graph(
                 assert np.isclose(found[name], values, rtol=0, atol=1e-3).mean() > 0.99
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])
 def test_openvino_sees_what_onnxruntime_sees(model: PanopticBlend, precision: str, tmp_path: Path):
     pytest.importorskip("openvino")
