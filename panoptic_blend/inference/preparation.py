@@ -17,6 +17,7 @@ from panoptic_blend.modeling.hardware import can_compile, fast_precision, warn_o
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.network.backbone import ResNet
 from panoptic_blend.modeling.network.efficientnet_lite import (
+    DepthwiseConv,
     EfficientNetLite,
     InvertedResidual,
     SamePadConv,
@@ -134,5 +135,5 @@ def _convolutions_before_norms(network: nn.Module) -> Iterator[tuple[nn.Module, 
         for convolution, norm in pairs:
             # Not subclasses: timm's batch norms have the activation inside.
             norms = type(getattr(module, norm)) in (nn.BatchNorm2d, FrozenBatchNorm)
-            if norms and type(getattr(module, convolution)) in (nn.Conv2d, SamePadConv):
+            if norms and type(getattr(module, convolution)) in (nn.Conv2d, SamePadConv, DepthwiseConv):
                 yield module, convolution, norm

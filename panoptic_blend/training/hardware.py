@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -17,6 +19,9 @@ from panoptic_blend.errors import ConfigError
 from panoptic_blend.modeling.hardware import fast_precision, warn_of_slow_bf16
 
 Accelerator = Literal["cpu", "gpu"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4
+"""Names and numbers of glibc's malloc.h."""
 
 
 def choose_accelerator(settings: TrainerConfig) -> Accelerator:
@@ -75,6 +80,20 @@ def is_first_process(settings: TrainerConfig) -> bool:
     numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     alone = settings.devices * settings.num_nodes == 1
     return alone or all(int(os.environ.get(number, "0")) == 0 for number in numbers)
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory of tensors that are gone for those of its next step.
+
+    Otherwise glibc returns every large tensor's memory, and the system hands it out again page by page, filled with
+    zeros, which takes a seventh of a small model's step. The process stays at its peak, which each step reaches anyway.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:  # musl has none
+        mallopt(_M_MMAP_MAX, 0)
+        mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 @contextmanager

@@ -35,6 +35,7 @@ from panoptic_blend.training.hardware import (
     Accelerator,
     choose_accelerator,
     is_first_process,
+    keep_freed_memory,
     repeatable_sums,
     settle_precision,
 )
@@ -120,6 +121,8 @@ def _train(
                 markup=False, soft_wrap=True,
             )  # fmt: skip
             return run
+    if accelerator == "cpu":
+        keep_freed_memory()
     torch.manual_seed(config.trainer.seed)
     # A sample that went bad since the run began is still told when it is read.
     check = point is None or config.data.on_bad_sample == "skip"

@@ -25,7 +25,7 @@ def semantic_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
-    total: Tensor = _SumOverPixels.apply(_rows_together(logits), targets, _cross_entropy)
+    total: Tensor = _SumOverPixels.apply(_laid_out(logits), targets, _cross_entropy)
     return total / (targets != IGNORE).sum().clamp(min=1)
 
 
@@ -41,7 +41,7 @@ def semantic_dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     Returns:
         Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
-    logits = _rows_together(logits)
+    logits = _laid_out(logits)
     with torch.no_grad():
         areas = torch.stack([_areas(pixels, labels) for pixels, labels, _ in _strips(logits, targets)]).sum(dim=0)
         common, predicted, true = mean_over_processes(areas)
@@ -68,8 +68,8 @@ def _areas(pixels: Tensor, labels: Tensor) -> Tensor:
     """Of every class, summed over the pixels that are not ignored: predicted and true at once, predicted, true.
 
     Args:
-        pixels: [P, C] logits.
-        labels: [P].
+        pixels: [P, C] or [B, C, H, W] logits.
+        labels: [P] or [B, H, W].
 
     Returns:
         [3, C].
@@ -78,13 +78,19 @@ def _areas(pixels: Tensor, labels: Tensor) -> Tensor:
     probability = pixels.softmax(dim=1) * counted[:, None]
     index = labels.clamp(min=0)
     own = probability.gather(1, index[:, None])[:, 0]
-    common = pixels.new_zeros(pixels.shape[1]).index_add(0, index, own)
-    true = pixels.new_zeros(pixels.shape[1]).index_add(0, index, counted.to(pixels.dtype))
-    return torch.stack([common, probability.sum(dim=0), true])
+    common = pixels.new_zeros(pixels.shape[1]).index_add(0, index.flatten(), own.flatten())
+    true = pixels.new_zeros(pixels.shape[1]).index_add(0, index.flatten(), counted.to(pixels.dtype).flatten())
+    return torch.stack([common, probability.transpose(0, 1).flatten(1).sum(dim=1), true])
 
 
-def _rows_together(logits: Tensor) -> Tensor:
-    return logits.float().contiguous(memory_format=torch.channels_last)
+def _laid_out(logits: Tensor) -> Tensor:
+    """In the memory format in which a softmax over so many classes is fast: a processor takes 8 or 16 numbers at once,
+    of the classes of one pixel where there are more of them, else of one class in neighbouring pixels.
+    """
+    many = logits.shape[1] >= _MANY_CLASSES
+    if not torch.is_grad_enabled():
+        logits = logits.detach()  # `_SumOverPixels` sees what requires a gradient, and not whether one is wanted
+    return logits.float().contiguous(memory_format=torch.channels_last if many else torch.contiguous_format)
 
 
 def _strips(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, slice]]]:
@@ -92,8 +98,8 @@ def _strips(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, t
     training step.
 
     Yields:
-        [P, C] logits of the pixels of these rows, [P] their targets, and what the logits depend on: rows of `logits`,
-        cut off from its graph, and which these are.
+        Logits of the pixels of these rows, [B, C, h, W] or, of many classes, [P, C]; their targets, [B, h, W] or [P];
+        and what the logits depend on: rows of `logits`, cut off from its graph, and which these are.
     """
     height = logits.shape[2]
     step = max(_LEAST_ROWS, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
@@ -104,7 +110,9 @@ def _strips(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, t
         upsampled = F.interpolate(rows, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
         own = upsampled[:, :, (top - mixed.start) * STRIDE : (bottom - mixed.start) * STRIDE]
         labels = targets[:, top * STRIDE : bottom * STRIDE]
-        yield own.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten(), (rows, mixed)
+        if logits.shape[1] >= _MANY_CLASSES:
+            own, labels = own.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
+        yield own, labels, (rows, mixed)
 
 
 class _SumOverPixels(torch.autograd.Function):
@@ -132,5 +140,6 @@ class _SumOverPixels(torch.autograd.Function):
 
 _LOGITS_AT_ONCE = 1 << 22
 """Few enough to stay in a processor's last cache."""
+_MANY_CLASSES = 16
 _LEAST_ROWS = 8
 """Of every step, since two more are computed with them."""
