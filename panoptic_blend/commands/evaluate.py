@@ -15,6 +15,7 @@ from panoptic_blend.commands.parsing import (
     add_segments,
     add_speed,
     add_tile,
+    add_tta,
     command,
     one_or_more,
     parse_with_prediction_settings,
@@ -32,6 +33,7 @@ def make_parser() -> Parser:
     add_speed(parser, precision="fp32")
     add_batch(parser)
     add_tile(parser)
+    add_tta(parser)
     add_max_pixels(parser)
     parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
     parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="their COCO panoptic JSON")
@@ -73,7 +75,7 @@ def run(arguments: list[str]) -> None:
 
     require_folder(options.images)
     annotations = PanopticAnnotations.load(options.annotations)  # before torch: a wrong path is told at once
-    predictor = open_predictor(options, settings, "fp32", options.tile, options.overlap)
+    predictor = open_predictor(options, settings, "fp32", options.tile, options.overlap, tta=options.tta)
     from panoptic_blend.evaluation.sweep_file import SWEEP, read_sweep
     from panoptic_blend.inference.evaluate import SWEEP_GRID, evaluate
 

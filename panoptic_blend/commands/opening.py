@@ -21,6 +21,7 @@ def open_predictor(
     tile: int | None = None,
     overlap: int = DEFAULT_OVERLAP,
     threads: int | None = None,
+    tta: str | None = None,
 ) -> Predictor:
     """A predictor as the options of `add_checkpoint` and `add_speed` say.
 
@@ -30,6 +31,7 @@ def open_predictor(
         precision: of a model of torch where the options name none; an exported model has its own.
         tile, overlap: as `Predictor`'s.
         threads: of an exported model.
+        tta: as `Predictor`'s.
 
     Raises:
         CheckpointError: there is no model.
@@ -48,4 +50,4 @@ def open_predictor(
 
         change_settings(model.settings, settings)
     chosen: Precision = options.precision or ("auto" if exported else precision)
-    return Predictor(model, options.device, chosen, options.compile, options.tiles, tile, overlap)
+    return Predictor(model, options.device, chosen, options.compile, options.tiles, tile, overlap, tta)

@@ -134,6 +134,16 @@ def add_tile(parser: Parser) -> None:
     )
 
 
+def add_tta(parser: Parser) -> None:
+    """`--tta`, of every command that may take its time over a picture."""
+    parser.add_argument(
+        "--tta",
+        metavar="VIEWS",
+        help="test-time augmentation: predict every picture mirrored too (flip), at these factors of its size "
+        "(scales=0.75,1,1.25) or both (flip,scales=0.75,1,1.25), and merge what all of them show",
+    )
+
+
 def add_max_pixels(parser: Parser) -> None:
     """`--max-pixels`, of every command that decodes pictures of any size."""
     parser.add_argument(

@@ -17,6 +17,7 @@ from panoptic_blend.commands.parsing import (
     add_overwrite,
     add_speed,
     add_tile,
+    add_tta,
     command,
     one_or_more,
     parse_with_prediction_settings,
@@ -42,6 +43,7 @@ examples:
     add_speed(parser, precision="auto")
     add_batch(parser)
     add_tile(parser)
+    add_tta(parser)
     add_max_pixels(parser)
     parser.add_argument(
         "--input",
@@ -85,7 +87,7 @@ def _predict_film(options: argparse.Namespace, settings: Sequence[str]) -> None:
 
     console = Console(markup=False, highlight=False)
     film = Film(options.input[0], options.frames)
-    predictor = open_predictor(options, settings, "auto", options.tile, options.overlap)
+    predictor = open_predictor(options, settings, "auto", options.tile, options.overlap, tta=options.tta)
     result = write_film(
         predictor, film, options.output, console, options.track, options.overlays, options.batch, options.overwrite
     )
@@ -144,7 +146,7 @@ def run(arguments: list[str]) -> None:
         if found.left_out:
             console.print(f"In the input, {describe_left_out(found.left_out)}", soft_wrap=True)
         source = ImageFiles(found.files, read)
-    predictor = open_predictor(options, settings, "auto", options.tile, options.overlap)
+    predictor = open_predictor(options, settings, "auto", options.tile, options.overlap, tta=options.tta)
     if options.annotations:
         check_same_meaning(predictor.categories, annotations)
     result = write_predictions(

@@ -102,7 +102,7 @@ def describe_segments(segments: Sequence[Segment], categories: Categories) -> li
 
 
 class Engine(Protocol):
-    """What computes: a `TorchModel`, a `TiledModel` or an `ExportedModel`.
+    """What computes: a `TorchModel`, a `TiledModel`, an `AugmentedModel` or an `ExportedModel`.
 
     Attributes:
         has_detections: predictions are `PanopticPrediction`s, which have every detection and its mask.
@@ -146,14 +146,17 @@ class Predictor:
         tile: cut pictures into overlapping tiles of this many pixels, predict these at their own size, and join what
             they show into one map; None predicts pictures whole, at the size that the model's settings say.
         overlap: pixels that neighbouring tiles share.
+        tta: predict every picture several times and merge what all of them show: 'flip' mirrors it as well,
+            'scales=0.75,1,1.25' takes it at these factors of its input size, 'flip,scales=0.75,1,1.25' does both.
 
     Attributes:
         watch: is told, after each tile, how much of its picture is done, from 0 to 1.
         reads_ahead: images that are read while others are predicted; fewer by tiles, as such pictures are large.
 
     Raises:
-        ConfigError: the device does not exist here, or there is no such precision; sizes that make no tiling; or what
-            is asked of an exported model is not what it was exported for.
+        ConfigError: the device does not exist here, or there is no such precision; sizes that make no tiling; views
+            that are not spelled so, or are asked for together with tiles; or what is asked of an exported model is not
+            what it was exported for.
     """
 
     def __init__(
@@ -165,23 +168,30 @@ class Predictor:
         tiles: bool = True,
         tile: int | None = None,
         overlap: int = 128,
+        tta: str | None = None,
     ):
+        if tile is not None and tta is not None:
+            raise ConfigError(f"tile {tile} and tta {tta!r}: take one of them; pictures in tiles are seen once.")
         self.engine: Engine
         self.tile = tile
         self.watch: Callable[[float], None] = lambda part: None
         self.reads_ahead = 2 if tile is None else 1
         if isinstance(model, ExportedModel):
-            _check_options(model, device, precision, compile, tiles, tile)
+            _check_options(model, device, precision, compile, tiles, tile, tta)
             self.engine = model
         else:
             from panoptic_blend.inference.torch_model import TorchModel
 
-            self.engine = TorchModel(model, device, precision, compile, tiles)
+            whole = self.engine = TorchModel(model, device, precision, compile, tiles)
             if tile is not None:
                 from panoptic_blend.inference.tiled_model import TiledModel
 
-                self.engine = TiledModel(self.engine, tile, overlap)
+                self.engine = TiledModel(whole, tile, overlap)
                 self.engine.watch = lambda part: self.watch(part)
+            if tta is not None:
+                from panoptic_blend.inference.augmented_model import AugmentedModel, parse_views
+
+                self.engine = AugmentedModel(whole, parse_views(tta))
 
     @property
     def categories(self) -> Categories:
@@ -243,7 +253,7 @@ class Predictor:
 
 
 def _check_options(
-    model: ExportedModel, device: str, precision: str, compile: bool, tiles: bool, tile: int | None
+    model: ExportedModel, device: str, precision: str, compile: bool, tiles: bool, tile: int | None, tta: str | None
 ) -> None:
     """Raise `ConfigError` for what an exported model cannot do, or a setting that it does not take."""
     made = model.manifest.precision
@@ -253,6 +263,7 @@ def _check_options(
         "compile": compile,
         "no tiles": not tiles,
         f"tile {tile}": tile is not None,
+        f"tta {tta!r}": tta is not None,
     }
     for option, is_refused in refused.items():
         if is_refused:
