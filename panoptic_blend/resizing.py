@@ -27,12 +27,12 @@ def scaled(length: int, scale: float) -> int:
 
 
 def resize_shortest_edge(image: Tensor, shortest: int, longest: int) -> Tensor:
-    """Resize [3, H, W] (uint8 stays uint8) to `output_size`, bilinear with antialiasing."""
+    """Resize [C, H, W] (uint8 stays uint8) to `output_size`, bilinear with antialiasing."""
     return resize_image(image, output_size(image.shape[-2], image.shape[-1], shortest, longest))
 
 
 def resize_image(image: Tensor, size: tuple[int, int]) -> Tensor:
-    """Resize [3, H, W] (uint8 stays uint8) to (height, width), bilinear with antialiasing."""
+    """Resize [C, H, W] (uint8 stays uint8) to (height, width), bilinear with antialiasing."""
     import torch
     from torch.nn.functional import interpolate
 

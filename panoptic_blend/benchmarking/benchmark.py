@@ -23,7 +23,9 @@ from panoptic_blend.categories import Categories, Category
 from panoptic_blend.checkpoints.names import load_checkpoint
 from panoptic_blend.config_files import change_settings, read_config
 from panoptic_blend.data.images import read_image
+from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.atomic import atomic_path
+from panoptic_blend.files.pictures import RGB
 from panoptic_blend.inference.preparation import Precision, choose_dtype, prepare
 from panoptic_blend.inference.torch_model import find_device
 from panoptic_blend.modeling.build import build_model
@@ -88,6 +90,8 @@ def measure(settings: Settings) -> dict[str, Any]:
         file = Path(folder) / "image.jpg"
         Image.fromarray(draw_image(*settings.size)).save(file, quality=92)
         model = _make_model(settings, file)
+        if model.channels != RGB:
+            raise ConfigError(f"This model reads {model.channels} bands; the image that is predicted here has RGB.")
         operations = count_operations(model.network, model.input_rule([model.resize(read_image(file))]))
         prepared = prepare(model, device, settings.precision, settings.compile, settings.tiles)
         del model

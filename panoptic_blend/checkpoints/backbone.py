@@ -10,18 +10,24 @@ from torchvision.models import get_model_weights
 
 from panoptic_blend.catalogue.cache import is_offline
 from panoptic_blend.checkpoints.files import read_weights
-from panoptic_blend.checkpoints.naming import match_tensors
+from panoptic_blend.checkpoints.input_bands import extend_bands
+from panoptic_blend.checkpoints.naming import Rules, match_tensors
 from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
 from panoptic_blend.modeling.network.backbone import ResNet, TimmBackbone
 from panoptic_blend.modeling.network.efficientnet_lite import EfficientNetLite
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
+_SAME_NAMES: Rules = [("(.*)", r"\1")]
 
-def load_backbone_weights(model: PanopticBlend) -> None:
+
+def load_backbone_weights(model: PanopticBlend) -> list[str]:
     """Fill a model's backbone with the weights that its `model.backbone.weights` names; 'none' leaves random ones.
 
     'imagenet' downloads the library's weights, torchvision's or timm's, once into its cache. A file has a state dict
     under the library's names; the classifier in it is left out.
+
+    Returns:
+        What a person should know of it: that weights for RGB were made to fit other bands, see `extend_bands`.
 
     Raises:
         ConfigError: no weights are named, but norms are frozen, which need trained ones.
@@ -34,7 +40,7 @@ def load_backbone_weights(model: PanopticBlend) -> None:
                 "model.backbone.norm is 'frozen' but weights is 'none': random weights need 'batch' or 'group'. "
                 "Or start from trained ones: `train --init-from FILE`, or their file as model.backbone.weights."
             )
-        return
+        return []
     state = _download(settings.name) if settings.weights == "imagenet" else _read(Path(settings.weights))
     if isinstance(backbone, TimmBackbone):
         state, backbone = _by_pyramid_names(state, backbone), backbone.body
@@ -42,10 +48,12 @@ def load_backbone_weights(model: PanopticBlend) -> None:
         state = {name: tensor for name, tensor in state.items() if not name.startswith(_LITE_CLASSIFIER)}
     else:
         state = _by_resnet_names(state, backbone)
-    matched = match_tensors(backbone.state_dict(), state, [("(.*)", r"\1")])
+    state, notes = extend_bands(backbone.state_dict(), state, _SAME_NAMES)
+    matched = match_tensors(backbone.state_dict(), state, _SAME_NAMES)
     if complaints := matched.complaints(most=5):
         raise CheckpointError(f"model.backbone.weights {settings.weights}: does not fit {settings.name}: {complaints}.")
     backbone.load_state_dict(matched.fitting, strict=False)
+    return notes
 
 
 def _download(name: str) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from panoptic_blend.catalogue.models import INSTANCES_ONLY
 from panoptic_blend.checkpoints import adelaidet, detectron2, torchvision
 from panoptic_blend.checkpoints.class_rows import has_class_rows, match_categories, rearrange_class_rows
 from panoptic_blend.checkpoints.files import read_weights
+from panoptic_blend.checkpoints.input_bands import extend_bands
 from panoptic_blend.checkpoints.names import find_checkpoint
 from panoptic_blend.checkpoints.naming import COUNTER, Rules, match_tensors
 from panoptic_blend.checkpoints.native import find_model, read_description
@@ -25,7 +26,7 @@ _BACKBONE = "network.backbone."
 _OURS: Rules = [("(.*)", r"\1")]
 
 _CAFFE = InputConfig(pixel_mean=(103.53, 116.28, 123.675), pixel_std=(1.0, 1.0, 1.0), channel_order="BGR")
-_TORCHVISION = InputConfig(ResNet.pixel_mean, ResNet.pixel_std)
+_TORCHVISION = InputConfig(pixel_mean=ResNet.pixel_mean, pixel_std=ResNet.pixel_std)
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
         theirs, listed = described
         rules = _pyramid_by_level(model.config.fpn.finest_level, theirs.fpn.finest_level)
         tensors = rearrange_class_rows(own, tensors, model.config, model.categories, listed)
+    backbone = {name: tensor for name, tensor in own.items() if name.startswith(_BACKBONE)}
+    tensors, extended = extend_bands(backbone, tensors, rules)
     matched = match_tensors(own, adelaidet.laid_out_as_here(tensors), rules)
     loaded = _complete_norms(matched.fitting, own)
     if not loaded:
@@ -132,7 +135,7 @@ def initialise(model: PanopticBlend, path: Path | str) -> Initialisation:
     missing = [name for name in own if name not in {*loaded, *matched.misshaped} and not name.endswith(COUNTER)]
     _check_backbone(model, [*missing, *matched.misshaped], path)
     model.load_state_dict({**own, **loaded})
-    notes = _differences(model, source)
+    notes = [*_differences(model, source), *extended]
     new_categories: list[str] = []
     if listed is not None:
         known = {mine.id for mine, _ in match_categories(model.categories, listed)}
@@ -207,10 +210,9 @@ def _differences(model: PanopticBlend, source: _Source) -> list[str]:
     expected = {}
     if source.input is not None:
         for setting in ("channel_order", "pixel_mean", "pixel_std"):
-            expected[f"model.input.{setting}"] = (
-                getattr(model.config.input, setting),
-                getattr(source.input, setting),
-            )
+            value, theirs = getattr(model.config.input, setting), getattr(source.input, setting)
+            known = value[:3] if isinstance(value, tuple) else value  # of the bands that the weights are for
+            expected[f"model.input.{setting}"] = known, theirs
     if source.stride_in_1x1 is not None:
         expected["model.backbone.stride_in_1x1"] = (model.config.backbone.stride_in_1x1, source.stride_in_1x1)
     return [

@@ -11,7 +11,8 @@ from panoptic_blend.coco.id_maps import read_segments
 from panoptic_blend.coco.json_rows import ImageId
 from panoptic_blend.coco.samples import check_image_size
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import Pixels, read_rgb
+from panoptic_blend.files.images import Bands
+from panoptic_blend.files.pictures import read_picture
 from panoptic_blend.structures import IdMap
 
 
@@ -20,12 +21,12 @@ class EvaluationSample:
     """One image as it is on disk.
 
     Attributes:
-        image: uint8 RGB [H, W, 3].
+        image: [H, W, C] of 8 or 16 bits, as `read` gives it.
         record: its row of the annotations.
         id_map: int32 [H, W], or None when the annotations have no segments.
     """
 
-    image: Pixels
+    image: Bands
     record: ImageRecord
     id_map: IdMap | None
 
@@ -58,7 +59,7 @@ class EvaluationDataset:
         images: Path,
         segments: Path | None,
         indices: Sequence[int] | None = None,
-        read: Callable[[Path], Pixels] = read_rgb,
+        read: Callable[[Path], Bands] = read_picture,
     ):
         self.annotations = annotations
         self.images = images
@@ -109,8 +110,8 @@ class EvaluationDataset:
             )
 
 
-def read_image_of(record: ImageRecord, images: Path, read: Callable[[Path], Pixels] = read_rgb) -> Pixels:
-    """Decode the image of a record, uint8 RGB [H, W, 3].
+def read_image_of(record: ImageRecord, images: Path, read: Callable[[Path], Bands] = read_picture) -> Bands:
+    """Decode the image of a record, [H, W, C].
 
     Args:
         images: folder of the images.

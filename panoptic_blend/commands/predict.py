@@ -120,8 +120,6 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.images import EvaluationDataset
     from panoptic_blend.coco.predictions import submission_name, write_submission
-    from panoptic_blend.files.images import read_rgb
-    from panoptic_blend.files.tiff import open_picture
     from panoptic_blend.inference.sources import ImageFiles, Samples, describe_left_out, find_images
     from panoptic_blend.inference.writing import (
         check_same_meaning,
@@ -131,8 +129,6 @@ def run(arguments: list[str]) -> None:
     )
 
     console = Console(markup=False, highlight=False)
-    read = open_picture if options.tile else read_rgb
-    source: Samples
     if options.annotations:
         if len(options.input) != 1:
             parser.error("with --annotations, --input is the one folder its images lie in")
@@ -140,15 +136,17 @@ def run(arguments: list[str]) -> None:
         if options.coco_submission:  # before hours of predicting
             submission_name(submission_split(options.annotations), options.coco_submission)
         annotations = PanopticAnnotations.load(options.annotations)
-        source = EvaluationDataset(annotations, Path(options.input[0]), segments=None, read=read)
     else:
         found = find_images(options.input, result_folders(options.output))
         if found.left_out:
             console.print(f"In the input, {describe_left_out(found.left_out)}", soft_wrap=True)
-        source = ImageFiles(found.files, read)
     predictor = open_predictor(options, settings, "auto", options.tile, options.overlap, tta=options.tta)
+    source: Samples
     if options.annotations:
         check_same_meaning(predictor.categories, annotations)
+        source = EvaluationDataset(annotations, Path(options.input[0]), segments=None, read=predictor.read)
+    else:
+        source = ImageFiles(found.files, predictor.read)
     result = write_predictions(
         predictor, source, options.output, console, options.overlays, options.batch, options.overwrite
     )

@@ -16,23 +16,39 @@ class InputConfig:
     """How an image enters the network.
 
     Args:
+        channels: bands of an image. With 3, images of any kind are read as RGB. With another number, each has just so
+            many, in the order of the weights: red, green and blue first where there are three or more. Values of 16
+            bits are scaled from 0..65535 to 0..255.
         pixel_mean: subtracted from each channel (0..255 scale), in `channel_order`; null takes the mean that the
-            backbone's weights were trained with: ImageNet's for a ResNet, timm's own for timm:NAME.
+            backbone's weights were trained with: ImageNet's for a ResNet, timm's own for timm:NAME; for other bands
+            than red, green and blue, their average.
         pixel_std: each channel is divided by it, in `channel_order`; null as for `pixel_mean`.
-        channel_order: what the backbone was trained on; images always enter as RGB and are flipped if needed.
+        channel_order: what the backbone was trained on; images always enter as RGB and are flipped if needed; bands
+            after these three stay where they are.
         shortest_edge: at prediction, images are resized so that their shortest edge has this many pixels, limited so
             that the longest has at most `longest_edge`.
         longest_edge: see `shortest_edge`.
     """
 
-    pixel_mean: tuple[float, float, float] | None = None
-    pixel_std: tuple[float, float, float] | None = None
+    channels: int = 3
+    pixel_mean: tuple[float, ...] | None = None
+    pixel_std: tuple[float, ...] | None = None
     channel_order: Literal["RGB", "BGR"] = "RGB"
     shortest_edge: int = 800
     longest_edge: int = 1333
 
     def __post_init__(self) -> None:
+        require(self.channels >= 1, "model.input.channels", self.channels, "1 or more")
+        for name, values in (("pixel_mean", self.pixel_mean), ("pixel_std", self.pixel_std)):
+            fits = values is None or len(values) == self.channels
+            require(fits, f"model.input.{name}", values, f"as many numbers as model.input.channels ({self.channels})")
         require(self.pixel_std is None or min(self.pixel_std) > 0, "model.input.pixel_std", self.pixel_std, "positive")
+        require(
+            self.channel_order == "RGB" or self.channels >= 3,
+            "model.input.channel_order",
+            self.channel_order,
+            f"RGB for {self.channels} channels",
+        )
         require(self.longest_edge > 0, "model.input.longest_edge", self.longest_edge, "positive")
         require(
             0 < self.shortest_edge <= self.longest_edge,
@@ -55,7 +71,8 @@ class BackboneConfig:
             file with a state dict (.pth or .safetensors) under the library's names.
         norm: 'frozen' keeps the statistics and scale of the weights file (needs weights); 'batch' and 'group' are
             trained.
-        frozen_stages: stages that are not trained; 1 = stem, 2 = stem and C2, and so on; 0 trains everything.
+        frozen_stages: stages that are not trained; 1 = stem, 2 = stem and C2, and so on; 0 trains everything. A stem
+            that reads other bands than RGB is trained always.
         width: channels of the stem and of the first stage's 3x3 convolutions; 64 is the published network.
         stem_width: channels of the stem when they differ from `width`; 0 means the same.
         stride_in_1x1: bottlenecks stride in their first 1x1 convolution (Caffe's ResNet) instead of the 3x3.

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image
 
 from panoptic_blend.coco.counting import contiguous_labels
-from panoptic_blend.convert.deep_png import is_deep_png, read_deep_png
 from panoptic_blend.convert.source import SourceImage
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.deep_png import is_deep_png, read_deep_png
 from panoptic_blend.files.names import check_file_name
 
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)

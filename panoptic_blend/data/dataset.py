@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ from panoptic_blend.data.images import to_tensor
 from panoptic_blend.data.repeats import draw_repeats, epoch_length
 from panoptic_blend.data.targets import index_segments, targets_from_indices
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.pictures import RGB, read_picture
 from panoptic_blend.structures import Targets
 
 if TYPE_CHECKING:  # it imports torch's compiler, which predicting need not wait for
@@ -32,7 +34,7 @@ class TrainingSample:
     """One augmented image.
 
     Attributes:
-        image: uint8 RGB [3, H, W].
+        image: [C, H, W], uint8 or float in 0..255; see `to_tensor`.
         targets: derived from the augmented id map.
         file_name: of the image, as in the annotations.
     """
@@ -84,6 +86,7 @@ class TrainingDataset(Dataset[TrainingSample]):
         seed: of the augmentation.
         indices: which images of the annotations to use; all when None.
         categories: the annotations' own, in the order of the labels wanted; as the annotations list them when None.
+        bands: that the model reads.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class TrainingDataset(Dataset[TrainingSample]):
         seed: int,
         indices: Sequence[int] | None = None,
         categories: Categories | None = None,
+        bands: int = RGB,
     ):
         self.categories = categories or annotations.categories
         self.annotations = annotations
@@ -102,6 +106,7 @@ class TrainingDataset(Dataset[TrainingSample]):
         self.segments = segments
         self.transform = transform
         self.seed = seed
+        self.read = partial(read_picture, bands=bands)
         self.indices = np.arange(len(annotations)) if indices is None else np.asarray(indices, dtype=np.int64)
 
     def __len__(self) -> int:
@@ -115,7 +120,7 @@ class TrainingDataset(Dataset[TrainingSample]):
         """
         index, draw = key
         record = self.annotations[int(self.indices[index])]
-        image = to_tensor(read_image_of(record, self.images))
+        image = to_tensor(read_image_of(record, self.images, self.read))
         id_map = read_segments(record, self.segments, self.categories, self.annotations.path)
         indices, ordered = index_segments(id_map, record.segments)
         image, indices = self.transform(image, indices, np.random.default_rng([self.seed, draw]))

@@ -16,15 +16,17 @@ from panoptic_blend.coco.left_out import BadSample, OnBadSample
 from panoptic_blend.coco.samples import read_sample
 from panoptic_blend.data.loading import Loader
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.pictures import RGB, read_picture
 
 
 class _Checks(Dataset[str]):
     """Item i is what is wrong with sample i, or nothing."""
 
-    def __init__(self, annotations: PanopticAnnotations, images: Path, segments: Path):
+    def __init__(self, annotations: PanopticAnnotations, images: Path, segments: Path, bands: int):
         self.annotations = annotations
         self.images = images
         self.segments = segments
+        self.bands = bands
 
     def __len__(self) -> int:
         return len(self.annotations)
@@ -32,6 +34,8 @@ class _Checks(Dataset[str]):
     def __getitem__(self, index: int) -> str:
         record = self.annotations[index]
         try:
+            if self.bands != RGB:  # as which all images are read
+                read_picture(self.images / record.file_name, self.bands)
             read_sample(record, self.images, self.segments, self.annotations.categories, self.annotations.path)
         except DatasetError as error:
             return str(error)
@@ -45,6 +49,7 @@ def check_samples(
     on_bad_sample: OnBadSample = "raise",
     workers: int = 0,
     console: Console | None = None,
+    bands: int = RGB,
 ) -> tuple[npt.NDArray[np.int64], Sequence[BadSample]]:
     """Read every image and id map once and hold them against the annotations.
 
@@ -55,6 +60,7 @@ def check_samples(
         on_bad_sample: stop at the first bad sample, or leave bad samples out.
         workers: processes that share the work; 0 does it in this one.
         console: where a progress bar is drawn; None draws none.
+        bands: that images are to have; 3 takes all.
 
     Returns:
         good: [n] positions in the annotations of the samples that hold together.
@@ -64,7 +70,7 @@ def check_samples(
         DatasetError: with 'raise', what is wrong with the first bad sample.
         ResourceError: the worker processes cannot be started, or were killed.
     """
-    reasons: Iterator[str] = iter(Loader(_Checks(annotations, images, segments), workers))
+    reasons: Iterator[str] = iter(Loader(_Checks(annotations, images, segments, bands), workers))
     if console is not None:
         reasons = iter(track(reasons, f"Checking {annotations.path.name}", total=len(annotations), console=console))
     good: list[int] = []

@@ -18,6 +18,18 @@ def _resize_map(id_map: Tensor, size: tuple[int, int]) -> Tensor:
     return F.resize(id_map, list(size), interpolation=v2.InterpolationMode.NEAREST_EXACT, antialias=False)
 
 
+def _vary_color(image: Tensor, brightness: float, contrast: float, saturation: float) -> Tensor:
+    """Multiply the three in an image [C, H, W]; bands after RGB, or less than three, are gray images of their own."""
+    in_255 = image.is_floating_point()
+    image = image / 255 if in_255 else image  # torchvision takes 1 for the brightest of floats
+    varied = []
+    for part in [image[:3], *image[3:, None]] if len(image) >= 3 else image[:, None]:
+        part = F.adjust_contrast(F.adjust_brightness(part, brightness), contrast)
+        varied.append(F.adjust_saturation(part, saturation) if len(part) == 3 else part)
+    image = torch.cat(varied)
+    return 255 * image if in_255 else image
+
+
 class TrainingTransform:
     """Random colour, flip, size and crop, all drawn from one generator.
 
@@ -28,7 +40,8 @@ class TrainingTransform:
         jitter: range (low, high) of a further factor on the size (large-scale jitter, Simple Copy-Paste, sec. 3).
         crop: (height, width) of a random crop; smaller images are padded at the bottom and right, with black and void.
         flip: probability of a horizontal flip.
-        color: brightness, contrast and saturation are each multiplied by a factor from [1 - color, 1 + color].
+        color: brightness, contrast and saturation are each multiplied by a factor from [1 - color, 1 + color]; a band
+            after red, green and blue is varied as a gray image of its own.
     """
 
     def __init__(
@@ -51,20 +64,17 @@ class TrainingTransform:
         """Vary one image and its map in the same way.
 
         Args:
-            image: uint8 RGB [3, H, W].
+            image: [C, H, W], RGB first, uint8 or float in 0..255.
             id_map: [H, W] of an integer type; small types are faster. Exact up to 2^24.
             rng: decides everything, so equal generators give equal results.
 
         Returns:
-            image uint8 [3, H', W'] and map [H', W'] of the type that came in.
+            image [C, H', W'] and map [H', W'], of the types that came in.
         """
         labels = torch.from_numpy(id_map)[None]
         # Colour and flip come first, so that padding stays black, at the bottom and right.
         if self.color > 0:
-            brightness, contrast, saturation = rng.uniform(1 - self.color, 1 + self.color, 3).tolist()
-            image = F.adjust_brightness(image, brightness)
-            image = F.adjust_contrast(image, contrast)
-            image = F.adjust_saturation(image, saturation)
+            image = _vary_color(image, *rng.uniform(1 - self.color, 1 + self.color, 3).tolist())
         if rng.random() < self.flip:
             image, labels = F.horizontal_flip(image), F.horizontal_flip(labels)
         size = self._draw_size(image.shape[-2], image.shape[-1], rng)

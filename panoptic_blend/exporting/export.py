@@ -21,6 +21,7 @@ from panoptic_blend.exporting.instructions import instructions
 from panoptic_blend.exporting.verification import verify
 from panoptic_blend.files.atomic import atomic_folder
 from panoptic_blend.files.images import Pixels, read_rgb
+from panoptic_blend.files.pictures import RGB
 from panoptic_blend.inference.writing import check_same_categories
 from panoptic_blend.modeling.input_rule import SIZE_DIVISOR
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
@@ -89,6 +90,11 @@ def export_model(
         DatasetError: images of calibration or guard cannot be read, or have another size than the only one.
     """
     _require_torch()
+    if model.channels != RGB:
+        raise CheckpointError(
+            f"This model reads {model.channels} bands (model.input.channels); models of RGB alone are exported. "
+            "Predict with the checkpoint."
+        )
     _check_int8(model, settings)
     model = copy.deepcopy(model).cpu().eval()
     with atomic_folder(folder) as unfinished:
@@ -239,7 +245,10 @@ def _image_input(model: PanopticBlend, settings: ExportSettings) -> ImageInput:
     config = model.config.input
     assert config.pixel_mean is not None
     assert config.pixel_std is not None
-    return ImageInput(config.pixel_mean, config.pixel_std, config.channel_order, SIZE_DIVISOR, settings.size)
+    red, green, blue = config.pixel_mean
+    mean = red, green, blue
+    red, green, blue = config.pixel_std
+    return ImageInput(mean, (red, green, blue), config.channel_order, SIZE_DIVISOR, settings.size)
 
 
 def _versions() -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""Reads any image file as RGB, without torch."""
+"""Reads any image file with Pillow, without torch: as RGB to look at, or every channel as it is."""
 
 from __future__ import annotations
 
@@ -13,8 +13,11 @@ from PIL import Image, UnidentifiedImageError
 from PIL.TiffImagePlugin import TiffImageFile
 
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.tiff import open_tiff
 
 Pixels = npt.NDArray[np.uint8]
+Bands = npt.NDArray[np.unsignedinteger]
+"""A picture as its file has it, [H, W, C]: values uint8, or uint16 up to 65535."""
 
 # What Pillow's many decoders raise on files that are cut off, damaged or no images at all.
 _DAMAGED = (OSError, SyntaxError, ValueError, TypeError, EOFError, RuntimeError, struct.error, zlib.error)
@@ -67,7 +70,39 @@ def read_rgb(path: Path | str) -> Pixels:
         with Image.open(path) as image:
             return _to_upright_rgb(image)
     except _UNREADABLE as error:
+        rows = open_tiff(path)  # Pillow knows few of those with many bands
+        if rows is None:
+            raise _unreadable(path, error) from error
+        return to_colors(rows.decode())
+
+
+def read_channels(path: Path | str) -> Bands:
+    """Decode all channels of an image file, turned upright by its EXIF orientation.
+
+    Returns:
+        uint8 [H, W, 1 to 4]: gray or RGB, with transparency behind it if there is any; what is neither, as CMYK, comes
+        as RGB. Gray of 12 or 16 bits comes as uint16 [H, W, 1], scaled to 0..65535.
+
+    Raises:
+        DatasetError: as `read_rgb`.
+    """
+    path = Path(path)
+    try:
+        with Image.open(path) as image:
+            image.load()
+            _check_samples(image)
+            turn = _TURNS.get(_orientation(image))
+            channels = Image.fromarray(_gray_of_16_bits(image)) if image.mode.startswith("I") else _as_stored(image)
+            upright = np.array(channels if turn is None else channels.transpose(turn))
+            return upright[..., None] if upright.ndim == 2 else upright
+    except _UNREADABLE as error:
         raise _unreadable(path, error) from error
+
+
+def to_colors(bands: Bands) -> Pixels:
+    """What to look at of a picture [H, W, C]: its first three bands, or gray, in 8 bits, uint8 [H, W, 3]."""
+    colors = np.asarray(bands)[..., :3] if bands.shape[2] >= 3 else np.repeat(np.asarray(bands)[..., :1], 3, axis=2)
+    return (colors >> 8).astype(np.uint8) if colors.dtype == np.uint16 else colors
 
 
 def image_to_rgb(image: Image.Image) -> Pixels:
@@ -115,7 +150,11 @@ def read_thumbnail(path: Path | str) -> tuple[tuple[int, int], Image.Image]:
             turn = _TURNS.get(orientation)
             upright = image.copy() if turn is None else image.transpose(turn)
     except _UNREADABLE as error:
-        raise _unreadable(path, error) from error
+        rows = open_tiff(path)
+        if rows is None:
+            raise _unreadable(path, error) from error
+        upright = Image.fromarray(to_colors(rows.decode()))
+        return (upright.height, upright.width), upright
     return (width, height) if orientation >= 5 else (height, width), upright
 
 
@@ -156,12 +195,25 @@ def _tiff_tag(image: Image.Image, tag: int) -> tuple[int, ...]:
 
 def _to_rgb(image: Image.Image) -> Image.Image:
     if image.mode.startswith("I"):  # 16-bit gray, which convert("RGB") would clip at 255
-        bits = max(_tiff_tag(image, _BITS_PER_SAMPLE), default=16)  # or 12, which Pillow does not scale
-        samples = np.clip(np.array(image).astype(np.int64), 0, 2**bits - 1) >> (bits - 8)
-        return Image.fromarray(samples.astype(np.uint8)).convert("RGB")
+        return Image.fromarray((_gray_of_16_bits(image) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("P", "PA"):
         return image.convert("RGBA").convert("RGB")  # Pillow's way for palettes with transparency
     return image if image.mode == "RGB" else image.convert("RGB")
+
+
+def _gray_of_16_bits(image: Image.Image) -> npt.NDArray[np.uint16]:
+    bits = max(_tiff_tag(image, _BITS_PER_SAMPLE), default=16)  # or 12, which Pillow does not scale
+    samples = np.clip(np.array(image).astype(np.int64), 0, 2**bits - 1)
+    return ((samples << (16 - bits)) | (samples >> (2 * bits - 16))).astype(np.uint16)
+
+
+def _as_stored(image: Image.Image) -> Image.Image:
+    """Gray or RGB, with or without transparency."""
+    if image.mode in ("P", "PA"):
+        return image.convert("RGBA" if image.mode == "PA" or "transparency" in image.info else "RGB")
+    kept = {"1": "L", "La": "LA", "RGBa": "RGBA", "RGBX": "RGBA"}.get(image.mode, image.mode)
+    kept = kept if kept in ("L", "LA", "RGB", "RGBA") else "RGB"
+    return image if image.mode == kept else image.convert(kept)
 
 
 def _unreadable(path: Path, error: Exception) -> DatasetError:
@@ -174,8 +226,13 @@ def _unreadable(path: Path, error: Exception) -> DatasetError:
     if isinstance(error, UnidentifiedImageError):
         return DatasetError(f"{path}: is not an image in a format that Pillow reads. Replace or remove it.")
     if isinstance(error, Image.DecompressionBombError):
-        return DatasetError(
-            f"{path}: too large to decode safely ({error}). Allow more by --max-pixels of `predict` or `evaluate`, or "
-            "give --tile: with `pip install 'panoptic-blend[large]'`, a TIFF is then read by rows. Or scale it down."
-        )
+        return too_large(path, str(error))
     return DatasetError(f"{path}: cannot be decoded ({error}). Replace or remove it.")
+
+
+def too_large(path: Path, how_large: str) -> DatasetError:
+    """What to say of a picture with more pixels than are decoded whole."""
+    return DatasetError(
+        f"{path}: too large to decode safely ({how_large}). Allow more by --max-pixels of `predict` or `evaluate`, or "
+        "give --tile: with `pip install 'panoptic-blend[large]'`, a TIFF is then read by rows. Or scale it down."
+    )

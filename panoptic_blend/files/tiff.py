@@ -1,23 +1,23 @@
-"""Reads a large TIFF a few rows at a time: it need not fit into memory."""
+"""Reads a TIFF of any number of bands a few rows at a time: it need not fit into memory."""
 
 from __future__ import annotations
 
 import itertools
 import struct
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import Pixels, read_rgb
 
 if TYPE_CHECKING:
     from tifffile import TiffPage
 
 LARGE = 2**24
 """Pixels from which a TIFF is read by rows."""
+_Samples = npt.NDArray[np.unsignedinteger]
 _MAGIC = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 _LARGEST_PART = 2**26
 """Pixels of a strip or tile, beyond which a compressed one is as good as a whole picture."""
@@ -31,34 +31,38 @@ _DAMAGED = (OSError, ValueError, TypeError, LookupError, RuntimeError, Arithmeti
 
 
 class RowsOfTiff:
-    """The picture of a TIFF as `read_rgb` would return it, decoded as it is sliced.
+    """The picture of a TIFF, decoded as it is sliced.
 
     Rows that follow each other are decoded once: those of the last slice are kept.
 
     Args:
         path: of the file.
         page: its first page.
+        channels: of the file, how many to give, from the first on; more of gray alone repeat it.
 
     Attributes:
-        shape: (height, width, 3).
+        shape: (height, width, channels).
+        dtype: uint8 or uint16, as in the file.
+        bands: how many the file has.
     """
 
-    dtype = np.dtype(np.uint8)
-
-    def __init__(self, path: Path, page: TiffPage):
+    def __init__(self, path: Path, page: TiffPage, channels: int):
+        assert page.dtype is not None
         self.path = path
-        self.shape = (page.imagelength, page.imagewidth, 3)
+        self.shape = (page.imagelength, page.imagewidth, channels)
+        self.dtype = np.dtype(f"uint{page.bitspersample}")
+        self.bands = page.samplesperpixel
         self._page = page
         self._first = 0
-        self._rows = np.zeros((0, page.imagewidth, 3), np.uint8)
+        self._rows: _Samples = np.zeros((0, page.imagewidth, channels), self.dtype)
 
     @property
     def size(self) -> int:
         """Number of samples."""
-        return self.shape[0] * self.shape[1] * 3
+        return self.shape[0] * self.shape[1] * self.shape[2]
 
-    def __getitem__(self, index: tuple[slice, slice]) -> Pixels:
-        """The rows and columns of two slices, uint8 [h, w, 3]."""
+    def __getitem__(self, index: tuple[slice, slice]) -> _Samples:
+        """The rows and columns of two slices, [h, w, channels]."""
         rows, columns = index
         start, stop, step = rows.indices(self.shape[0])
         stop = max(start, stop)
@@ -74,40 +78,54 @@ class RowsOfTiff:
         """The whole picture."""
         return self._decode(0, self.shape[0]).astype(dtype or self.dtype, copy=False)
 
-    def _decode(self, start: int, stop: int) -> Pixels:
+    def decode(self) -> _Samples:
+        """The whole picture, [H, W, channels].
+
+        Raises:
+            DatasetError: it is damaged.
+        """
+        return self._decode(0, self.shape[0])
+
+    def _decode(self, start: int, stop: int) -> _Samples:
         end = self._first + len(self._rows)
         if start < self._first or start > end:
             self._first, self._rows, end = start, self._rows[:0], start
         if stop > end:
             try:
-                more = _to_rgb(_read_rows(self.path, self._page, end, stop))
+                more = self._choose(_read_rows(self.path, self._page, end, stop))
             except _DAMAGED as error:
                 raise DatasetError(f"{self.path}: cannot be decoded ({error}). Replace or remove it.") from error
             self._rows = np.concatenate([self._rows[start - self._first :], more])
             self._first = start
         return self._rows[start - self._first : stop - self._first]
 
+    def _choose(self, samples: _Samples) -> _Samples:
+        channels = self.shape[2]
+        found = samples if samples.shape[2] >= channels else np.repeat(samples[..., :1], channels, axis=2)
+        return found[..., :channels].astype(self.dtype, copy=False)
 
-def open_picture(path: Path | str) -> Pixels:
-    """An image file as `read_rgb` reads it; of a large TIFF a `RowsOfTiff`, which is sliced as an array is.
 
-    That takes strips or tiles of gray or colour samples of 8 or 16 bits, as large TIFFs have, and tifffile; other files
-    are decoded whole.
-
-    Raises:
-        DatasetError: as `read_rgb`.
-    """
-    path = Path(path)
+def is_tiff(path: Path) -> bool:
+    """Whether a file begins as a TIFF does; False when it cannot be read."""
     try:
         with open(path, "rb") as file:
-            is_tiff = file.read(4) in _MAGIC
+            return file.read(4) in _MAGIC
     except OSError:
-        is_tiff = False
-    rows = _open_rows(path) if is_tiff else None
-    return read_rgb(path) if rows is None else cast(Pixels, rows)
+        return False
 
 
-def _open_rows(path: Path) -> RowsOfTiff | None:
+def open_tiff(path: Path, channels: int = 3) -> RowsOfTiff | None:
+    """A TIFF with strips or tiles of upright samples of 8 or 16 bits, of which nothing is decoded yet.
+
+    Args:
+        channels: see `RowsOfTiff`.
+
+    Returns:
+        None for other files, damaged ones, and where tifffile is not installed: Pillow may read them, or say what is
+        wrong.
+    """
+    if not is_tiff(path):
+        return None
     try:
         import tifffile
     except ImportError:
@@ -116,10 +134,9 @@ def _open_rows(path: Path) -> RowsOfTiff | None:
         with tifffile.TiffFile(path) as file:
             page = file.pages.first
             page.decode  # noqa: B018  # made while the file is open
-            has_rows = page.imagelength * page.imagewidth >= LARGE and _is_understood(page)
+            return RowsOfTiff(path, page, channels) if _is_understood(page) else None
     except (*_DAMAGED, tifffile.TiffFileError):
-        return None  # Pillow says what is wrong
-    return RowsOfTiff(path, page) if has_rows else None
+        return None
 
 
 def _is_understood(page: TiffPage) -> bool:
@@ -134,16 +151,11 @@ def _is_understood(page: TiffPage) -> bool:
         and page.imagedepth == 1
         and page.tags.valueof(_ORIENTATION, 1) == 1
         and (page.photometric == _GRAY or page.samplesperpixel >= 3)
+        and page.imagelength * page.imagewidth > 0
     )
 
 
-def _to_rgb(samples: npt.NDArray[np.unsignedinteger]) -> Pixels:
-    """Of 16 bits the upper 8, as `read_rgb`."""
-    colors = samples[..., :3] if samples.shape[2] >= 3 else np.repeat(samples[..., :1], 3, axis=2)
-    return (colors >> 8 if colors.itemsize == 2 else colors).astype(np.uint8)
-
-
-def _read_rows(path: Path, page: TiffPage, start: int, stop: int) -> npt.NDArray[np.unsignedinteger]:
+def _read_rows(path: Path, page: TiffPage, start: int, stop: int) -> _Samples:
     """Rows of a page, [stop - start, W, C] of the file's samples."""
     planes = page.samplesperpixel if page.planarconfig == 2 else 1
     of_plane = page.samplesperpixel // planes
@@ -166,6 +178,8 @@ def _read_rows(path: Path, page: TiffPage, start: int, stop: int) -> npt.NDArray
             number = (plane * down + y) * across + x
             file.seek(page.dataoffsets[number])
             data = file.read(page.databytecounts[number])
+            if len(data) < page.databytecounts[number]:
+                raise ValueError("it is cut off")
             segment = page.decode(data or None, number, jpegtables=page.jpegtables)[0]
             if segment is None:  # an empty one: nothing is painted there
                 continue

@@ -16,7 +16,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.config import PredictionSettings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.files.images import Pixels
+from panoptic_blend.files.images import Bands
 from panoptic_blend.inference.torch_model import TorchModel
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.network.semantic import STRIDE
@@ -87,13 +87,18 @@ class AugmentedModel:
         """Sizes and thresholds, read at every prediction."""
         return self.model.settings
 
+    @property
+    def channels(self) -> int:
+        """Bands of an image."""
+        return self.model.channels
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the view at scale 1."""
         return self.model.input_size(height, width)
 
     @torch.no_grad()
-    def predict(self, images: Sequence[Pixels]) -> list[PanopticPrediction]:
-        """Predict images of one `input_size`, uint8 RGB [H, W, 3], at their own sizes."""
+    def predict(self, images: Sequence[Bands]) -> list[PanopticPrediction]:
+        """Predict images of one `input_size`, [H, W, C] of 8 or 16 bits, at their own sizes."""
         self.settings.check()
         sizes = [(image.shape[0], image.shape[1]) for image in images]
         input_size = self.input_size(*sizes[0])
@@ -112,7 +117,7 @@ class AugmentedModel:
             for found, logits, size in zip(instances, stuff, sizes, strict=True)
         ]
 
-    def _look(self, images: Sequence[Pixels], seen: tuple[int, int], flipped: bool) -> NetworkOutput:
+    def _look(self, images: Sequence[Bands], seen: tuple[int, int], flipped: bool) -> NetworkOutput:
         model = self.model.model
         tensors = [resize_image(to_tensor(image).to(model.device), seen) for image in images]
         return model.network(model.input_rule([image.flip(-1) if flipped else image for image in tensors]))

@@ -22,9 +22,8 @@ from panoptic_blend.evaluation.metric import Metric
 from panoptic_blend.evaluation.report import print_tables, write_metrics
 from panoptic_blend.evaluation.semantic import MeanIoU
 from panoptic_blend.evaluation.sweep_file import SWEEP, write_sweep
-from panoptic_blend.files.images import read_rgb
+from panoptic_blend.files.images import to_colors
 from panoptic_blend.files.lock import lock_folder
-from panoptic_blend.files.tiff import open_picture
 from panoptic_blend.inference.keeping import Result, keep_predictions
 from panoptic_blend.inference.overlays import overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Predictor
@@ -89,7 +88,7 @@ def evaluate(
         annotations,
         images,
         segments or annotations.default_segments_folder,
-        read=open_picture if predictor.tile else read_rgb,
+        read=predictor.read,
     )
     source.check_files()  # the last as well, before predicting the first
     panoptic, mean_iou = Details(categories, boundary=details), MeanIoU(categories)
@@ -166,7 +165,9 @@ def compare(result: Result, categories: Categories) -> Image.Image:
     pixels, id_map, truth = thin_out(result.sample.image), thin_out(result.id_map), thin_out(truth)
     predicted = draw_overlay(pixels, id_map, result.segments, categories)
     annotated = draw_overlay(pixels, truth, true_segments(record, categories), categories, scores=False)
-    return side_by_side([("image", Image.fromarray(pixels)), ("prediction", predicted), ("truth", annotated)])
+    return side_by_side(
+        [("image", Image.fromarray(to_colors(pixels))), ("prediction", predicted), ("truth", annotated)]
+    )
 
 
 def true_segments(record: ImageRecord, categories: Categories) -> list[Segment]:

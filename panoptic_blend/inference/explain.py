@@ -12,6 +12,7 @@ from torch import Tensor
 from panoptic_blend.config import PredictionSettings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.files.images import to_colors
 from panoptic_blend.inference.predictor import ImageLike, to_pixels
 from panoptic_blend.inference.torch_model import TorchModel
 from panoptic_blend.modeling.network.bases import BASES_STRIDE
@@ -46,7 +47,7 @@ class Explanation:
     """Every step of one prediction, at the size the network saw.
 
     Attributes:
-        image: uint8 RGB [3, H, W].
+        image: uint8 RGB [3, H, W]; of other bands, the first three.
         bases: [K, H / 4, W / 4], padding removed.
         blends: of the chosen instances.
         placements: the merge's decision about every instance with a sufficient score, best first.
@@ -86,7 +87,8 @@ def explain(engine: TorchModel, image: ImageLike, instances: int = 3) -> Explana
             f"model.masks.head is {model.config.masks.head!r}; attention maps and how they mix the bases can be shown "
             "for 'blender' only."
         )
-    resized = model.resize(to_tensor(to_pixels(image)))
+    pixels = to_pixels(image, model.channels)
+    resized = model.resize(to_tensor(pixels))
     size = (resized.shape[1], resized.shape[2])
     output = model.network(model.input_rule([resized]))
     detections = steps.detect(output, 0)
@@ -114,7 +116,8 @@ def explain(engine: TorchModel, image: ImageLike, instances: int = 3) -> Explana
     height, width = (-(-side // BASES_STRIDE) for side in size)
     bases = output.bases[0, :, :height, :width].float().cpu()
     prediction = PanopticPrediction(id_map, segments, found, semantic.numpy())
-    return Explanation(resized.cpu(), bases, blends, placements, stuff_areas, prediction, replace(steps.settings))
+    drawn = model.resize(to_tensor(to_colors(pixels))).cpu()
+    return Explanation(drawn, bases, blends, placements, stuff_areas, prediction, replace(steps.settings))
 
 
 def choose(placements: list[Placement], labels: list[int], count: int) -> list[Placement]:

@@ -17,8 +17,9 @@ from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.config import PredictionSettings
 from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
-from panoptic_blend.files.images import Pixels, image_to_rgb, read_rgb
-from panoptic_blend.files.tiff import RowsOfTiff, open_picture
+from panoptic_blend.files.images import Bands, image_to_rgb
+from panoptic_blend.files.pictures import RGB, count_bands, open_picture, read_picture
+from panoptic_blend.files.tiff import RowsOfTiff
 from panoptic_blend.inference.pipeline import in_batches, read_ahead
 from panoptic_blend.inference.visualize import draw_overlay
 from panoptic_blend.runtime.exported import ExportedModel
@@ -30,8 +31,11 @@ if TYPE_CHECKING:  # an exported model predicts where there is no torch
     from panoptic_blend.inference.preparation import Precision
     from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
-ImageLike: TypeAlias = "str | Path | Image.Image | Pixels | Tensor"
-"""A file, a Pillow image, an RGB array uint8 [H, W, 3], or an RGB tensor uint8 [3, H, W]."""
+ImageLike: TypeAlias = "str | Path | Image.Image | Bands | Tensor"
+"""A file, a Pillow image, an RGB array uint8 [H, W, 3], or an RGB tensor uint8 [3, H, W].
+
+An array may have 16 bits, uint16. A model of other bands than RGB takes files, and arrays and tensors of just so many.
+"""
 
 
 @dataclass
@@ -39,13 +43,13 @@ class Prediction:
     """What the model sees in one image.
 
     Attributes:
-        image: uint8 RGB [H, W, 3], the image itself.
+        image: the image itself, RGB [H, W, 3] or the bands that the model reads; uint8, or uint16 of 16 bits.
         panoptic: the id map and its segments, at the image's size; a model of torch gives a `PanopticPrediction`, which
             has every detection as well.
         categories: what the segments' category ids mean.
     """
 
-    image: Pixels
+    image: Bands
     panoptic: PanopticMap
     categories: Categories
 
@@ -118,11 +122,15 @@ class Engine(Protocol):
     def settings(self) -> PredictionSettings:
         """Sizes and thresholds, read at every prediction."""
 
+    @property
+    def channels(self) -> int:
+        """Bands of an image."""
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which the network sees an image of this size."""
 
-    def predict(self, images: Sequence[Pixels]) -> Sequence[PanopticMap]:
-        """Predict images of one `input_size`, uint8 RGB [H, W, 3], at their own sizes."""
+    def predict(self, images: Sequence[Bands]) -> Sequence[PanopticMap]:
+        """Predict images of one `input_size`, [H, W, channels] of 8 or 16 bits, at their own sizes."""
 
     def made_with(self) -> dict[str, object]:
         """What predictions depend on beside the images, as JSON can hold it."""
@@ -217,7 +225,7 @@ class Predictor:
         Raises:
             DatasetError: as for one image.
         """
-        pixels = [self._read(image) for image in images]
+        pixels = [self._take(image) for image in images]
         together = in_batches(pixels, max(1, len(pixels)), self.input_size)
         return [prediction for batch in together for prediction in self._predict(batch)]
 
@@ -234,20 +242,29 @@ class Predictor:
         """
         if isinstance(images, (str, Path)):
             raise ConfigError(f"{images}: one path. Give a list of them, or predict it by calling the predictor.")
-        pixels = (read.result() for _, read in read_ahead(images, self._read, max(self.reads_ahead, batch)))
+        pixels = (read.result() for _, read in read_ahead(images, self._take, max(self.reads_ahead, batch)))
         for together in in_batches(pixels, batch, self.input_size):
             yield from self._predict(together)
 
-    def _read(self, image: ImageLike | RowsOfTiff) -> Pixels:
-        if isinstance(image, RowsOfTiff):
-            return cast(Pixels, image) if self.tile else np.asarray(image)
-        return open_picture(image) if self.tile and isinstance(image, (str, Path)) else to_pixels(image)
+    def read(self, path: Path | str) -> Bands:
+        """Decode an image file as the model reads it, [H, W, channels]; by tiles, a large TIFF a few rows at a time.
 
-    def input_size(self, image: Pixels) -> tuple[int, int]:
-        """(height, width) at which the network sees an image [H, W, 3]."""
+        Raises:
+            DatasetError: it cannot be read, or has another number of bands.
+        """
+        read = read_picture if self.tile is None else open_picture
+        return read(path, self.engine.channels)
+
+    def _take(self, image: ImageLike | RowsOfTiff) -> Bands:
+        if isinstance(image, RowsOfTiff):
+            return cast(Bands, image) if self.tile else image.decode()
+        return self.read(image) if isinstance(image, (str, Path)) else to_pixels(image, self.engine.channels)
+
+    def input_size(self, image: Bands) -> tuple[int, int]:
+        """(height, width) at which the network sees an image [H, W, C]."""
         return self.engine.input_size(image.shape[0], image.shape[1])
 
-    def _predict(self, images: Sequence[Pixels]) -> list[Prediction]:
+    def _predict(self, images: Sequence[Bands]) -> list[Prediction]:
         found = self.engine.predict(images)
         return [Prediction(image, panoptic, self.categories) for image, panoptic in zip(images, found, strict=True)]
 
@@ -274,29 +291,31 @@ def _check_options(
     model.check()
 
 
-def to_pixels(image: ImageLike) -> Pixels:
-    """Any image as uint8 RGB [H, W, 3].
+def to_pixels(image: ImageLike, channels: int = RGB) -> Bands:
+    """Any image as [H, W, channels] of uint8 or uint16.
 
     Raises:
         DatasetError: a file that cannot be read, or an array or tensor of another shape or type than `ImageLike`.
     """
     if isinstance(image, (str, Path)):
-        return read_rgb(image)
+        return read_picture(image, channels)
     if isinstance(image, Image.Image):
         if 0 in image.size:
             raise DatasetError(f"image {image.size[0]} x {image.size[1]}: has no pixels.")
+        if channels != RGB:
+            raise DatasetError(f"Pillow image: this model reads {count_bands(channels)}. Give a file, or an array.")
         return image_to_rgb(image)
     if isinstance(image, np.ndarray):
-        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
+        if image.ndim != 3 or image.shape[2] != channels or image.dtype not in (np.uint8, np.uint16) or not image.size:
+            wanted = "RGB [H, W, 3]" if channels == RGB else f"[H, W, {channels}] for this model"
             raise DatasetError(
-                f"array {image.dtype} {list(image.shape)}: an image is uint8 RGB [H, W, 3]. Convert it first."
+                f"array {image.dtype} {list(image.shape)}: an image is uint8 {wanted}, or uint16. Convert it first."
             )
         return image.copy()  # a view may be read-only or run backwards
     torch = sys.modules.get("torch")  # who has a tensor has imported it
     if torch is None or not isinstance(image, torch.Tensor):
         raise DatasetError(f"{type(image).__name__}: an image is a path, a Pillow image, an array or a tensor.")
-    if image.ndim != 3 or image.shape[0] != 3 or image.dtype != torch.uint8 or not image.numel():
-        raise DatasetError(
-            f"tensor {image.dtype} {list(image.shape)}: an image is uint8 RGB [3, H, W]. Convert it first."
-        )
+    if image.ndim != 3 or image.shape[0] != channels or image.dtype != torch.uint8 or not image.numel():
+        wanted = "RGB [3, H, W]" if channels == RGB else f"[{channels}, H, W] for this model"
+        raise DatasetError(f"tensor {image.dtype} {list(image.shape)}: an image is uint8 {wanted}. Convert it first.")
     return image.permute(1, 2, 0).contiguous().cpu().numpy()

@@ -13,8 +13,9 @@ from typing import Protocol
 from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.coco.images import EvaluationSample, ImageLocation
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import Pixels, image_extensions, read_rgb
+from panoptic_blend.files.images import Bands, image_extensions
 from panoptic_blend.files.names import check_file_name
+from panoptic_blend.files.pictures import read_picture
 
 _KINDS_SHOWN = 8
 """Extensions that are named when files are left out."""
@@ -61,7 +62,7 @@ class ImageFiles:
         read: opens a file.
     """
 
-    def __init__(self, files: Sequence[ImageFile], read: Callable[[Path], Pixels] = read_rgb):
+    def __init__(self, files: Sequence[ImageFile], read: Callable[[Path], Bands] = read_picture):
         self.files = files
         self.read = read
 

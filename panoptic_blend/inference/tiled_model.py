@@ -11,7 +11,7 @@ import torch
 from panoptic_blend.categories import Categories
 from panoptic_blend.config import PredictionSettings
 from panoptic_blend.data.images import to_tensor
-from panoptic_blend.files.images import Pixels
+from panoptic_blend.files.images import Bands
 from panoptic_blend.files.on_disk import large_zeros, leave_memory, strips
 from panoptic_blend.inference.picture_norms import begin_pass, forget, measuring, share_norms
 from panoptic_blend.inference.stitching import Stitcher, TilePrediction, ids
@@ -65,12 +65,17 @@ class TiledModel:
         """Thresholds, read at every prediction; those of size do not apply."""
         return self.model.settings
 
+    @property
+    def channels(self) -> int:
+        """Bands of a picture."""
+        return self.model.channels
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The picture's own size: tiles are not resized."""
         return height, width
 
-    def predict(self, images: Sequence[Pixels]) -> list[PanopticMap]:
-        """Predict pictures, uint8 RGB [H, W, 3], one after the other.
+    def predict(self, images: Sequence[Bands]) -> list[PanopticMap]:
+        """Predict pictures, [H, W, C] of 8 or 16 bits, one after the other.
 
         Of a `RowsOfTiff` only what a row of tiles covers is decoded at a time; a large picture's id map is on disk.
 
@@ -79,7 +84,7 @@ class TiledModel:
         """
         return [self._predict(image) for image in images]
 
-    def _predict(self, image: Pixels) -> PanopticMap:
+    def _predict(self, image: Bands) -> PanopticMap:
         self.settings.check()
         rows, columns = (cut(length, self.tile, self.overlap) for length in image.shape[:2])
         self._know_picture(image, rows, columns)
@@ -95,7 +100,7 @@ class TiledModel:
             id_map[part] = ids(id_map[part], thing_ids, stuff_ids)
         return PanopticMap(id_map, segments)
 
-    def _know_picture(self, image: Pixels, rows: Sequence[Span], columns: Sequence[Span]) -> None:
+    def _know_picture(self, image: Bands, rows: Sequence[Span], columns: Sequence[Span]) -> None:
         """Let the network's group norms have the statistics of the picture, measured in tiles from all over it."""
         forget(self.norms)
         if not self.norms or len(rows) * len(columns) == 1:
@@ -108,18 +113,18 @@ class TiledModel:
                     self._run(image[row.start : row.stop, column.start : column.stop])
 
     @torch.no_grad()
-    def _run(self, pixels: Pixels) -> NetworkOutput:
+    def _run(self, pixels: Bands) -> NetworkOutput:
         begin_pass(self.norms)
         return self.model.model.network(self.model.model.input_rule([to_tensor(pixels).to(self.model.device)]))
 
-    def _tiles(self, image: Pixels, rows: Sequence[Span], columns: Sequence[Span]) -> Iterator[TilePrediction]:
+    def _tiles(self, image: Bands, rows: Sequence[Span], columns: Sequence[Span]) -> Iterator[TilePrediction]:
         for number, (row, column) in enumerate(itertools.product(rows, columns), start=1):
             found = self._predict_tile(image[row.start : row.stop, column.start : column.stop])
             self.watch(number / (len(rows) * len(columns)))
             yield found
 
     @torch.no_grad()
-    def _predict_tile(self, pixels: Pixels) -> TilePrediction:
+    def _predict_tile(self, pixels: Bands) -> TilePrediction:
         model, size = self.model.model, (pixels.shape[0], pixels.shape[1])
         steps = model.postprocess
         output = self._run(pixels)

@@ -13,7 +13,7 @@ from panoptic_blend.config import MergeConfig, PredictionSettings
 from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.files.images import Pixels
+from panoptic_blend.files.images import Bands
 from panoptic_blend.inference.preparation import Precision, prepare
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.modeling.postprocess.merge import merge
@@ -55,12 +55,17 @@ class TorchModel:
         """Sizes and thresholds, read at every prediction."""
         return self.model.settings
 
+    @property
+    def channels(self) -> int:
+        """Bands of an image."""
+        return self.model.channels
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which the network sees an image of this size."""
         return self.model.input_size(height, width)
 
-    def predict(self, images: Sequence[Pixels]) -> list[PanopticPrediction]:
-        """Predict images of one `input_size`, uint8 RGB [H, W, 3], at their own sizes."""
+    def predict(self, images: Sequence[Bands]) -> list[PanopticPrediction]:
+        """Predict images of one `input_size`, [H, W, C] of 8 or 16 bits, at their own sizes."""
         resized = [self.model.resize(to_tensor(image)) for image in images]
         return self.model.predict(resized, [(image.shape[0], image.shape[1]) for image in images])
 

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
 from panoptic_blend.categories import Categories
+from panoptic_blend.files.images import Bands, Pixels, to_colors
 from panoptic_blend.structures import IdMap, Segment
 
-Pixels = npt.NDArray[np.uint8]
 Color = tuple[int, int, int]
 Sample = TypeVar("Sample", bound=np.generic)
 
@@ -46,7 +46,7 @@ class Label:
 
 
 def draw_overlay(
-    image: Pixels,
+    image: Bands,
     id_map: IdMap,
     segments: Sequence[Segment],
     categories: Categories,
@@ -57,7 +57,7 @@ def draw_overlay(
     """Paint a panoptic map over its image.
 
     Args:
-        image: uint8 [H, W, 3] RGB.
+        image: [H, W, C] RGB, or other bands, of 8 or 16 bits; see `to_colors`.
         id_map: int32 [H, W]; ids that no segment lists count as void, which is drawn grey and hatched.
         segments: what the ids mean.
         categories: names and colours.
@@ -68,7 +68,7 @@ def draw_overlay(
         RGB, of the image's size times a whole factor (1 unless the image is small).
     """
     factor = max(1, min(4, math.ceil(SMALLEST_EDGE / min(id_map.shape)), LONGEST_EDGE // max(id_map.shape)))
-    canvas = Image.fromarray(np.asarray(image)).resize(
+    canvas = Image.fromarray(to_colors(image)).resize(
         (image.shape[1] * factor, image.shape[0] * factor), Image.Resampling.BICUBIC
     )
     ids, positions = np.unique(id_map, return_inverse=True)

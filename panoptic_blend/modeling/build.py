@@ -29,7 +29,7 @@ from panoptic_blend.modeling.network.semantic import SemanticTrunk
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.modeling.postprocess import PostProcessor
 
-PerChannel = tuple[float, float, float]
+PerChannel = tuple[float, ...]
 Backbone = ResNet | EfficientNetLite | TimmBackbone
 
 
@@ -49,7 +49,7 @@ def build_model(config: ModelConfig, categories: Categories) -> PanopticBlend:
             "The data set has no thing categories ('isthing': 1) and model.semantic.enabled is false: nothing is left "
             "to predict. Enable the semantic branch, or name things."
         )
-    backbone = build_backbone(config.backbone)
+    backbone = build_backbone(config.backbone, config.input.channels)
     mean, std = pixel_statistics(config.input, backbone)
     config = replace(config, input=replace(config.input, pixel_mean=mean, pixel_std=std))
     mask_head = build_mask_head(config, len(categories.things)) if categories.things else None
@@ -66,11 +66,17 @@ def build_model(config: ModelConfig, categories: Categories) -> PanopticBlend:
 
 
 def pixel_statistics(config: InputConfig, backbone: Backbone) -> tuple[PerChannel, PerChannel]:
-    """Mean and standard deviation as set, in `channel_order`; where they are not, those the backbone comes with."""
-    mean, std = backbone.pixel_mean, backbone.pixel_std
-    if config.channel_order == "BGR":
-        mean, std = mean[::-1], std[::-1]
-    return config.pixel_mean or mean, config.pixel_std or std
+    """Mean and standard deviation as set, in `channel_order`; where they are not, those the backbone comes with.
+
+    These are of RGB; other bands get their average, as they get the average of its filters.
+    """
+
+    def of_bands(values: PerChannel) -> PerChannel:
+        colors = values[::-1] if config.channel_order == "BGR" else values
+        average = sum(values) / len(values)
+        return tuple(colors[band] if band < 3 <= config.channels else average for band in range(config.channels))
+
+    return config.pixel_mean or of_bands(backbone.pixel_mean), config.pixel_std or of_bands(backbone.pixel_std)
 
 
 def build_network(config: ModelConfig, categories: Categories, backbone: Backbone, num_maps: int) -> Network:
@@ -135,12 +141,12 @@ def build_criterion(config: ModelConfig, mask_head: MaskHead | None, strides: li
     )
 
 
-def build_backbone(backbone: BackboneConfig) -> Backbone:
-    """The backbone, with random weights."""
+def build_backbone(backbone: BackboneConfig, channels: int = 3) -> Backbone:
+    """The backbone, with random weights, for images of so many channels."""
     if backbone.name.startswith("timm:"):
-        return TimmBackbone(backbone.name.removeprefix("timm:"))
+        return TimmBackbone(backbone.name.removeprefix("timm:"), channels)
     if backbone.name == "efficientnet_lite0":
-        return EfficientNetLite()
+        return EfficientNetLite(channels)
     return ResNet(
         backbone.name,
         backbone.norm,
@@ -150,6 +156,7 @@ def build_backbone(backbone: BackboneConfig) -> Backbone:
         backbone.stride_in_1x1,
         backbone.deformable_stages,
         backbone.deformable_interval,
+        channels,
     )
 
 

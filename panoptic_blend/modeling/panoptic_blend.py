@@ -67,12 +67,17 @@ class PanopticBlend(nn.Module):
         """Where it computes."""
         return self.input_rule.pixel_mean.device
 
+    @property
+    def channels(self) -> int:
+        """Bands of an image."""
+        return len(self.input_rule.pixel_mean)
+
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) at which an image of this size is predicted, as `settings` say."""
         return output_size(height, width, self.settings.shortest_edge, self.settings.longest_edge)
 
     def resize(self, image: Tensor) -> Tensor:
-        """An image [3, H, W] on this model's device and at its `input_size`: what `predict` should be given.
+        """An image [C, H, W] on this model's device and at its `input_size`: what `predict` should be given.
 
         Raises:
             ConfigError: a setting is out of bounds.
@@ -84,7 +89,7 @@ class PanopticBlend(nn.Module):
         """Training losses of a batch.
 
         Args:
-            images: RGB [3, H_i, W_i], uint8 or float in 0..255.
+            images: [C, H_i, W_i], RGB first, uint8 or float in 0..255.
             targets: one per image, of its size.
 
         Returns:
@@ -102,11 +107,12 @@ class PanopticBlend(nn.Module):
         Predicts whatever mode the model is in.
 
         Args:
-            images: RGB [3, H_i, W_i], uint8 or float in 0..255.
+            images: [C, H_i, W_i], RGB first, uint8 or float in 0..255.
             sizes: output (height, width) per image; by default its own.
 
         Raises:
             ConfigError: a setting is out of bounds.
+            DatasetError: an image has another number of channels than the model reads.
         """
         with evaluating(self):
             output = self.network(self.input_rule(images))

@@ -16,6 +16,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.config import PREDICTION_SETTINGS, PredictionSettings
 from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
+from panoptic_blend.files.images import Bands, to_colors
 from panoptic_blend.resizing import output_size
 from panoptic_blend.runtime.manifest import Manifest, read_manifest
 from panoptic_blend.runtime.processor import processor_kind
@@ -39,6 +40,8 @@ class ExportedModel:
 
     has_detections = False
     """Its graph gives panoptic maps alone."""
+    channels = 3
+    """Bands of an image: others are not exported."""
 
     def __init__(self, folder: Path | str, threads: int | None = None):
         self.folder = Path(folder)
@@ -79,11 +82,11 @@ class ExportedModel:
         """(height, width) at which the network inside sees an image of this size."""
         return output_size(height, width, self.settings.shortest_edge, self.settings.longest_edge)
 
-    def predict(self, images: Sequence[npt.NDArray[np.uint8]]) -> list[PanopticMap]:
+    def predict(self, images: Sequence[Bands]) -> list[PanopticMap]:
         """Predict images, one after the other.
 
         Args:
-            images: uint8 RGB [H, W, 3].
+            images: RGB [H, W, 3]; of 16 bits the upper 8 count.
 
         Raises:
             ConfigError: as `check`.
@@ -91,7 +94,7 @@ class ExportedModel:
             CheckpointError: the graph fails, or gives what is no panoptic map of its image.
         """
         self.check()
-        return [self._predict(image) for image in images]
+        return [self._predict(to_colors(image)) for image in images]
 
     def _predict(self, image: npt.NDArray[np.uint8]) -> PanopticMap:
         only = self._session.inputs[IMAGE].shape

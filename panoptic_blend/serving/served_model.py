@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.config import MergeConfig
-from panoptic_blend.errors import DatasetError
+from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.files.images import Pixels
+from panoptic_blend.files.pictures import RGB
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.serving.kept import Kept
@@ -28,9 +29,17 @@ class ServedModel:
     Args:
         name: by which requests ask for it.
         predictor: of the model.
+
+    Raises:
+        ConfigError: it reads other bands than RGB, which the page does not show.
     """
 
     def __init__(self, name: str, predictor: Predictor):
+        if predictor.engine.channels != RGB:
+            raise ConfigError(
+                f"{name}: reads {predictor.engine.channels} bands (model.input.channels); models of RGB alone are "
+                "served. Use `predict`."
+            )
         self.name = name
         self.predictor = predictor
         settings = predictor.settings

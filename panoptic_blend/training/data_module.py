@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import lightning.pytorch as pl
@@ -19,10 +20,16 @@ from panoptic_blend.data.repeats import category_presence, repeat_factors
 from panoptic_blend.data.sample_checks import check_samples
 from panoptic_blend.data.transforms import TrainingTransform
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.pictures import RGB, read_picture
 
 
 def load_data(
-    settings: DataConfig, seed: int, console: Console, check: bool = True, categories: Categories | None = None
+    settings: DataConfig,
+    seed: int,
+    console: Console,
+    check: bool = True,
+    categories: Categories | None = None,
+    bands: int = RGB,
 ) -> tuple[TrainingDataset, EvaluationDataset]:
     """Training and validation sets.
 
@@ -32,6 +39,7 @@ def load_data(
         console: where the check is shown.
         check: look at every sample first, and stop at a bad one or leave bad ones out as the settings say.
         categories: of the run that is resumed; labels follow their order and not that of the files.
+        bands: that the model reads.
 
     Raises:
         DatasetError: annotations or samples that do not hold together, or sets that name other categories.
@@ -62,19 +70,19 @@ def load_data(
         settings.shortest_edge, settings.longest_edge, settings.jitter, settings.crop, settings.flip, settings.color
     )
     good = [
-        _good_samples(found, *places, settings, console) if check else None
+        _good_samples(found, *places, settings, console, bands) if check else None
         for found, places in zip((training, validation), folders, strict=True)
     ]
     return (
-        TrainingDataset(training, *folders[0], transform, seed, good[0], categories),
-        EvaluationDataset(validation, *folders[1], good[1]),
+        TrainingDataset(training, *folders[0], transform, seed, good[0], categories, bands),
+        EvaluationDataset(validation, *folders[1], good[1], partial(read_picture, bands=bands)),
     )
 
 
 def _good_samples(
-    annotations: PanopticAnnotations, images: Path, segments: Path, settings: DataConfig, console: Console
+    annotations: PanopticAnnotations, images: Path, segments: Path, settings: DataConfig, console: Console, bands: int
 ) -> Sequence[int]:
-    good, bad = check_samples(annotations, images, segments, settings.on_bad_sample, settings.workers, console)
+    good, bad = check_samples(annotations, images, segments, settings.on_bad_sample, settings.workers, console, bands)
     bad = [*annotations.left_out, *bad]
     if bad:
         whole = len(annotations) + len(annotations.left_out)

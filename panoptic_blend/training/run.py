@@ -127,7 +127,8 @@ def _train(
     # A sample that went bad since the run began is still told when it is read.
     check = point is None or config.data.on_bad_sample == "skip"
     begun_with = point.categories if point else None
-    training, validation = load_data(config.data, config.trainer.seed, console, check, begun_with)
+    channels = config.model.input.channels
+    training, validation = load_data(config.data, config.trainer.seed, console, check, begun_with, channels)
     settings = config.trainer
     processes = settings.devices * settings.num_nodes
     model = build_model(config.model, training.categories)
@@ -135,7 +136,8 @@ def _train(
         for line in initialise(model, weights).lines():
             console.print(line, highlight=False, markup=False)
     elif point is None:  # else the run's state has its weights
-        load_backbone_weights(model)
+        for line in load_backbone_weights(model):
+            console.print(line, highlight=False, markup=False, soft_wrap=True)
     module = _build_module(config, model, accelerator)
     data = DataModule(
         training,

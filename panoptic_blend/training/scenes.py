@@ -7,6 +7,7 @@ from PIL import Image
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.images import EvaluationSample
+from panoptic_blend.files.images import to_colors
 from panoptic_blend.inference.evaluate import true_segments
 from panoptic_blend.inference.visualize import draw_overlay, side_by_side
 from panoptic_blend.structures import IdMap, PanopticPrediction
@@ -26,7 +27,7 @@ def draw_scene(sample: EvaluationSample, prediction: PanopticPrediction, categor
     """Prediction and truth side by side over their image, titled with its name."""
     record, truth = sample.record, sample.id_map
     assert truth is not None
-    image = Image.fromarray(sample.image)
+    image = Image.fromarray(to_colors(sample.image))
     image.thumbnail((LONGEST_EDGE, LONGEST_EDGE), Image.Resampling.BILINEAR)
 
     def draw(id_map: IdMap, *, truth: bool) -> Image.Image:

@@ -80,7 +80,17 @@ def test_every_setting_has_a_value_of_its_type_or_is_named(section: str, kind: t
     [
         ({"shortest_edges": 5}, "input.shortest_edges is not a setting. Did you mean input.shortest_edge?"),
         ({"channel_order": "rgb"}, "input.channel_order is 'rgb'; it must be one of 'RGB', 'BGR'."),
-        ({"pixel_std": [1, 2]}, "input.pixel_std is [1, 2]; it must be a list of 3 times float or null."),
+        ({"pixel_std": 1}, "input.pixel_std is 1; it must be a list of float or null."),
+        (
+            {"pixel_std": [1, 2]},
+            "model.input.pixel_std is (1.0, 2.0); it must be as many numbers as model.input.channels (3).",
+        ),
+        (
+            {"pixel_mean": [1, 2, 3], "channels": 4},
+            "model.input.pixel_mean is (1.0, 2.0, 3.0); it must be as many numbers as model.input.channels (4).",
+        ),
+        ({"channels": 0}, "model.input.channels is 0; it must be 1 or more."),
+        ({"channels": 2, "channel_order": "BGR"}, "model.input.channel_order is 'BGR'; it must be RGB for 2 channels."),
         ({"longest_edge": True}, "input.longest_edge is True; it must be int."),
         ({"shortest_edge": 0}, "model.input.shortest_edge is 0; it must be between 1 and longest_edge (1333)."),
     ],

@@ -18,7 +18,7 @@ from tests.convert.scenes import (
     write_image,
     write_map,
 )
-from tests.convert.test_deep_png import write_deep_png
+from tests.files.test_deep_png import write_deep_png
 
 
 def row(name: str, *values: int) -> tuple[str, bool, bytes]:

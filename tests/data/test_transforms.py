@@ -93,3 +93,25 @@ def test_equal_generators_give_equal_results_and_leave_the_global_ones_alone() -
     assert (first[1] == second[1]).all()
     assert torch.equal(torch.get_rng_state(), states[0])
     assert (np.random.get_state()[1] == states[1]).all()  # noqa: NPY002
+
+
+def test_bands_are_varied_in_any_number_and_depth() -> None:
+    id_map = blocks(16, 24)
+    transform = TrainingTransform((16,), 24, flip=0, color=0.4)
+
+    def vary(image: torch.Tensor) -> torch.Tensor:
+        return transform(image, id_map, np.random.default_rng(0))[0]
+
+    colors = picture_of(id_map)
+    image = torch.cat([colors, torch.arange(16 * 24, dtype=torch.int64).remainder(200).to(torch.uint8).view(1, 16, 24)])
+    varied = vary(image)
+    assert varied.dtype == torch.uint8
+    assert torch.equal(varied[:3], vary(colors))  # as without the fourth
+    gray = vary(image[3:].repeat(3, 1, 1))[0]  # where saturation changes nothing
+    torch.testing.assert_close(varied[3].float(), gray.float(), rtol=0, atol=2)
+    assert torch.equal(vary(image[3:])[0], varied[3])
+    assert torch.equal(vary(image[[3, 3]])[0], varied[3])
+    deep = vary(image.float())
+    assert deep.is_floating_point()
+    torch.testing.assert_close(deep, varied.float(), rtol=0, atol=3)  # which rounds, and drops what is behind the point
+    assert 0 <= deep.min() < deep.max() <= 255

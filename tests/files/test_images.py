@@ -13,14 +13,14 @@ from PIL import Image, features
 
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import check_image
+from panoptic_blend.files.images import check_image, read_rgb
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 10, 3)).astype(np.uint8)
 GRAY = RGB[..., 0]
 
 
 def read(path: Path) -> np.ndarray:
-    """Pixels [H, W, 3] as read; also holds `check_image` to the same size."""
+    """Pixels [H, W, 3] as a model takes them; also holds `check_image` to the same size."""
     image = read_image(path)
     assert image.shape[0] == 3
     assert check_image(path) == tuple(image.shape[1:])
@@ -81,22 +81,27 @@ def test_cmyk(tmp_path: Path) -> None:
     assert np.abs(read(tmp_path / "cyan.jpg").astype(int) - (0, 255, 255)).max() <= 3
 
 
-def test_sixteen_bit_gray_keeps_its_upper_byte(tmp_path: Path) -> None:
+def assert_deep(path: Path, expected: np.ndarray) -> None:
+    """Of 16 bits, a person sees the upper 8, and a model all of them, scaled so that 65535 is as 255."""
+    assert (read_rgb(path) == expected >> 8).all(), path
+    np.testing.assert_allclose(read(path), expected / 257, rtol=1e-6)
+
+
+def test_sixteen_bit_gray(tmp_path: Path) -> None:
     deep = np.random.default_rng(2).integers(0, 65536, (6, 10)).astype(np.uint16)
     Image.fromarray(deep).save(tmp_path / "deep.png")
     Image.fromarray(deep).save(tmp_path / "deep.tif")
     big_endian = io.BytesIO(b"P5 10 6 65535\n" + deep.astype(">u2").tobytes())
     (tmp_path / "deep.pgm").write_bytes(big_endian.getvalue())
     for name in ("deep.png", "deep.tif", "deep.pgm"):
-        assert (read(tmp_path / name) == (deep >> 8)[..., None]).all(), name
+        assert_deep(tmp_path / name, np.repeat(deep[..., None], 3, axis=2))
 
 
 @pytest.mark.parametrize(("color_type", "channels"), [(2, 3), (6, 4), (4, 2)])
-def test_sixteen_bit_colour_keeps_its_upper_byte(tmp_path: Path, color_type: int, channels: int) -> None:
+def test_sixteen_bit_colour(tmp_path: Path, color_type: int, channels: int) -> None:
     deep = np.random.default_rng(3).integers(0, 65536, (6, 10, channels)).astype(">u2")
     (tmp_path / "deep.png").write_bytes(png(10, 6, 16, color_type, deep.tobytes()))
-    expected = (deep >> 8)[..., :3] if channels > 2 else (deep >> 8)[..., :1]
-    assert (read(tmp_path / "deep.png") == expected).all()
+    assert_deep(tmp_path / "deep.png", deep[..., :3] if channels > 2 else np.repeat(deep[..., :1], 3, axis=2))
 
 
 def tiff(width: int, height: int, bits: int, sample_format: int, samples: bytes) -> bytes:
@@ -109,11 +114,14 @@ def tiff(width: int, height: int, bits: int, sample_format: int, samples: bytes)
     return b"II*\0" + struct.pack("<I", 8 + len(padded)) + padded + directory
 
 
-def test_twelve_bit_gray_keeps_its_upper_byte(tmp_path: Path) -> None:
+def test_twelve_bit_gray(tmp_path: Path) -> None:
     deep = np.random.default_rng(5).integers(0, 4096, (6, 10))
     digits = "".join(f"{sample:03x}" for sample in deep.flat)
     (tmp_path / "deep.tif").write_bytes(tiff(10, 6, 12, 1, bytes.fromhex(digits)))
-    assert (read(tmp_path / "deep.tif") == (deep >> 4)[..., None]).all()
+    assert (read_rgb(tmp_path / "deep.tif") == (deep >> 4)[..., None]).all()
+    np.testing.assert_allclose(
+        read(tmp_path / "deep.tif"), np.repeat(deep[..., None], 3, axis=2) * 255 / 4095, atol=1 / 257
+    )
 
 
 def fits(samples: np.ndarray) -> bytes:

@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files import tiff
-from panoptic_blend.files.images import read_rgb
-from panoptic_blend.files.tiff import RowsOfTiff, open_picture
+from panoptic_blend.files.images import check_image, read_rgb
+from panoptic_blend.files.pictures import open_picture, read_picture
+from panoptic_blend.files.tiff import RowsOfTiff
 
 tifffile = pytest.importorskip("tifffile")
 
@@ -24,6 +25,7 @@ LAYOUTS: list[dict[str, Any]] = [
     {"tile": (32, 48), "bigtiff": True},
     {"rowsperstrip": 9, "compression": "zlib", "byteorder": ">"},
     {"planarconfig": "separate", "rowsperstrip": 11, "compression": "zlib"},
+    {"planarconfig": "separate"},
 ]
 
 
@@ -68,12 +70,14 @@ def test_slices_in_any_order(tmp_path_factory: pytest.TempPathFactory, places: l
 @pytest.mark.parametrize("channels", [1, 3, 4])
 def test_other_samples_are_read_as_when_they_are_decoded_whole(tmp_path: Path, channels: int, dtype: str) -> None:
     path = tmp_path / "picture.tif"
-    if channels == 4 and dtype == "uint16":
-        pytest.skip("Pillow reads no such file")
-    write(path, channels, dtype, rowsperstrip=13, compression="zlib")
+    samples = write(path, channels, dtype, rowsperstrip=13, compression="zlib")
     picture = open_picture(path)
     assert isinstance(picture, RowsOfTiff)
-    np.testing.assert_array_equal(np.asarray(picture), read_rgb(path))
+    expected = samples[..., :3] if channels > 1 else samples.repeat(3, axis=2)
+    np.testing.assert_array_equal(np.asarray(picture), expected)
+    np.testing.assert_array_equal(read_picture(path), expected)
+    np.testing.assert_array_equal(read_rgb(path), expected >> 8 if dtype == "uint16" else expected)
+    assert check_image(path) == (101, 77)
 
 
 def test_what_rows_do_not_give_is_decoded_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,6 +97,9 @@ def test_a_file_that_is_cut_off_is_told(tmp_path: Path) -> None:
     with tifffile.TiffFile(path) as file:
         last = file.pages.first.dataoffsets[-1]
     path.write_bytes(whole[:last] + b"\0" * (len(whole) - last))
+    with pytest.raises(DatasetError, match=r"picture\.tif: cannot be decoded"):
+        np.asarray(open_picture(path))
+    path.write_bytes(whole[:last])  # where a strip begins
     with pytest.raises(DatasetError, match=r"picture\.tif: cannot be decoded"):
         np.asarray(open_picture(path))
     path.write_bytes(b"II*\0 nothing")

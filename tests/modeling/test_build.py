@@ -37,6 +37,18 @@ def test_a_resnet_is_fed_as_on_imagenet_unless_settings_say_otherwise() -> None:
     assert built_statistics("resnet18", caffe) == (caffe.pixel_mean, caffe.pixel_std)
 
 
+def test_further_bands_are_fed_as_red_green_and_blue_on_average() -> None:
+    average = sum(IMAGENET[0]) / 3, sum(IMAGENET[1]) / 3
+    for channels in (4, 6):
+        mean, std = built_statistics("resnet18", InputConfig(channels=channels, channel_order="BGR"))
+        assert mean == (*IMAGENET[0][::-1], *[average[0]] * (channels - 3))
+        assert std == (*IMAGENET[1][::-1], *[average[1]] * (channels - 3))
+    assert built_statistics("efficientnet_lite0", InputConfig(channels=1)) == (HALF[:1], HALF[:1])
+    assert built_statistics("resnet18", InputConfig(channels=2)) == ((average[0],) * 2, (average[1],) * 2)
+    given = InputConfig(channels=4, pixel_mean=(1, 2, 3, 4), pixel_std=(5, 6, 7, 8))
+    assert built_statistics("resnet18", given) == ((1, 2, 3, 4), (5, 6, 7, 8))
+
+
 def test_a_timm_network_is_fed_as_its_own_weights_were_trained() -> None:
     timm = pytest.importorskip("timm", reason="needs the timm extra")
     assert timm.get_pretrained_cfg("tf_efficientnet_lite0").mean == (0.5, 0.5, 0.5)
@@ -55,6 +67,16 @@ def test_a_checkpoint_has_the_numbers_and_needs_no_network(tmp_path: Path, monke
     loaded = load_model(tmp_path / "model.safetensors").config
     assert (loaded.input.pixel_mean, loaded.input.pixel_std) == (HALF, HALF)
     assert loaded.backbone == config.backbone
+
+
+@pytest.mark.parametrize("channels", [1, 4])
+def test_a_checkpoint_has_the_number_of_bands(tmp_path: Path, channels: int) -> None:
+    config = tiny_model_config()
+    config.input = InputConfig(channels=channels, shortest_edge=64, longest_edge=128)
+    save_model(build_model(config, SHAPES), tmp_path / "model.safetensors")
+    loaded = load_model(tmp_path / "model.safetensors")
+    assert loaded.config.input.channels == loaded.channels == channels
+    assert loaded.network.backbone.conv1.in_channels == channels
 
 
 def test_files_may_have_numbers_null_or_nothing(tmp_path: Path) -> None:

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from panoptic_blend.categories import IGNORE, Categories, Category
 from panoptic_blend.config import BasesConfig, FCOSConfig, FPNConfig, InputConfig, ModelConfig, SemanticConfig
-from panoptic_blend.errors import ConfigError
+from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.criterion import Criterion
+from panoptic_blend.modeling.input_rule import InputRule
 from panoptic_blend.modeling.network.fcos_head import HeadOutput
 from panoptic_blend.modeling.network.locations import Locations
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
@@ -141,6 +142,15 @@ def test_bgr_models_see_the_channels_flipped() -> None:
     rgb = tiny_model(input=InputConfig(pixel_mean=(1, 2, 3), pixel_std=(4, 5, 6)))
     bgr = tiny_model(input=InputConfig(pixel_mean=(3, 2, 1), pixel_std=(6, 5, 4), channel_order="BGR"))
     torch.testing.assert_close(bgr.input_rule([image]), rgb.input_rule([image]).flip(1))
+
+
+def test_bands_behind_bgr_stay_where_they_are() -> None:
+    image = torch.randint(0, 255, (5, 40, 70), dtype=torch.uint8)
+    rgb = InputRule((1, 2, 3, 7, 8), (4, 5, 6, 7, 8), flip_channels=False)
+    bgr = InputRule((3, 2, 1, 7, 8), (6, 5, 4, 7, 8), flip_channels=True)
+    torch.testing.assert_close(bgr([image])[:, [2, 1, 0, 3, 4]], rgb([image]))
+    with pytest.raises(DatasetError, match=r"image of 3 channels: the model reads 5 \(model\.input\.channels\)"):
+        rgb([image[:3]])
 
 
 def test_batches_are_padded_with_zeros_after_normalisation() -> None:

@@ -52,6 +52,7 @@ class ResNet(nn.Module):
         stride_in_1x1: bottlenecks stride in their first convolution, as Caffe's networks do.
         deformable_stages: stages (2..5) with deformable blocks.
         deformable_interval: every so many blocks of those stages, from the first.
+        in_channels: of images; the first convolution is trained when they are not RGB, whatever is frozen.
 
     Attributes:
         pixel_mean: per channel, RGB in 0..255: how torchvision's weights were trained.
@@ -72,6 +73,7 @@ class ResNet(nn.Module):
         stride_in_1x1: bool = False,
         deformable_stages: Sequence[int] = (),
         deformable_interval: int = 3,
+        in_channels: int = 3,
     ):
         super().__init__()
         block, depths = _DEPTHS[name]
@@ -83,7 +85,7 @@ class ResNet(nn.Module):
         frozen_norm = make_norm["group" if norm == "group" else "frozen"]
         norms = [frozen_norm if stage <= frozen_stages else make_norm[norm] for stage in range(1, 6)]
 
-        self.conv1 = nn.Conv2d(3, stem_width, 7, stride=2, padding=3, bias=False)
+        self.conv1 = nn.Conv2d(in_channels, stem_width, 7, stride=2, padding=3, bias=False)
         self.bn1 = norms[0](stem_width)
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
@@ -108,9 +110,11 @@ class ResNet(nn.Module):
         stem = nn.ModuleList([self.conv1, self.bn1])
         for frozen in [stem, *stages][:frozen_stages]:
             frozen.requires_grad_(False)
+        if in_channels != 3:
+            self.conv1.requires_grad_(True)
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] -> C2, C3, C4, C5 at strides 4, 8, 16, 32."""
+        """[B, C, H, W] -> C2, C3, C4, C5 at strides 4, 8, 16, 32."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(images))))
         c2 = self.layer1(x)
         c3 = self.layer2(c2)
@@ -150,6 +154,7 @@ class TimmBackbone(nn.Module):
     Args:
         name: timm's, alone or with the tag of pretrained weights: 'resnet50', 'resnet50.a1_in1k'. The tag decides
             which weights `checkpoints` loads, and so the normalisation; those here are random.
+        in_channels: of images.
 
     Attributes:
         pixel_mean: per channel, RGB in 0..255: how timm's weights of this name were trained.
@@ -160,7 +165,7 @@ class TimmBackbone(nn.Module):
         ConfigError: timm is not installed, does not know the name, or the network is not of this kind.
     """
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, in_channels: int = 3):
         super().__init__()
         self.name = name
         try:
@@ -180,7 +185,7 @@ class TimmBackbone(nn.Module):
                 f"model.backbone.name: timm has no weights tagged {tag!r} for {model}; it has {tagged}."
             ) from error
         try:
-            pyramid: Any = timm.create_model(name, features_only=True)
+            pyramid: Any = timm.create_model(name, features_only=True, in_chans=in_channels)
         except (AssertionError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(
                 f"model.backbone.name: timm's {name} gives no features between its layers ({error})."
@@ -191,13 +196,13 @@ class TimmBackbone(nn.Module):
             raise ConfigError(f"model.backbone.name: timm's {name} has no features at strides {missing}.")
         places = [reductions.index(stride) for stride in (4, 8, 16, 32)]
         self.channels: list[int] = [pyramid.feature_info.channels()[place] for place in places]
-        _try_out(name, pyramid, places, self.channels)
+        _try_out(name, pyramid, in_channels, places, self.channels)
         indices = [pyramid.feature_info.out_indices[place] for place in places]  # some networks leave out their first
-        self.body = timm.create_model(name, features_only=True, out_indices=indices)
+        self.body = timm.create_model(name, features_only=True, out_indices=indices, in_chans=in_channels)
         self.pixel_mean, self.pixel_std = map(_in_0_to_255, (pyramid.pretrained_cfg[key] for key in ("mean", "std")))
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W] -> C2, C3, C4, C5."""
+        """[B, C, H, W] -> C2, C3, C4, C5."""
         return list(self.body(images))
 
 
@@ -207,10 +212,10 @@ def _in_0_to_255(channels: Sequence[float]) -> tuple[float, float, float]:
 
 
 @torch.no_grad()
-def _try_out(name: str, pyramid: nn.Module, indices: list[int], channels: list[int]) -> None:
+def _try_out(name: str, pyramid: nn.Module, in_channels: int, indices: list[int], channels: list[int]) -> None:
     """Feed a small image that is not square: timm tells neither which sizes nor, of all networks, which layout."""
     try:
-        features = pyramid.eval()(torch.zeros(1, 3, 64, 96))
+        features = pyramid.eval()(torch.zeros(1, in_channels, 64, 96))
     except (AssertionError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"model.backbone.name: timm's {name} reads images of sizes of its own only ({error!r}). Take a "

@@ -92,6 +92,9 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(nn.Module):
     """The pyramid of EfficientNet-Lite0 under timm's parameter names (`tf_efficientnet_lite0`), without its classifier.
 
+    Args:
+        in_channels: of images.
+
     Attributes:
         pixel_mean: per channel, RGB in 0..255: how its published weights were trained.
         pixel_std: likewise.
@@ -101,9 +104,9 @@ class EfficientNetLite(nn.Module):
     pixel_mean = (127.5, 127.5, 127.5)
     pixel_std = (127.5, 127.5, 127.5)
 
-    def __init__(self) -> None:
+    def __init__(self, in_channels: int = 3) -> None:
         super().__init__()
-        self.conv_stem, self.bn1 = SamePadConv(3, _STEM, 3, stride=2), _norm(_STEM)
+        self.conv_stem, self.bn1 = SamePadConv(in_channels, _STEM, 3, stride=2), _norm(_STEM)
         widths = [_STEM, *(channels for *_, channels in _STAGES)]
         stages = []
         for (before, channels), (expansion, kernel, stride, count, _) in zip(pairwise(widths), _STAGES, strict=True):
@@ -119,7 +122,7 @@ class EfficientNetLite(nn.Module):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out")
 
     def forward(self, images: Tensor) -> list[Tensor]:
-        """[B, 3, H, W], H and W multiples of 32 -> C2, C3, C4, C5 at strides 4, 8, 16, 32."""
+        """[B, C, H, W], H and W multiples of 32 -> C2, C3, C4, C5 at strides 4, 8, 16, 32."""
         x = F.relu6(self.bn1(self.conv_stem(images)))
         features = []
         for stage, blocks in enumerate(self.blocks):

@@ -72,7 +72,7 @@ class Network(nn.Module):
         self.auxiliary = auxiliary
 
     def forward(self, images: Tensor) -> NetworkOutput:
-        """Normalised images [B, 3, H, W], H and W multiples of 32 -> `NetworkOutput`."""
+        """Normalised images [B, C, H, W], H and W multiples of 32 -> `NetworkOutput`."""
         features = self.backbone(images)
         read_again = list(features) if self.bases_read_backbone else []
         return self.read_pyramid(read_again, self.fpn(features))

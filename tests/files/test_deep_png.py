@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from panoptic_blend.convert.deep_png import is_deep_png, read_deep_png
 from panoptic_blend.convert.files import read_channels, read_map
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.deep_png import is_deep_png, read_deep_png
 
 COLOR_TYPES = {2: 4, 3: 2, 4: 6}
 
