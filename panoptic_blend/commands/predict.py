@@ -60,6 +60,9 @@ examples:
     add_overwrite(parser)
     parser.add_argument("--overlays", action="store_true", help="also draw every prediction over its image")
     parser.add_argument(
+        "--tiff", action="store_true", help="also write every id map as a TIFF of 32-bit integers, into tiffs/"
+    )
+    parser.add_argument(
         "--track", action="store_true", help="of a film: give things ids that stay with them from frame to frame"
     )
     parser.add_argument(
@@ -111,6 +114,8 @@ def run(arguments: list[str]) -> None:
             parser.error(f"{films[0]} is a film: give one film at a time, and images without it")
         if options.annotations:
             parser.error("--annotations lists images: give the folder they lie in, not a film")
+        if options.tiff:
+            parser.error("--tiff is for pictures: of a film, PNGs are written")
         _predict_film(options, settings)
         return
     if options.track or options.frames:
@@ -148,7 +153,7 @@ def run(arguments: list[str]) -> None:
     else:
         source = ImageFiles(found.files, predictor.read)
     result = write_predictions(
-        predictor, source, options.output, console, options.overlays, options.batch, options.overwrite
+        predictor, source, options.output, console, options.overlays, options.batch, options.overwrite, options.tiff
     )
     earlier = f", {result.earlier} of them in an earlier run" if result.earlier else ""
     console.print(f"Predicted {result.written} of {len(source)} images into {options.output}{earlier}", soft_wrap=True)

@@ -16,6 +16,7 @@ from rich.progress import Progress as Bar
 from panoptic_blend.coco.images import EvaluationSample
 from panoptic_blend.coco.predictions import FOLDER, PredictionWriter
 from panoptic_blend.coco.progress import START_OVER, Kept
+from panoptic_blend.coco.segments_tiff import tiff_path
 from panoptic_blend.errors import DatasetError, out_of_memory
 from panoptic_blend.inference.overlays import overlay_path
 from panoptic_blend.inference.pipeline import in_batches, read_ahead, write_behind
@@ -119,6 +120,7 @@ def keep_predictions(
 
     def forget(png: str) -> None:
         overlay_path(output, png).unlink(missing_ok=True)
+        tiff_path(output, png).unlink(missing_ok=True)
 
     writer = PredictionWriter(output, predictor.categories, made_with, overwrite, forget)
     earlier: dict[int | str, Kept] = {}

@@ -10,6 +10,8 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.predictions import FOLDER
 from panoptic_blend.coco.progress import Kept
+from panoptic_blend.coco.segments_tiff import FOLDER as TIFF_FOLDER
+from panoptic_blend.coco.segments_tiff import require_tifffile, tiff_path, write_id_tiff
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.inference.keeping import Result, WritingResult, keep_predictions
@@ -21,7 +23,7 @@ from panoptic_blend.inference.visualize import draw_overlay, thin_out
 
 def result_folders(output: Path) -> list[Path]:
     """Where `write_predictions` puts images."""
-    return [output / FOLDER, output / OVERLAY_FOLDER]
+    return [output / FOLDER, output / OVERLAY_FOLDER, output / TIFF_FOLDER]
 
 
 def write_predictions(
@@ -32,8 +34,9 @@ def write_predictions(
     overlays: bool = False,
     batch: int = 1,
     overwrite: bool = False,
+    tiffs: bool = False,
 ) -> WritingResult:
-    """Write `output/predictions.json`, `output/predictions/*.png` and, if asked for, `output/overlays/*.jpg`.
+    """Write `output/predictions.json`, `output/predictions/*.png`, and what is asked for: `overlays/`, `tiffs/`.
 
     Every image is kept as soon as it is predicted, and one that fails is left out and reported. Called again, this
     predicts the images that are missing.
@@ -43,28 +46,37 @@ def write_predictions(
         overlays: write an image with the segments painted over it for every sample.
         batch: neighbours of one input size that are predicted together at most.
         overwrite: predict all images again, and replace what is in `output`.
+        tiffs: write every id map as a TIFF of 32-bit integers, too.
 
     Raises:
+        ConfigError: `tiffs`, but tifffile is not installed.
         DatasetError: `output` holds predictions of other images, or made with another model or other settings.
         FolderInUseError: another command is writing there.
     """
 
+    if tiffs:
+        require_tifffile()
+
     def draw(result: Result) -> None:
-        if overlays:
+        tiff, overlay = tiff_path(output, result.kept.png), overlay_path(output, result.kept.png)
+        if tiffs and (result.is_new or not tiff.is_file()):
+            write_id_tiff(tiff, result.id_map)
+        if overlays and (result.is_new or not overlay.is_file()):
             categories = predictor.categories
             write_overlay(
-                overlay_path(output, result.kept.png),
+                overlay,
                 lambda: draw_overlay(
                     thin_out(result.sample.image), thin_out(result.id_map), result.segments, categories
                 ),
             )
 
-    def lacks_overlay(kept: Kept) -> bool:
-        return overlays and not overlay_path(output, kept.png).is_file()
+    def lacks_some(kept: Kept) -> bool:
+        lacks_overlay = overlays and not overlay_path(output, kept.png).is_file()
+        return lacks_overlay or (tiffs and not tiff_path(output, kept.png).is_file())
 
     with lock_folder(output):
         return keep_predictions(
-            predictor, source, output, console, "predict", draw, lacks_overlay, batch=batch, overwrite=overwrite
+            predictor, source, output, console, "predict", draw, lacks_some, batch=batch, overwrite=overwrite
         )
 
 

@@ -51,6 +51,24 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+def test_tiffs_hold_the_ids_of_the_pngs_and_come_later_too(predictor: Predictor, source: ImageFiles, tmp_path: Path):
+    tifffile = pytest.importorskip("tifffile")
+    out = tmp_path / "out"
+    write_predictions(predictor, source, out, QUIET)
+    assert not (out / "tiffs").exists()
+    pngs = {path.stem: path.read_bytes() for path in (out / "predictions").iterdir()}
+    write_predictions(predictor, source, out, QUIET, tiffs=True)
+    assert {path.stem for path in (out / "tiffs").iterdir()} == set(pngs)
+    for name, before in pngs.items():
+        assert (out / "predictions" / f"{name}.png").read_bytes() == before
+        ids = tifffile.imread(out / "tiffs" / f"{name}.tif")
+        assert ids.dtype == np.int32
+        np.testing.assert_array_equal(ids, read_id_map(out / "predictions" / f"{name}.png"))
+    again = ImageFiles(source.files[:1])
+    write_predictions(predictor, again, out, QUIET, overwrite=True)
+    assert not list((out / "tiffs").iterdir())  # those were of what is replaced
+
+
 def test_batches_write_what_single_pictures_do(predictor: Predictor, source: ImageFiles, tmp_path: Path):
     for batch in (1, 3):
         result = write_predictions(predictor, source, tmp_path / str(batch), QUIET, overlays=True, batch=batch)
