@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import onnxruntime
+from nncf.quantization.advanced_parameters import QuantizationParameters
 
 from panoptic_blend.exporting.network import INPUT
 
@@ -54,8 +55,13 @@ def quantize(network: onnx.ModelProto, images: Sequence[Images], in_float: Colle
         preset=nncf.QuantizationPreset.MIXED,
         subset_size=len(images),
         ignored_scope=nncf.IgnoredScope(names=ignored),
-        # Half the range of weights: sums of products stay in 16 bits on processors that have no wider ones.
-        advanced_parameters=nncf.AdvancedQuantizationParameters(overflow_fix=nncf.OverflowFix.ENABLE),
+        advanced_parameters=nncf.AdvancedQuantizationParameters(
+            # Half the range of weights: sums of products stay in 16 bits on processors that have no wider ones.
+            overflow_fix=nncf.OverflowFix.ENABLE,
+            # NNCF gives each channel before a depthwise convolution a scale of its own: onnxruntime computes these in
+            # float, and where another convolution comes before them, not at all.
+            activations_quantization_params=QuantizationParameters(per_channel=False),
+        ),
     )
 
 

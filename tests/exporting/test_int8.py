@@ -85,6 +85,28 @@ def test_onnxruntime_multiplies_in_integers_but_for_what_leaves_the_network(
     assert left == {"head.class_logits", "head.distances", "head.centerness", "bases.predictor", "stuff_predictor"}
 
 
+def test_depthwise_convolutions_are_computed_in_integers_right_after_others(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    layers = torch.nn.Sequential(
+        torch.nn.Conv2d(3, 8, 1),
+        torch.nn.Conv2d(8, 8, 3, padding=1, groups=8),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(8, 4, 1),
+    )
+    exported = torch.onnx.export(layers.eval(), (torch.zeros(1, 3, 64, 96),), input_names=[INPUT], dynamo=True)
+    assert exported is not None
+    whole = exported.model_proto
+    quantized = for_onnxruntime(whole)
+    for ours, theirs in zip(quantization._run(whole, IMAGES[0]), quantization._run(quantized, IMAGES[0]), strict=True):
+        assert 0 < np.abs(ours - theirs).mean() < 0.1 * np.abs(ours).mean()
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimized.onnx")
+    onnxruntime.InferenceSession(quantized.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    kinds = [node.op_type for node in onnx.load(tmp_path / "optimized.onnx").graph.node if "Conv" in node.op_type]
+    assert kinds.count("QLinearConv") == 2  # the last leaves the network
+    assert len(kinds) == 3
+
+
 def test_values_are_rounded_once_to_bytes_without_sign_that_mean_the_same(network: onnx.ModelProto) -> None:
     quantized = for_onnxruntime(network)
     constants = {each.name: onnx.numpy_helper.to_array(each) for each in quantized.graph.initializer}
