@@ -12,7 +12,9 @@ from benchmarks.peers import import_peer
 from panoptic_blend.benchmarking.timing import Clock
 from panoptic_blend.files.images import Pixels
 
-EOMT, MASK2FORMER = "EoMT-S", "Mask2Former R-50"
+EOMT_T, EOMT, EOMT_B, MASK2FORMER = "EoMT-T", "EoMT-S", "EoMT-B", "Mask2Former R-50"
+_HEADS = {EOMT_T: 3, EOMT: 6, EOMT_B: 12}
+"""Attention heads of 64 channels in ViT-T, ViT-S and ViT-B."""
 CATEGORIES = 133
 """Of COCO."""
 
@@ -21,7 +23,7 @@ class HuggingFace:
     """One of their models with its own processor before and behind it.
 
     Args:
-        name: `EOMT` or `MASK2FORMER`.
+        name: `EOMT_T`, `EOMT`, `EOMT_B` or `MASK2FORMER`.
         size: (height, width) of the pictures, which the network sees as they are.
     """
 
@@ -29,7 +31,8 @@ class HuggingFace:
         theirs: Any = import_peer("transformers", "run `pip install transformers`")
         logging.getLogger("transformers").setLevel(logging.ERROR)
         self.size = size
-        self.model, self.processor = (_eomt if name == EOMT else _mask2former)(theirs, size)
+        made = _mask2former(theirs, size) if name == MASK2FORMER else _eomt(theirs, size, name)
+        self.model, self.processor = made
         self.model.eval()
 
     @torch.no_grad()
@@ -47,13 +50,13 @@ class HuggingFace:
         return len(found[0]["segments_info"])
 
 
-def _eomt(theirs: Any, size: tuple[int, int]) -> tuple[Any, Any]:
-    """EoMT-S as published for COCO: a ViT-S whose last three blocks read 200 queries, without masked attention."""
+def _eomt(theirs: Any, size: tuple[int, int], name: str) -> tuple[Any, Any]:
+    """EoMT as published for COCO: a ViT whose last three blocks read 200 queries, without masked attention."""
     if size[0] != size[1]:
-        sys.exit(f"{EOMT} takes square pictures alone, not {size[0]}x{size[1]}: leave it out, or give --size 640x640.")
+        sys.exit(f"{name} takes square pictures alone, not {size[0]}x{size[1]}: leave it out, or give --size 640x640.")
     config = theirs.EomtConfig(
-        hidden_size=384,
-        num_attention_heads=6,
+        hidden_size=64 * _HEADS[name],
+        num_attention_heads=_HEADS[name],
         num_hidden_layers=12,
         num_blocks=3,
         num_queries=200,

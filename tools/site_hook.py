@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parents[1]
 ELSEWHERE = {
     "data/README.md": "data.md",
     "configs/coco/README.md": "published.md",
+    "configs/modern/README.md": "modern.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
 }

@@ -24,7 +24,8 @@ QUICK = ("README.md", "docs/index.md")
 PAGES = sorted(
     [
         *ROOT.glob("docs/*.md"),
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md", "configs/coco/README.md")),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "data/README.md")),
+        *ROOT.glob("configs/*/README.md"),
     ]
 )
 MOST_NOT_RUN = 10
