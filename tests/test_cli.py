@@ -225,7 +225,7 @@ def test_demo_goes_from_nothing_to_a_picture_and_never_into_a_used_folder(
     small = ["--train-images", "4", "--val-images", "2", "--trainer.max_steps", "1"]
     assert main(["demo", "--config", str(settings), "--output", str(tmp_path / "demo"), *small]) == 0
     made = tmp_path / "demo-2"
-    for name in ("demo.png", "val/metrics.json", "val/predictions.json", "run/best.safetensors"):
+    for name in ("demo.png", "nuclei.png", "val/metrics.json", "val/predictions.json", "run/best.safetensors"):
         assert (made / name).is_file()
     assert str(made / "demo.png") in capsys.readouterr().out
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
