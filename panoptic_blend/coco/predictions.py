@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
+from typing import Any, TextIO
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
@@ -16,7 +18,7 @@ from panoptic_blend.coco.progress import Kept, Progress
 from panoptic_blend.coco.segments_png import read_id_map, write_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_path
-from panoptic_blend.files.names import check_file_name, comparison_key, segments_name
+from panoptic_blend.files.names import check_file_name, segments_name
 from panoptic_blend.structures import IdMap, Segment
 
 FOLDER = "predictions"
@@ -58,7 +60,6 @@ class PredictionWriter:
         self.overwrite = overwrite or made_with is None
         self.forget = forget
         self._progress: Progress | None = None
-        self._names: set[str] = set()
 
     def __enter__(self) -> PredictionWriter:
         """Open the folder.
@@ -67,7 +68,6 @@ class PredictionWriter:
             DatasetError: it holds predictions that were made with something else, or nobody knows with what.
         """
         self._progress = Progress(self.output, self.output / FOLDER, self.made_with, self.overwrite, self.forget)
-        self._names = {comparison_key(kept.png) for kept in self._progress.kept.values()}
         return self
 
     def __exit__(
@@ -121,9 +121,35 @@ class PredictionWriter:
         image |= {name: value for name, value in frame.items() if value is not None}
         annotation = {"image_id": record.image_id, "file_name": name, "segments_info": rows}
         path = self.output / FOLDER / name
-        kept = self.progress.add(image, annotation, image_file, extra, lambda: write_id_map(path, id_map))
-        self._names.add(comparison_key(name))
-        return kept
+        return self.progress.add(image, annotation, image_file, extra, lambda: write_id_map(path, id_map))
+
+    def take(
+        self, row: dict[str, Any], png: Path, bring: Callable[[str, str], None] = lambda there, here: None
+    ) -> None:
+        """Take over an image from another folder, in which a writer that is `made_with` the same keeps it.
+
+        Args:
+            row: what the other writer's `progress` reads of it.
+            png: of its id map, which is moved here; it stays when the image is kept here already.
+            bring: moves what belongs to the PNG, given the PNG's name there and its name here.
+
+        Raises:
+            DatasetError: an unsafe file name, or one that another image has.
+        """
+        image, there = row["image"], row["annotation"]["file_name"]
+        kept = self.progress.kept.get(image["id"])
+        if kept is not None:
+            bring(there, kept.png)
+            return
+        here = self._free_name(image["file_name"], f"{self.output}: image {image['id']}")
+        target = self.output / FOLDER / here
+
+        def move() -> None:
+            bring(there, here)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(png, target)
+
+        self.progress.add(image, {**row["annotation"], "file_name": here}, row["image_file"], row["extra"], move)
 
     def read(self, kept: Kept) -> tuple[IdMap, list[Segment]]:
         """The id map and the segments of an image that was kept.
@@ -175,7 +201,7 @@ class PredictionWriter:
     def _free_name(self, file_name: str, where: str) -> str:
         check_file_name(file_name, where)
         for name in (segments_name(file_name), f"{file_name}.png"):
-            if comparison_key(name) not in self._names:
+            if not self.progress.has_name(name):
                 return name
         raise DatasetError(f"{where}: another image is named {file_name!r} too. Give every image its own file name.")
 
@@ -185,13 +211,15 @@ class PredictionWriter:
             atomic_path(self.output / f"{FOLDER}.json") as temporary,
             open(temporary, "w", encoding="utf-8") as file,
         ):
-            file.write('{"images": [' + ",\n".join(self._rows("image")) + '],\n"annotations": [')
-            file.write(",\n".join(self._rows("annotation")) + '],\n"categories": ')
-            file.write(json.dumps(self.categories.to_json()) + "}\n")
+            self._write_rows(file, '{"images": [', "image")
+            self._write_rows(file, '],\n"annotations": [', "annotation")
+            file.write('],\n"categories": ' + json.dumps(self.categories.to_json()) + "}\n")
 
-    def _rows(self, kind: str) -> Iterator[str]:
-        # As text: a tenth of the memory of the same rows as Python objects.
-        return (json.dumps(self.progress.read(kept)[kind]) for kept in self.progress.kept.values())
+    def _write_rows(self, file: TextIO, title: str, kind: str) -> None:
+        """Row by row: all of them would not fit into memory."""
+        file.write(title)
+        for number, row in enumerate(self.progress.rows()):
+            file.write((",\n" if number else "") + json.dumps(row[kind]))
 
 
 def submission_name(split: str, name: str) -> str:

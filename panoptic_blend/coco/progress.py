@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from panoptic_blend.coco.json_rows import ImageId
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.journal import Journal
-from panoptic_blend.files.names import check_file_name
+from panoptic_blend.files.names import check_file_name, comparison_key
 
 JOURNAL = "progress.jsonl"
 FORMAT = 1
@@ -33,6 +34,39 @@ class Kept:
     png: str
     image_file: list[int] | None
     position: int
+
+
+class KeptImages(Mapping[ImageId, Kept]):
+    """What a journal holds, by image id: of each image only the place of its row is in memory.
+
+    Five million images take half a gigabyte; as objects they would take three.
+    """
+
+    def __init__(self, journal: Journal, positions: dict[ImageId, int]):
+        self._journal = journal
+        self._positions = positions
+
+    def __getitem__(self, image_id: ImageId) -> Kept:
+        position = self._positions[image_id]
+        row = self._journal.read(position)
+        return Kept(row["image"]["file_name"], row["annotation"]["file_name"], row["image_file"], position)
+
+    def __contains__(self, image_id: object) -> bool:
+        return image_id in self._positions
+
+    def __iter__(self) -> Iterator[ImageId]:
+        return iter(self._positions)
+
+    def __len__(self) -> int:
+        return len(self._positions)
+
+    def positions(self) -> Iterable[int]:
+        """Of the rows."""
+        return self._positions.values()
+
+    def at_this_moment(self) -> KeptImages:
+        """The same images, to which none are added later."""
+        return KeptImages(self._journal, self._positions.copy())
 
 
 class Progress:
@@ -64,13 +98,23 @@ class Progress:
         if not overwrite and result.exists() and not path.exists():
             raise DatasetError(f"{output}: holds predictions, but not what they were made with. {START_OVER}")
         output.mkdir(parents=True, exist_ok=True)
-        self.kept: dict[int | str, Kept] = {}
+        self._id_maps = id_maps
+        self._positions: dict[ImageId, int] = {}
+        self._names: set[int] = set()  # hashes: two of five million are the same in one run of a million
         self._journal = Journal(path)
         try:
-            self._take_up(id_maps, json.loads(json.dumps(made_with)), overwrite, forget)
+            self._take_up(json.loads(json.dumps(made_with)), overwrite, forget)
         except BaseException:
             self._journal.close()
             raise
+
+    @property
+    def kept(self) -> KeptImages:
+        return KeptImages(self._journal, self._positions)
+
+    def has_name(self, png: str) -> bool:
+        """Whether an id map that is kept has this name, or one that means the same file on some file system."""
+        return hash(comparison_key(png)) in self._names
 
     def add(
         self,
@@ -93,55 +137,68 @@ class Progress:
         row = {"image": image, "annotation": annotation, "image_file": image_file, "extra": extra}
         kept = Kept(image["file_name"], annotation["file_name"], image_file, self._journal.append(row))
         write()
-        self.kept[image["id"]] = kept
+        self._keep(image["id"], kept.png, kept.position)
         return kept
 
-    def arrange(self, image_ids: Iterable[int | str]) -> None:
+    def arrange(self, image_ids: Iterable[ImageId]) -> None:
         """Let `kept` have the order of these images."""
-        self.kept = {i: self.kept[i] for i in image_ids if i in self.kept} | self.kept
+        before = self._positions
+        self._positions = {i: before[i] for i in image_ids if i in before}
+        self._positions |= before
 
     def read(self, kept: Kept) -> dict[str, Any]:
         """What `add` was given, by the names of its arguments."""
         return self._journal.read(kept.position)
 
+    def rows(self) -> Iterator[dict[str, Any]]:
+        """What `add` was given, of every image in the order of `kept`."""
+        return map(self._journal.read, self._positions.values())
+
     def close(self) -> None:
         """Nothing can be added any more."""
         self._journal.close()
 
-    def _take_up(self, id_maps: Path, made_with: object, overwrite: bool, forget: Callable[[str], None]) -> None:
-        output = id_maps.parent
+    def _take_up(self, made_with: object, overwrite: bool, forget: Callable[[str], None]) -> None:
         rows = iter(self._journal)
         header: Any = next(rows, (0, None))[1]
         ours = isinstance(header, dict) and header.get("format") == FORMAT
-        if ours:
-            for position, row in rows:
-                png = check_file_name(row["annotation"]["file_name"], str(self._journal.path))
-                self.kept[row["image"]["id"]] = Kept(row["image"]["file_name"], png, row["image_file"], position)
-        elif header is not None and not overwrite:
+        if not ours and header is not None and not overwrite:
             raise DatasetError(f"{self._journal.path}: is not a journal of this version's. {START_OVER}")
-        earlier = [kept.png for kept in self.kept.values()]
-        # An id map that somebody removed is made again, and so is one that was not written before the process ended.
-        self.kept = {image_id: kept for image_id, kept in self.kept.items() if (id_maps / kept.png).is_file()}
-        if overwrite or not self.kept:
-            self.kept = {}
-            for png in earlier:  # before the journal, which knows them
-                forget(png)
-                (id_maps / png).unlink(missing_ok=True)
-            id_maps.with_suffix(".json").unlink(missing_ok=True)
+        for position, row in rows if ours else ():
+            png = check_file_name(row["annotation"]["file_name"], str(self._journal.path))
+            # An id map that somebody removed is made again, and so is one that was not written before a process ended.
+            if not overwrite and (self._id_maps / png).is_file():
+                self._keep(row["image"]["id"], png, position)
+        if overwrite or not self._positions:
+            if ours:
+                self._remove_id_maps(forget)
+            self._id_maps.with_suffix(".json").unlink(missing_ok=True)
             self._journal.clear()
             self._journal.append({"format": FORMAT, "made_with": made_with})
         elif header["made_with"] != made_with:
-            differing = ", ".join(_differences(header["made_with"], made_with))
-            raise DatasetError(f"{output}: holds predictions made with {differing}. {START_OVER}")
+            differing = ", ".join(differences(header["made_with"], made_with))
+            raise DatasetError(f"{self._id_maps.parent}: holds predictions made with {differing}. {START_OVER}")
+
+    def _remove_id_maps(self, forget: Callable[[str], None]) -> None:
+        rows = iter(self._journal)
+        next(rows)  # the header
+        for _, row in rows:
+            png = check_file_name(row["annotation"]["file_name"], str(self._journal.path))
+            forget(png)
+            (self._id_maps / png).unlink(missing_ok=True)
+
+    def _keep(self, image_id: ImageId, png: str, position: int) -> None:
+        self._positions[image_id] = position
+        self._names.add(hash(comparison_key(png)))
 
 
-def _differences(before: object, now: object, name: str = "") -> list[str]:
-    """What two JSON values do not have in common: dotted names and, where they are short, values."""
+def differences(before: object, now: object, name: str = "") -> list[str]:
+    """What two JSON values do not have in common, now and before: dotted names and, where they are short, values."""
     if isinstance(before, dict) and isinstance(now, dict):
         return [
             difference
             for key in dict.fromkeys([*before, *now])
-            for difference in _differences(before.get(key), now.get(key), f"{name}.{key}".removeprefix("."))
+            for difference in differences(before.get(key), now.get(key), f"{name}.{key}".removeprefix("."))
         ]
     if before == now:
         return []

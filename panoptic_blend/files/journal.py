@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -23,6 +24,8 @@ class Journal:
     def __init__(self, path: Path):
         self.path = path
         self._file = open(path, "a+b")  # noqa: SIM115  # closed by `close`
+        self._reader = open(path, "rb")  # noqa: SIM115  # its place in the file is not that of who appends
+        self._reading = threading.Lock()
         end = 0
         for position, line, _ in self._lines():
             end = position + len(line)
@@ -49,16 +52,21 @@ class Journal:
 
     def read(self, position: int) -> Any:
         """The row at a position; any thread may ask."""
-        with open(self.path, "rb") as file:
-            file.seek(position)
-            return json.loads(file.readline())
+        with self._reading:
+            self._reader.seek(position)
+            line = self._reader.readline()
+        return json.loads(line)
 
     def clear(self) -> None:
         """Forget every row."""
         self._file.truncate(0)
+        self._reader.close()  # which may hold some of them
+        self._reader = open(self.path, "rb")  # noqa: SIM115
 
     def close(self) -> None:
+        """Nothing can be added or read any more."""
         self._file.close()
+        self._reader.close()
 
     def _lines(self) -> Iterator[tuple[int, bytes, Any]]:
         position = 0

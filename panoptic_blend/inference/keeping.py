@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -14,19 +13,13 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from panoptic_blend.coco.images import EvaluationSample
-from panoptic_blend.coco.predictions import FOLDER, PredictionWriter
-from panoptic_blend.coco.progress import START_OVER, Kept
-from panoptic_blend.coco.segments_tiff import tiff_path
+from panoptic_blend.coco.progress import Kept
 from panoptic_blend.errors import DatasetError, out_of_memory
-from panoptic_blend.inference.overlays import overlay_path
+from panoptic_blend.inference.going_on import FAILURES, describe_file, explain_failure, go_on
 from panoptic_blend.inference.pipeline import in_batches, read_ahead, write_behind
 from panoptic_blend.inference.predictor import Prediction, Predictor
 from panoptic_blend.inference.sources import Samples
 from panoptic_blend.structures import IdMap, PanopticMap, Segment
-
-_FAILURES = (DatasetError, MemoryError, RuntimeError, OSError)
-_ABOUT_A_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL)
-"""Errors of the operating system that another image's name would not meet."""
 
 
 @dataclass(frozen=True)
@@ -117,50 +110,33 @@ def keep_predictions(
     """
     failures: list[str] = []
     made_with = {"command": command, **predictor.engine.made_with(), **made_with}
+    with go_on(output, source, console, predictor.categories, made_with, overwrite, again) as to_do:
+        writer = to_do.writer
+        earlier = writer.progress.kept.at_this_moment()
 
-    def forget(png: str) -> None:
-        overlay_path(output, png).unlink(missing_ok=True)
-        tiff_path(output, png).unlink(missing_ok=True)
+        def read(index: int) -> _Job:
+            image_file = describe_file(source.locate(index).path)  # before it is read: a later change is noticed
+            sample = source[index]
+            return _Job(index, sample, image_file, earlier.get(sample.record.image_id))
 
-    writer = PredictionWriter(output, predictor.categories, made_with, overwrite, forget)
-    earlier: dict[int | str, Kept] = {}
+        def write(made: tuple[_Job, Prediction | None]) -> None:
+            job, prediction = made
+            record, kept = job.sample.record, job.kept
+            try:
+                if kept is not None:
+                    (id_map, segments), extra = writer.read(kept), writer.progress.read(kept)["extra"]
+                else:
+                    assert prediction is not None
+                    kept_map, extra = refine(prediction), describe(prediction)
+                    id_map, segments = kept_map.id_map, kept_map.segments
+                    kept = writer.write(record, id_map, segments, job.image_file, extra)
+                use(Result(job.index, job.sample, id_map, segments, kept, prediction is not None, extra))
+            except FAILURES as error:
+                failures.append(explain_failure(error, record.file_name, (record.height, record.width)))
 
-    def read(index: int) -> _Job:
-        image_file = describe_file(source.locate(index).path)  # before it is read: a later change is noticed
-        sample = source[index]
-        return _Job(index, sample, image_file, earlier.get(sample.record.image_id))
-
-    def write(made: tuple[_Job, Prediction | None]) -> None:
-        job, prediction = made
-        record, kept = job.sample.record, job.kept
-        try:
-            if kept is not None:
-                (id_map, segments), extra = writer.read(kept), writer.progress.read(kept)["extra"]
-            else:
-                assert prediction is not None
-                kept_map, extra = refine(prediction), describe(prediction)
-                id_map, segments = kept_map.id_map, kept_map.segments
-                kept = writer.write(record, id_map, segments, job.image_file, extra)
-            use(Result(job.index, job.sample, id_map, segments, kept, prediction is not None, extra))
-        except _FAILURES as error:
-            failures.append(explain_failure(error, record.file_name, (record.height, record.width)))
-
-    with writer:
-        earlier.update(writer.progress.kept)
-        check_images(source, earlier, output)
-        locations = map(source.locate, range(len(source)))
-        kept_before = (earlier.get(location.image_id) for location in locations)
-        wanted = [index for index, kept in enumerate(kept_before) if kept is None or again(kept)]
-        try:
-            with closing(_predict(predictor, source, wanted, read, console, failures, batch)) as predicted:
-                write_behind(predicted, write, max(predictor.reads_ahead, batch))
-        except (KeyboardInterrupt, SystemExit):
-            told = f"{len(writer.progress.kept)} of {len(source)} images are predicted, see {output / FOLDER}.json."
-            console.print(f"Stopped: {told} The same command goes on.", soft_wrap=True, highlight=False, markup=False)
-            raise
-        finally:
-            writer.progress.arrange(source.locate(index).image_id for index in range(len(source)))
-    return WritingResult(len(source), len(writer.progress.kept), len(earlier), failures)
+        with closing(_predict(predictor, source, to_do.wanted, read, console, failures, batch)) as predicted:
+            write_behind(predicted, write, max(predictor.reads_ahead, batch))
+    return WritingResult(len(source), len(writer.progress.kept), to_do.earlier, failures)
 
 
 def _predict(
@@ -188,7 +164,7 @@ def _predict(
             for index, future in read_ahead(wanted, read, max(predictor.reads_ahead, batch)):
                 try:
                     job = future.result()
-                except _FAILURES as error:
+                except FAILURES as error:
                     failures.append(explain_failure(error, source.locate(index).file_name))
                     advance()
                 else:
@@ -228,50 +204,3 @@ def _predict_together(
     if len(jobs) > 1:
         for job in jobs:
             yield from _predict_together(predictor, [job], failures)
-
-
-def explain_failure(error: Exception, file_name: str, size: tuple[int, int] | None = None) -> str:
-    """A sentence about what went wrong with one image; raises the error again when it is not about that image alone.
-
-    Args:
-        size: (height, width) of the image, where it is known.
-    """
-    if isinstance(error, DatasetError):
-        return str(error)
-    if out_of_memory(error):
-        pixels = f" ({size[1]} x {size[0]} pixels)" if size else ""
-        return (
-            f"{file_name}{pixels}: does not fit into memory. Scale it down, or predict at a smaller "
-            "--model.input.shortest_edge, which is built into an exported model."
-        )
-    if isinstance(error, OSError) and error.errno in _ABOUT_A_NAME:
-        return f"{file_name}: cannot be written under this name ({error.strerror}). Rename it."
-    raise error
-
-
-def describe_file(path: Path) -> list[int] | None:
-    """Size and time of change, which tell versions of a file apart; None when there is no such file."""
-    try:
-        found = path.stat()
-    except OSError:
-        return None
-    return [found.st_size, found.st_mtime_ns]
-
-
-def check_images(source: Samples, kept: Mapping[int | str, Kept], output: Path) -> None:
-    """Raise `DatasetError` unless the images of an earlier run are among the source's, and have not changed since."""
-    left = dict(kept)
-    for location in map(source.locate, range(len(source))):
-        before = left.pop(location.image_id, None)
-        if before is None:
-            continue
-        if before.file_name != location.file_name:
-            problem = f"image {location.image_id} was {before.file_name}, and is {location.file_name} now"
-        elif before.image_file != describe_file(location.path):
-            problem = f"{location.path} has changed since"
-        else:
-            continue
-        raise DatasetError(f"{output}: holds predictions of other images: {problem}. {START_OVER}")
-    if left:
-        gone = next(iter(left.values())).file_name
-        raise DatasetError(f"{output}: holds predictions of other images: {gone} is not asked for now. {START_OVER}")
