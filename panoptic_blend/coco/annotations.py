@@ -198,6 +198,14 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         """Of every image's id-map PNG, relative to the segments' folder."""
         return self._index.segments_file_names
 
+    def only(self, images: Sequence[int]) -> PanopticAnnotations:
+        """Some of the images, in a copy that is small enough to be sent to another process.
+
+        Args:
+            images: their positions, one at least.
+        """
+        return PanopticAnnotations(self.path, self._categories, self._index.only(images), self.has_segments)
+
     def __len__(self) -> int:
         return len(self._index.file_names)
 

@@ -88,6 +88,11 @@ class EvaluationDataset:
         record = self.annotations[int(self.indices[index])]
         return ImageLocation(record.image_id, record.file_name, self.images / record.file_name)
 
+    def only(self, indices: Sequence[int]) -> EvaluationDataset:
+        """Some of the images, one at least, in a copy that is small enough to be sent to another process."""
+        part = self.annotations.only([int(self.indices[index]) for index in indices])
+        return EvaluationDataset(part, self.images, self.segments, read=self.read)
+
     def check_files(self) -> None:
         """See that every image and id map is there, without opening any.
 

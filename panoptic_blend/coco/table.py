@@ -125,6 +125,27 @@ class Index:
             frame_ids=columns["frame_ids"],
         )
 
+    def only(self, images: Sequence[int]) -> Index:
+        """The rows of some images in arrays of their own, small enough to be sent to other processes."""
+        firsts, counts = self.segments.first[list(images)], self.segments.count[list(images)]
+        rows = np.concatenate([np.arange(first, first + n) for first, n in zip(firsts, counts, strict=True)])
+        columns = {field.name: getattr(self.segments, field.name)[rows] for field in fields(SegmentTable)[2:]}
+        starts = np.cumsum(counts) - counts
+        segments = SegmentTable(first=np.where(firsts < 0, -1, starts), count=counts, **columns)
+
+        def texts(all_texts: Texts) -> Texts:
+            return Texts.of(all_texts[image] for image in images) if len(all_texts) else all_texts
+
+        return Index(
+            image_ids=texts(self.image_ids),
+            file_names=texts(self.file_names),
+            segments_file_names=texts(self.segments_file_names),
+            sizes=self.sizes[:, list(images)],
+            segments=segments,
+            video_ids=texts(self.video_ids),
+            frame_ids=self.frame_ids[list(images)] if len(self.frame_ids) else self.frame_ids,
+        )
+
 
 class SegmentTableBuilder:
     """Grows a `SegmentTable` row by row without a Python object per value."""

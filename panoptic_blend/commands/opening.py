@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
+from panoptic_blend.catalogue.cache import go_offline, is_offline
 from panoptic_blend.commands.parsing import DEFAULT_OVERLAP
+from panoptic_blend.files.bounds import allow_pixels
 from panoptic_blend.startup import start_torch
 
 if TYPE_CHECKING:
@@ -51,3 +54,27 @@ def open_predictor(
         change_settings(model.settings, settings)
     chosen: Precision = options.precision or ("auto" if exported else precision)
     return Predictor(model, options.device, chosen, options.compile, options.tiles, tile, overlap, tta)
+
+
+def predictor_for_workers(
+    options: argparse.Namespace, settings: Sequence[str], precision: Precision
+) -> Callable[[], Predictor]:
+    """What opens the predictor of `open_predictor` in another process, or on another machine with the same files.
+
+    Args:
+        options: of a command with `add_tile`, `add_tta`, `add_max_pixels` and `--threads` beside those of `open_predictor`.
+    """
+    options = argparse.Namespace(**vars(options))
+    if options.checkpoint.exists():  # else it is a model's name
+        options.checkpoint = options.checkpoint.absolute()
+    return partial(_open_in_worker, options, settings, precision, is_offline())
+
+
+def _open_in_worker(
+    options: argparse.Namespace, settings: Sequence[str], precision: Precision, offline: bool
+) -> Predictor:
+    if offline:
+        go_offline()
+    if options.max_pixels:
+        allow_pixels(options.max_pixels)
+    return open_predictor(options, settings, precision, options.tile, options.overlap, options.threads, options.tta)

@@ -167,6 +167,18 @@ class _AllowPixels(argparse.Action):
         setattr(namespace, self.dest, values)
 
 
+def add_cluster(parser: Parser) -> None:
+    """`--threads` and `--ray-address`, of every command that can work on a Ray cluster."""
+    parser.add_argument(
+        "--threads", metavar="N", type=one_or_more, default=1, help="of each worker on Ray, a core each (default: 1)"
+    )
+    parser.add_argument(
+        "--ray-address",
+        metavar="ADDRESS",
+        help="of the Ray cluster (default: what RAY_ADDRESS says, or else this machine alone)",
+    )
+
+
 def add_overwrite(parser: Parser) -> None:
     """`--overwrite`, of every command that keeps what its output folder holds."""
     parser.add_argument(

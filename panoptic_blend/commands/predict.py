@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import argparse
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from panoptic_blend.commands.opening import open_predictor
+from panoptic_blend.commands.opening import open_predictor, predictor_for_workers
 from panoptic_blend.commands.parsing import (
     CHECKPOINT_OR_EXPORT,
     Parser,
     add_batch,
     add_checkpoint,
+    add_cluster,
     add_max_pixels,
     add_overwrite,
     add_speed,
@@ -23,6 +25,14 @@ from panoptic_blend.commands.parsing import (
     parse_with_prediction_settings,
     require_folder,
 )
+from panoptic_blend.distributed.pool import Cluster
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from panoptic_blend.categories import Categories
+    from panoptic_blend.inference.keeping import WritingResult
+    from panoptic_blend.inference.sources import DivisibleSamples
 
 
 def make_parser() -> Parser:
@@ -37,6 +47,7 @@ examples:
   panoptic-blend predict --checkpoint runs/train --input street.mp4 --output out --track
   panoptic-blend predict --checkpoint runs/train --input test2017 --annotations image_info_test-dev2017.json \\
       --coco-submission BlendMask --output out
+  panoptic-blend predict --checkpoint runs/train --input photos --output out --engine ray --workers 4
 """,
     )
     add_checkpoint(parser, CHECKPOINT_OR_EXPORT)
@@ -63,6 +74,14 @@ examples:
         "--tiff", action="store_true", help="also write every id map as a TIFF of 32-bit integers, into tiffs/"
     )
     parser.add_argument(
+        "--engine",
+        choices=["here", "ray"],
+        default="here",
+        help="predict in this process, or on Ray, in many processes of one machine or several (default: here)",
+    )
+    parser.add_argument("--workers", metavar="N", type=one_or_more, default=1, help="processes on Ray (default: 1)")
+    add_cluster(parser)
+    parser.add_argument(
         "--track", action="store_true", help="of a film: give things ids that stay with them from frame to frame"
     )
     parser.add_argument(
@@ -80,6 +99,29 @@ examples:
         help="also zip the results under this name, as COCO's server takes them; needs --annotations",
     )
     return parser
+
+
+def _predict_on_ray(
+    options: argparse.Namespace,
+    settings: Sequence[str],
+    source: DivisibleSamples,
+    check: Callable[[Categories], None],
+    console: Console,
+) -> WritingResult:
+    from panoptic_blend.distributed.predicting import predict_on_ray
+
+    return predict_on_ray(
+        Cluster(options.workers, options.threads, options.ray_address, options.device),
+        predictor_for_workers(options, settings, "auto"),
+        source,
+        options.output,
+        console,
+        options.overlays,
+        options.batch,
+        options.overwrite,
+        options.tiff,
+        check,
+    )
 
 
 def _predict_film(options: argparse.Namespace, settings: Sequence[str]) -> None:
@@ -104,6 +146,8 @@ def run(arguments: list[str]) -> None:
     """`panoptic-blend predict`."""
     parser = make_parser()
     options, settings = parse_with_prediction_settings(parser, arguments)
+    if options.engine == "here" and (options.workers > 1 or options.threads > 1 or options.ray_address):
+        parser.error("--workers, --threads and --ray-address are Ray's: give --engine ray with them")
     if options.coco_submission and not options.annotations:
         parser.error("--coco-submission needs the image ids: give --annotations image_info_....json")
     from panoptic_blend.inference.films import is_film
@@ -116,6 +160,8 @@ def run(arguments: list[str]) -> None:
             parser.error("--annotations lists images: give the folder they lie in, not a film")
         if options.tiff:
             parser.error("--tiff is for pictures: of a film, PNGs are written")
+        if options.engine == "ray":
+            parser.error("a film is read from its beginning to its end, by one process: leave --engine ray out")
         _predict_film(options, settings)
         return
     if options.track or options.frames:
@@ -125,7 +171,7 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.images import EvaluationDataset
     from panoptic_blend.coco.predictions import submission_name, write_submission
-    from panoptic_blend.inference.sources import ImageFiles, Samples, describe_left_out, find_images
+    from panoptic_blend.inference.sources import ImageFiles, describe_left_out, find_images
     from panoptic_blend.inference.writing import (
         check_same_meaning,
         result_folders,
@@ -134,27 +180,36 @@ def run(arguments: list[str]) -> None:
     )
 
     console = Console(markup=False, highlight=False)
+    inputs = [os.path.abspath(text) for text in options.input] if options.engine == "ray" else options.input
+    source: DivisibleSamples
+    annotations = None
     if options.annotations:
-        if len(options.input) != 1:
+        if len(inputs) != 1:
             parser.error("with --annotations, --input is the one folder its images lie in")
-        require_folder(Path(options.input[0]))
+        require_folder(Path(inputs[0]))
         if options.coco_submission:  # before hours of predicting
             submission_name(submission_split(options.annotations), options.coco_submission)
         annotations = PanopticAnnotations.load(options.annotations)
+        source = EvaluationDataset(annotations, Path(inputs[0]), segments=None)
     else:
-        found = find_images(options.input, result_folders(options.output))
+        found = find_images(inputs, result_folders(options.output))
         if found.left_out:
             console.print(f"In the input, {describe_left_out(found.left_out)}", soft_wrap=True)
-    predictor = open_predictor(options, settings, "auto", options.tile, options.overlap, tta=options.tta)
-    source: Samples
-    if options.annotations:
-        check_same_meaning(predictor.categories, annotations)
-        source = EvaluationDataset(annotations, Path(options.input[0]), segments=None, read=predictor.read)
+        source = ImageFiles(found.files)
+
+    def check(categories: Categories) -> None:
+        if annotations is not None:
+            check_same_meaning(categories, annotations)
+
+    if options.engine == "ray":
+        result = _predict_on_ray(options, settings, source, check, console)
     else:
-        source = ImageFiles(found.files, predictor.read)
-    result = write_predictions(
-        predictor, source, options.output, console, options.overlays, options.batch, options.overwrite, options.tiff
-    )
+        predictor = open_predictor(options, settings, "auto", options.tile, options.overlap, tta=options.tta)
+        check(predictor.categories)
+        source.read = predictor.read
+        result = write_predictions(
+            predictor, source, options.output, console, options.overlays, options.batch, options.overwrite, options.tiff
+        )
     earlier = f", {result.earlier} of them in an earlier run" if result.earlier else ""
     console.print(f"Predicted {result.written} of {len(source)} images into {options.output}{earlier}", soft_wrap=True)
     result.check()

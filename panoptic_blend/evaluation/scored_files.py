@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Sequence
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import partial
@@ -59,6 +59,11 @@ class ScoredFiles:
                 raise DatasetError(f"{path}: no such folder. Give the folder that holds the id-map PNGs.")
         return ScoredFiles(truth, predictions, folder, predicted_folder)
 
+    def only(self, positions: Sequence[int]) -> ScoredFiles:
+        """Some of the images, one at least, in a copy small enough to be sent to a process in another folder."""
+        folders = self.folder.absolute(), self.predicted_folder.absolute()
+        return ScoredFiles(self.truth.only(positions), self.predictions.only(positions), *folders)
+
     def read(self, position: int) -> ImagePair:
         """One image, its id maps checked.
 
@@ -101,19 +106,38 @@ def count(
     Raises:
         DatasetError: what `ScoredFiles.read` and the metric raise.
     """
-    # Chunks and their order, hence the sums, do not depend on `workers`.
-    images = len(files.truth)
-    chunks = [range(images)[start : start + CHUNK] for start in range(0, images, CHUNK)]
-    work = partial(_count_chunk, deepcopy(metric), files)
-    for chunk, state in zip(chunks, in_processes(work, chunks, workers, at_once=1), strict=True):
-        merge_states(metric, [state])
-        if progress is not None:
-            progress(chunk.stop, images)
-    return metric
+    chunks = chunks_of(files)
+    work = partial(count_chunk, deepcopy(metric), files)
+    return add_up(metric, chunks, in_processes(work, chunks, workers, at_once=1), progress)
 
 
-def _count_chunk(empty: Metric, files: ScoredFiles, positions: range) -> State:
+def chunks_of(files: ScoredFiles) -> list[range]:
+    """Positions of images, in chunks that do not depend on who counts them, so that the sums do not either."""
+    images = range(len(files.truth))
+    return [images[start : start + CHUNK] for start in images[::CHUNK]]
+
+
+def count_chunk(empty: Metric, files: ScoredFiles, positions: range) -> State:
+    """The state of a copy of an empty metric that has counted some of the images."""
     metric = deepcopy(empty)
     for position in positions:
         metric.update(files.read(position))
     return metric.state()
+
+
+def add_up(
+    metric: SomeMetric,
+    chunks: Sequence[range],
+    states: Iterable[State],
+    progress: Callable[[int, int], None] | None,
+) -> SomeMetric:
+    """Add the states of all chunks to a metric, in their order; returns it.
+
+    Args:
+        progress: called with (images done, images in all).
+    """
+    for chunk, state in zip(chunks, states, strict=True):
+        merge_states(metric, [state])
+        if progress is not None:
+            progress(chunk.stop, chunks[-1].stop)
+    return metric

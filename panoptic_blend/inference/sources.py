@@ -55,16 +55,36 @@ class Samples(Protocol):
         """Id, name and file of one, which is not opened."""
 
 
+class DivisibleSamples(Samples, Protocol):
+    """Samples that several processes can share out.
+
+    Attributes:
+        read: opens an image file.
+    """
+
+    read: Callable[[Path], Bands]
+
+    def only(self, indices: Sequence[int]) -> DivisibleSamples:
+        """Some of them, in a copy that is small enough to be sent to another process."""
+
+
 class ImageFiles:
-    """Images without annotations, numbered from 1 and read when asked for.
+    """Images without annotations, read when asked for.
 
     Args:
         read: opens a file.
+        ids: of the images; None numbers them from 1.
     """
 
-    def __init__(self, files: Sequence[ImageFile], read: Callable[[Path], Bands] = read_picture):
+    def __init__(
+        self,
+        files: Sequence[ImageFile],
+        read: Callable[[Path], Bands] = read_picture,
+        ids: Sequence[int] | None = None,
+    ):
         self.files = files
         self.read = read
+        self.ids = range(1, len(files) + 1) if ids is None else ids
 
     def __len__(self) -> int:
         return len(self.files)
@@ -76,11 +96,16 @@ class ImageFiles:
         except DatasetError as error:
             raise DatasetError(f"{file.path}: results cannot be written under such a name. Rename it.") from error
         image = self.read(file.path)
-        return EvaluationSample(image, ImageRecord(index + 1, file.name, image.shape[1], image.shape[0], "", []), None)
+        record = ImageRecord(self.ids[index], file.name, image.shape[1], image.shape[0], "", [])
+        return EvaluationSample(image, record, None)
 
     def locate(self, index: int) -> ImageLocation:
         """Id, name and file of an image."""
-        return ImageLocation(index + 1, self.files[index].name, self.files[index].path)
+        return ImageLocation(self.ids[index], self.files[index].name, self.files[index].path)
+
+    def only(self, indices: Sequence[int]) -> ImageFiles:
+        """Some of the images, under the same ids."""
+        return ImageFiles([self.files[i] for i in indices], self.read, [self.ids[i] for i in indices])
 
 
 def find_images(inputs: Sequence[str], leave_out: Sequence[Path]) -> FoundImages:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -70,14 +71,17 @@ def write_predictions(
                 ),
             )
 
-    def lacks_some(kept: Kept) -> bool:
-        lacks_overlay = overlays and not overlay_path(output, kept.png).is_file()
-        return lacks_overlay or (tiffs and not tiff_path(output, kept.png).is_file())
-
+    again = partial(lacks_pictures, output, overlays, tiffs)
     with lock_folder(output):
         return keep_predictions(
-            predictor, source, output, console, "predict", draw, lacks_some, batch=batch, overwrite=overwrite
+            predictor, source, output, console, "predict", draw, again, batch=batch, overwrite=overwrite
         )
+
+
+def lacks_pictures(output: Path, overlays: bool, tiffs: bool, kept: Kept) -> bool:
+    """Whether one of the pictures is missing that are asked for beside an image's PNG."""
+    lacks_overlay = overlays and not overlay_path(output, kept.png).is_file()
+    return lacks_overlay or (tiffs and not tiff_path(output, kept.png).is_file())
 
 
 def check_same_categories(model: Categories, annotations: Categories, source: Path) -> None:

@@ -40,6 +40,23 @@ def test_records_come_in_the_order_of_images(tmp_path):
     assert list(pickle.loads(pickle.dumps(annotations))) == list(annotations)
 
 
+@pytest.mark.parametrize("positions", [[0], [1], [1, 0], range(1, 2)])
+def test_some_images_are_annotations_of_their_own(positions, tmp_path):
+    data = small_json()
+    data["images"][1] |= {"video_id": "film", "frame_id": 3}
+    annotations = PanopticAnnotations.load(write_json(tmp_path / "a.json", data))
+    part = annotations.only(positions)
+    assert list(part) == [annotations[position] for position in positions]
+    assert (part.path, part.categories, part.has_segments) == (annotations.path, annotations.categories, True)
+
+
+def test_some_images_without_annotations_are_sent_as_they_are(tmp_path):
+    data = small_json()
+    del data["annotations"]
+    annotations = PanopticAnnotations.load(write_json(tmp_path / "a.json", data))
+    assert list(pickle.loads(pickle.dumps(annotations.only([1])))) == [annotations[1]]
+
+
 def test_optional_fields_and_text_ids(tmp_path):
     data = small_json()
     data["images"][0]["id"] = data["annotations"][1]["image_id"] = "aachen_000000"

@@ -1,0 +1,1 @@
+"""Prediction and scoring on several machines, by Ray."""
