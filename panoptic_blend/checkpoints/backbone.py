@@ -13,6 +13,7 @@ from panoptic_blend.checkpoints.files import read_weights
 from panoptic_blend.checkpoints.input_bands import extend_bands
 from panoptic_blend.checkpoints.naming import Rules, match_tensors
 from panoptic_blend.errors import MALFORMED, CheckpointError, ConfigError
+from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.modeling.network.backbone import ResNet, TimmBackbone
 from panoptic_blend.modeling.network.efficientnet_lite import EfficientNetLite
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
@@ -65,9 +66,13 @@ def _download(name: str) -> dict[str, Tensor]:
 
             return create_model(name.removeprefix("timm:"), pretrained=True).state_dict()
         weights = get_model_weights(name)["IMAGENET1K_V1"]
-        if is_offline() and not (Path(torch.hub.get_dir()) / "checkpoints" / PurePosixPath(weights.url).name).is_file():
+        folder = Path(torch.hub.get_dir()) / "checkpoints"
+        if (folder / PurePosixPath(weights.url).name).is_file():
+            return dict(weights.get_state_dict(progress=True, check_hash=True))
+        if is_offline():
             raise FileNotFoundError("working offline forbids it, and they are not on this machine")
-        return dict(weights.get_state_dict(progress=True, check_hash=True))
+        with lock_folder(folder, wait=True):  # the first of a machine's processes downloads, for all of them
+            return dict(weights.get_state_dict(progress=True, check_hash=True))
     except (OSError, *MALFORMED) as error:  # no connection, no such weights, or a file that is not what was announced
         raise CheckpointError(
             f"model.backbone.weights imagenet: {name}'s weights could not be downloaded ({error}). Try again with a "

@@ -62,7 +62,8 @@ def predictor_for_workers(
     """What opens the predictor of `open_predictor` in another process, or on another machine with the same files.
 
     Args:
-        options: of a command with `add_tile`, `add_tta`, `add_max_pixels` and `--threads` beside those of `open_predictor`.
+        options: of a command with `add_tile`, `add_tta`, `add_max_pixels` and `add_cluster` beside those that
+            `open_predictor` reads.
     """
     options = argparse.Namespace(**vars(options))
     if options.checkpoint.exists():  # else it is a model's name

@@ -41,6 +41,12 @@ examples:
         "program, .pth or .pkl of AdelaiDet or detectron2, torchvision's ResNet or FCOS, or a name that "
         "`panoptic-blend models` lists; what does not fit is re-initialised",
     )
+    parser.add_argument(
+        "--restartable",
+        action="store_true",
+        help="go on from the state that trainer.output holds, if there is one: for launchers that give a command again "
+        "when it failed (torchrun, SLURM, Kubernetes)",
+    )
     add_offline(parser)
     parser.add_argument(
         "--on-bad-sample",
@@ -57,6 +63,8 @@ def run(arguments: list[str]) -> None:
     share_cores()
     if options.on_bad_sample:
         overrides += ["--data.on_bad_sample", options.on_bad_sample]
+    if options.restartable and options.resume is not None:
+        parser.error("--resume continues a run each time it is given: leave --restartable out")
     if options.resume is not None and options.init_from is not None:
         parser.error("--init-from starts a new run, --resume continues a stopped one: give one of them")
     files = options.config
@@ -70,6 +78,8 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.config_files import read_config
 
     config = read_config(files, overrides)
+    from panoptic_blend.training.resume import find_begun
     from panoptic_blend.training.run import train
 
-    train(config, options.resume, init_from=options.init_from)
+    begun = find_begun(Path(config.trainer.output)) if options.restartable else None
+    train(config, options.resume or begun, init_from=None if begun else options.init_from)

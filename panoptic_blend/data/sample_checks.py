@@ -22,17 +22,18 @@ from panoptic_blend.files.pictures import RGB, read_picture
 class _Checks(Dataset[str]):
     """Item i is what is wrong with sample i, or nothing."""
 
-    def __init__(self, annotations: PanopticAnnotations, images: Path, segments: Path, bands: int):
+    def __init__(self, annotations: PanopticAnnotations, images: Path, segments: Path, bands: int, positions: range):
         self.annotations = annotations
         self.images = images
         self.segments = segments
         self.bands = bands
+        self.positions = positions
 
     def __len__(self) -> int:
-        return len(self.annotations)
+        return len(self.positions)
 
     def __getitem__(self, index: int) -> str:
-        record = self.annotations[index]
+        record = self.annotations[self.positions[index]]
         try:
             if self.bands != RGB:  # as which all images are read
                 read_picture(self.images / record.file_name, self.bands)
@@ -50,6 +51,7 @@ def check_samples(
     workers: int = 0,
     console: Console | None = None,
     bands: int = RGB,
+    positions: range | None = None,
 ) -> tuple[npt.NDArray[np.int64], Sequence[BadSample]]:
     """Read every image and id map once and hold them against the annotations.
 
@@ -61,6 +63,7 @@ def check_samples(
         workers: processes that share the work; 0 does it in this one.
         console: where a progress bar is drawn; None draws none.
         bands: that images are to have; 3 takes all.
+        positions: in the annotations of the samples to look at; all when None.
 
     Returns:
         good: [n] positions in the annotations of the samples that hold together.
@@ -70,12 +73,14 @@ def check_samples(
         DatasetError: with 'raise', what is wrong with the first bad sample.
         ResourceError: the worker processes cannot be started, or were killed.
     """
-    reasons: Iterator[str] = iter(Loader(_Checks(annotations, images, segments, bands), workers))
+    if positions is None:
+        positions = range(len(annotations))
+    reasons: Iterator[str] = iter(Loader(_Checks(annotations, images, segments, bands, positions), workers))
     if console is not None:
-        reasons = iter(track(reasons, f"Checking {annotations.path.name}", total=len(annotations), console=console))
+        reasons = iter(track(reasons, f"Checking {annotations.path.name}", total=len(positions), console=console))
     good: list[int] = []
     bad: list[BadSample] = []
-    for index, reason in enumerate(reasons):
+    for index, reason in zip(positions, reasons, strict=True):
         if not reason:
             good.append(index)
         elif on_bad_sample == "raise":

@@ -107,6 +107,12 @@ class Pool(Generic[Held]):
         try:
             result, error = self._ray.get(ready)
         except died as death:
+            if getattr(death, "actor_init_failed", False):
+                why = str(death).strip().splitlines()[-1]
+                raise ResourceError(
+                    f"A worker could not be started ({why}). All machines need the same versions of this program, "
+                    "Python and Ray."
+                ) from death
             if lost is None:
                 raise ResourceError(
                     f"A worker was ended {MORE_TRIES + 1} times at the same task, probably for lack of memory. Try "

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import lightning.pytorch as pl
+import numpy as np
+import numpy.typing as npt
+import torch.distributed as dist
 from rich.console import Console
 from torch.utils.data import DataLoader
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.images import EvaluationDataset, EvaluationSample
+from panoptic_blend.coco.left_out import BadSample
 from panoptic_blend.config import DataConfig
 from panoptic_blend.data.dataset import StepSampler, TrainingDataset, TrainingSample, collate
 from panoptic_blend.data.loading import Loader
@@ -83,17 +89,65 @@ def _good_samples(
     annotations: PanopticAnnotations, images: Path, segments: Path, settings: DataConfig, console: Console, bands: int
 ) -> Sequence[int]:
     good, bad = check_samples(annotations, images, segments, settings.on_bad_sample, settings.workers, console, bands)
-    bad = [*annotations.left_out, *bad]
+    _report(annotations, len(good), bad, console)
+    return good.tolist()
+
+
+def _report(annotations: PanopticAnnotations, good: int, found: Sequence[BadSample], console: Console) -> None:
+    bad = [*annotations.left_out, *found]
     if bad:
         whole = len(annotations) + len(annotations.left_out)
         console.print(f"{annotations.path}: {len(bad)} of {whole} samples left out:", markup=False)
         for sample in bad:
             console.print(f"  {sample.file_name}: {sample.reason}", highlight=False, markup=False, soft_wrap=True)
-    if not len(good):
+    if not good:
         raise DatasetError(
             f"{annotations.path}: not one usable sample. Training and validation need an annotated image each."
         )
-    return good.tolist()
+
+
+@dataclass(frozen=True)
+class CheckTogether:
+    """Looks at every sample once on each machine: the processes there share them, and tell all others what is bad.
+
+    Attributes:
+        settings: of the data.
+        console: where progress and what is left out are shown.
+        bands: that images are to have.
+    """
+
+    settings: DataConfig
+    console: Console
+    bands: int
+
+    def __call__(
+        self, samples: TrainingDataset | EvaluationDataset, rank: int, processes: int
+    ) -> npt.NDArray[np.int64]:
+        """Positions in the annotations of the samples that are good everywhere; every process must call it.
+
+        Args:
+            samples: all of the annotations.
+            rank: of this process among those on its machine.
+            processes: on each machine.
+
+        Raises:
+            DatasetError: a sample is bad, and not to be left out; or not one is good.
+        """
+        annotations, segments = samples.annotations, samples.segments
+        assert segments is not None
+        mine = range(rank, len(annotations), processes)
+        good, bad = check_samples(
+            annotations, samples.images, segments, "skip", self.settings.workers, self.console, self.bands, mine
+        )
+        positions = sorted(set(mine) - set(good.tolist()))
+        everywhere: list[Any] = [None] * dist.get_world_size()
+        dist.all_gather_object(everywhere, list(zip(positions, bad, strict=True)))
+        found: dict[int, BadSample] = dict(sorted(pair for each in everywhere for pair in each))
+        if found and self.settings.on_bad_sample == "raise":
+            raise DatasetError(next(iter(found.values())).reason)
+        kept = np.array([i for i in range(len(annotations)) if i not in found], np.int64)
+        _report(annotations, len(kept), list(found.values()), self.console)
+        return kept
 
 
 class DataModule(pl.LightningDataModule):
@@ -108,6 +162,8 @@ class DataModule(pl.LightningDataModule):
         seed: of the order of the training images.
         pin_memory: page-locked batches, for copies to a GPU.
         repeat_threshold: share of the training images below which a category is rare, so that its images are repeated.
+        check: what looks at the samples of a set before training, when all processes of the run are there; None when
+            they were looked at before.
     """
 
     def __init__(
@@ -120,6 +176,7 @@ class DataModule(pl.LightningDataModule):
         seed: int,
         pin_memory: bool,
         repeat_threshold: float = 0.0,
+        check: CheckTogether | None = None,
     ):
         super().__init__()
         self.training = training
@@ -129,15 +186,29 @@ class DataModule(pl.LightningDataModule):
         self.workers = workers
         self.seed = seed
         self.pin_memory = pin_memory
-        self.repeats = None
-        if repeat_threshold > 0:
-            self.repeats = repeat_factors(category_presence(training.annotations, training.indices), repeat_threshold)
+        self.repeat_threshold = repeat_threshold
+        self.check = check
+
+    def setup(self, stage: str) -> None:
+        """Look at the samples, once the processes of the run can exchange what they find.
+
+        Raises:
+            DatasetError: as of `CheckTogether`.
+        """
+        if self.check is not None:
+            assert self.trainer is not None
+            for samples in (self.training, self.validation):
+                samples.indices = self.check(samples, self.trainer.local_rank, self.trainer.num_devices)
 
     def train_dataloader(self) -> DataLoader[TrainingSample]:
         """Endless batches for this process, a pure function of the seed and `start`."""
         assert self.trainer is not None
+        training, repeats = self.training, None
+        if self.repeat_threshold > 0:
+            presence = category_presence(training.annotations, training.indices)
+            repeats = repeat_factors(presence, self.repeat_threshold)
         sampler = StepSampler(
-            len(self.training), self.seed, self.start, self.trainer.global_rank, self.trainer.world_size, self.repeats
+            len(training), self.seed, self.start, self.trainer.global_rank, self.trainer.world_size, repeats
         )
         return Loader(
             self.training,

@@ -77,7 +77,9 @@ def is_first_process(settings: TrainerConfig) -> bool:
 
     A run of one process speaks for itself, even if a launcher started several such runs.
     """
-    numbers = ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
+    # Torchrun numbers its processes itself, on machines that SLURM may number in another order.
+    launched = "TORCHELASTIC_RUN_ID" in os.environ
+    numbers = ("RANK",) if launched else ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID")
     alone = settings.devices * settings.num_nodes == 1
     return alone or all(int(os.environ.get(number, "0")) == 0 for number in numbers)
 

@@ -51,6 +51,11 @@ def find_state(resume: Path) -> Path:
     return path
 
 
+def find_begun(run: Path) -> Path | None:
+    """The folder of a run that saved its state, or None: for commands that a launcher starts again after a failure."""
+    return run if (run / STATE).is_file() else None
+
+
 def find_resume_point(resume: Path) -> ResumePoint:
     """Read where a run stopped.
 

@@ -29,7 +29,7 @@ from panoptic_blend.modeling.hardware import can_compile
 from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.callbacks import RunKeeper
-from panoptic_blend.training.data_module import DataModule, load_data
+from panoptic_blend.training.data_module import CheckTogether, DataModule, load_data
 from panoptic_blend.training.failures import failures_told
 from panoptic_blend.training.hardware import (
     Accelerator,
@@ -127,10 +127,12 @@ def _train(
     # A sample that went bad since the run began is still told when it is read.
     check = point is None or config.data.on_bad_sample == "skip"
     begun_with = point.categories if point else None
-    channels = config.model.input.channels
-    training, validation = load_data(config.data, config.trainer.seed, console, check, begun_with, channels)
     settings = config.trainer
     processes = settings.devices * settings.num_nodes
+    # Several processes share the check, which they can only do when all of them are there.
+    check_now, check_together = check and processes == 1, check and processes > 1
+    channels = config.model.input.channels
+    training, validation = load_data(config.data, settings.seed, console, check_now, begun_with, channels)
     model = build_model(config.model, training.categories)
     if weights is not None:
         for line in initialise(model, weights).lines():
@@ -148,6 +150,7 @@ def _train(
         settings.seed,
         pin_memory=accelerator == "gpu",
         repeat_threshold=config.data.repeat_threshold,
+        check=CheckTogether(config.data, console, channels) if check_together else None,
     )
     loggers = RunLoggers(makers, console)
     log = StepLog(settings.max_steps, settings.log_every, console, loggers)

@@ -10,9 +10,11 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
+from panoptic_blend.coco.annotations import ImageRecord
+from panoptic_blend.coco.samples import read_sample
 from panoptic_blend.config import DataConfig
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.training.data_module import DataModule, load_data
+from panoptic_blend.training.data_module import CheckTogether, DataModule, load_data
 
 
 @pytest.fixture
@@ -65,6 +67,46 @@ def test_without_a_check_nothing_is_opened(spoilt: Path) -> None:
     assert len(training) == 6
     with pytest.raises(DatasetError, match=r"train_000002\.jpg"):
         training[2, 0]
+
+
+class Exchange:
+    """Two processes, one after the other: the second is told what the first has found."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch):
+        self.told: list[object] = []
+        monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+        monkeypatch.setattr("torch.distributed.all_gather_object", self.gather)
+
+    def gather(self, everywhere: list[object], mine: object) -> None:
+        self.told.append(mine)
+        everywhere[:] = [*self.told, []][:2]
+
+
+@pytest.mark.parametrize("on_bad_sample", ["raise", "skip"])
+def test_processes_share_the_check_and_know_what_each_found(
+    on_bad_sample: str, spoilt: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (spoilt / "train" / "train_000005.jpg").write_bytes(b"not an image")
+    chosen = settings(spoilt, on_bad_sample=on_bad_sample)
+    training, _ = load_data(chosen, 0, Console(quiet=True), check=False)
+    seen: list[str] = []
+
+    def read(record: ImageRecord, *arguments: object) -> object:
+        seen.append(record.file_name)
+        return read_sample(record, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr("panoptic_blend.data.sample_checks.read_sample", read)
+    exchange = Exchange(monkeypatch)
+    check = CheckTogether(chosen, Console(quiet=True), 3)
+    if on_bad_sample == "raise":
+        for rank, name in ((1, "train_000005"), (0, "train_000002")):  # whose own is earlier
+            with pytest.raises(DatasetError, match=rf"{name}\.jpg"):
+                check(training, rank, 2)
+    else:
+        assert check(training, 0, 2).tolist() == [0, 1, 3, 4, 5]  # the other is not there yet
+        assert check(training, 1, 2).tolist() == [0, 1, 3, 4]
+    assert len(exchange.told) == 2
+    assert sorted(seen) == [f"train_{number:06}.jpg" for number in range(6)]  # each was read once
 
 
 def test_no_usable_sample_is_an_error(spoilt: Path) -> None:

@@ -69,12 +69,14 @@ def test_a_new_run_alone_loads_what_the_backbone_s_setting_names(shapes_root: Pa
         ({"NODE_RANK": "1"}, 2, False),
         ({"SLURM_PROCID": "3"}, 4, False),
         ({"SLURM_PROCID": "3"}, 1, True),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "0", "LOCAL_RANK": "0", "SLURM_PROCID": "1"}, 8, True),
+        ({"TORCHELASTIC_RUN_ID": "x", "RANK": "4", "LOCAL_RANK": "0", "SLURM_PROCID": "0"}, 8, False),
     ],
 )
 def test_one_process_speaks_for_a_run(
     environment: dict[str, str], devices: int, first: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"):
+    for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID", "TORCHELASTIC_RUN_ID"):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)

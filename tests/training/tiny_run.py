@@ -8,12 +8,19 @@ from pathlib import Path
 
 from panoptic_blend.config import Config, DataConfig, OptimizerConfig, TrainerConfig
 from panoptic_blend.errors import TrainingStopped
+from panoptic_blend.training.resume import find_begun
 from panoptic_blend.training.run import train
 from tests.tiny import tiny_model_config
 
 
 def tiny_config(
-    data: Path, output: Path, *, max_steps: int = 6, devices: int = 1, checkpoint_every: int = 1000
+    data: Path,
+    output: Path,
+    *,
+    max_steps: int = 6,
+    devices: int = 1,
+    num_nodes: int = 1,
+    checkpoint_every: int = 1000,
 ) -> Config:
     """Everything on that has a state: warm-up, momentum, averaged weights, accumulation, augmentation, validation."""
     return Config(
@@ -37,6 +44,7 @@ def tiny_config(
             precision="fp32",
             accelerator="cpu",
             devices=devices,
+            num_nodes=num_nodes,
             ema_decay=0.8,
             val_every=3,
             checkpoint_every=checkpoint_every,
@@ -53,17 +61,23 @@ def main() -> int:
     parser.add_argument("--resume", type=Path)
     parser.add_argument("--max-steps", type=int, default=6)
     parser.add_argument("--devices", type=int, default=1)
+    parser.add_argument("--nodes", type=int, default=1)
     parser.add_argument("--checkpoint-every", type=int, default=1000)
+    parser.add_argument("--restartable", action="store_true")
+    parser.add_argument("--skip-bad-samples", action="store_true")
     arguments = parser.parse_args()
     config = tiny_config(
         arguments.data,
         arguments.output,
         max_steps=arguments.max_steps,
         devices=arguments.devices,
+        num_nodes=arguments.nodes,
         checkpoint_every=arguments.checkpoint_every,
     )
+    if arguments.skip_bad_samples:
+        config.data.on_bad_sample = "skip"
     try:
-        train(config, arguments.resume)
+        train(config, find_begun(arguments.output) if arguments.restartable else arguments.resume)
     except TrainingStopped as stopped:
         sys.stderr.write(f"{stopped}\n")
         return stopped.exit_code
