@@ -194,8 +194,8 @@ def test_workers_whose_models_differ_are_not_mixed(predict: Callable[..., Any], 
 def test_a_folder_that_machines_do_not_share_is_told(
     predict: Callable[..., Any], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
-    def on_a_disk_of_its_own(predictor: Predictor, images: ImageFiles, part: Path, *options: Any) -> Any:
-        return write_predictions(predictor, images, tmp_path / "another disk" / part.name, *options)
+    def on_a_disk_of_its_own(predictor: Predictor, images: ImageFiles, part: Path, *options: Any, tiffs: bool) -> Any:
+        return write_predictions(predictor, images, tmp_path / "another disk" / part.name, *options, tiffs=tiffs)
 
     monkeypatch.setattr(predicting, "write_predictions", on_a_disk_of_its_own)
     with pytest.raises(ResourceError, match="All machines must see the output folder under this path"):
