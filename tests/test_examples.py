@@ -10,11 +10,8 @@ import nbformat
 import pytest
 import yaml
 from nbclient import NotebookClient
-from torch.distributed.run import get_args_parser
 
-from panoptic_blend.commands import train
-from panoptic_blend.commands.parsing import parse_with_settings
-from panoptic_blend.config_files import read_config
+from tests.documentation.shell import check_torchrun
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -42,25 +39,15 @@ def test_notebooks_run_as_they_are(path: Path, tmp_path: Path, monkeypatch: pyte
     assert any("image/png" in output.get("data", {}) for output in notebook.cells[-1].outputs)
 
 
-def check_training(words: list[str], nodes: int, processes: int) -> None:
-    """Torchrun and `train` know every word, and both are told of the same number of processes."""
-    launcher = get_args_parser().parse_args(words)
-    assert launcher.module
-    assert launcher.training_script == "panoptic_blend"
-    assert (int(launcher.nnodes), int(launcher.nproc_per_node)) == (nodes, processes)
-    assert launcher.training_script_args[0] == "train"
-    options, settings = parse_with_settings(train.make_parser(), launcher.training_script_args[1:])
-    assert options.restartable
-    trainer = read_config(options.config, settings).trainer
-    assert (trainer.num_nodes, trainer.devices) == (nodes, processes)
-
-
 def test_the_slurm_script_starts_what_torchrun_and_train_understand():
     path = EXAMPLES / "slurm.sh"
     subprocess.run(["bash", "-n", path], check=True)
     text = path.read_text(encoding="utf-8").replace("\\\n", " ").replace('"$SLURM_NNODES"', "2")
     (command,) = (line for line in text.splitlines() if line.startswith("srun "))
-    check_training(shlex.split(command.split("torchrun", 1)[1]), 2, 4)
+    words = shlex.split(command.split("torchrun", 1)[1])
+    trainer = check_torchrun(words)
+    assert (trainer.num_nodes, trainer.devices) == (2, 4)
+    assert "--restartable" in words
     assert "#SBATCH --nodes=2" in text
     assert "#SBATCH --gpus-per-node=4" in text
 
@@ -71,5 +58,7 @@ def test_the_kubernetes_job_starts_what_torchrun_and_train_understand():
     (container,) = pods["containers"]
     assert job["spec"]["completions"] == job["spec"]["parallelism"] == 2
     assert container["command"] == ["torchrun"]
-    check_training(container["args"], 2, container["resources"]["limits"]["nvidia.com/gpu"])
+    trainer = check_torchrun(container["args"])
+    assert (trainer.num_nodes, trainer.devices) == (2, container["resources"]["limits"]["nvidia.com/gpu"])
+    assert "--restartable" in container["args"]
     assert {mount["name"] for mount in container["volumeMounts"]} == {volume["name"] for volume in pods["volumes"]}

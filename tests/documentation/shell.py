@@ -10,7 +10,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+from torch.distributed.run import get_args_parser
+
 from panoptic_blend.cli import main
+from panoptic_blend.commands import train
+from panoptic_blend.commands.parsing import parse_with_settings
+from panoptic_blend.config import TrainerConfig
+from panoptic_blend.config_files import read_config
 from tests.documentation.world import tiny_settings
 
 ROOT = Path(__file__).parents[2]
@@ -48,6 +54,8 @@ class Shell:
                 assert (ROOT / ".pre-commit-config.yaml").is_file()
             elif program == "python" and words[1].startswith("tools/"):
                 assert (ROOT / words[1]).is_file(), command
+            elif program == "torchrun":
+                check_torchrun(words[1:])
             elif words[:2] == ["python", "-m"] and words[2].startswith("benchmarks."):
                 check_benchmark(words[2], words[3:])
             else:
@@ -119,3 +127,14 @@ def check_benchmark(module: str, words: list[str]) -> None:
     ).stdout
     for word in words:
         assert not word.startswith("--") or word in said, f"{module} has no option {word}"
+
+
+def check_torchrun(words: list[str]) -> TrainerConfig:
+    """Torchrun and `train` know every word, and are told of the same processes; nothing is started."""
+    launcher = get_args_parser().parse_args(words)
+    assert (launcher.module, launcher.training_script) == (True, "panoptic_blend"), words
+    assert launcher.training_script_args[0] == "train"
+    options, settings = parse_with_settings(train.make_parser(), launcher.training_script_args[1:])
+    trainer = read_config(options.config, settings).trainer
+    assert (trainer.num_nodes, trainer.devices) == (int(launcher.nnodes), int(launcher.nproc_per_node)), words
+    return trainer
