@@ -27,7 +27,8 @@ from panoptic_blend.checkpoints.native import load_model, save_model
 from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config_files import read_config
 from panoptic_blend.data.images import to_tensor
-from panoptic_blend.exporting.export import ExportSettings, Format, export_model
+from panoptic_blend.exporting.export import export_model
+from panoptic_blend.exporting.settings import ExportSettings, Format
 from panoptic_blend.files.images import Pixels, read_rgb
 from panoptic_blend.inference.preparation import prepare
 from panoptic_blend.modeling.build import build_model

@@ -23,7 +23,8 @@ from panoptic_blend.benchmarking.image import draw_image
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config_files import read_config
-from panoptic_blend.exporting.export import ExportSettings, export_model
+from panoptic_blend.exporting.export import export_model
+from panoptic_blend.exporting.settings import ExportSettings
 from panoptic_blend.modeling.build import build_model
 
 SIZE = (800, 1216)

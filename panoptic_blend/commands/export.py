@@ -76,8 +76,9 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.images import EvaluationDataset
     from panoptic_blend.config_files import change_settings
-    from panoptic_blend.exporting.export import ExportSettings, export_model
+    from panoptic_blend.exporting.export import export_model
     from panoptic_blend.exporting.guard import Guard
+    from panoptic_blend.exporting.settings import ExportSettings
     from panoptic_blend.inference.sources import find_images
 
     model = load_checkpoint(options.checkpoint)
@@ -96,7 +97,7 @@ def run(arguments: list[str]) -> None:
         ExportSettings(options.format, options.precision, size, calibration, guard),
         console.print,
     )
-    written = ", ".join(str(options.output / name) for name in manifest.files.values())
+    written = ", ".join(str(options.output / file.name) for file in manifest.files.values())
     console.print(f"Written: {written}; README.md beside it shows how to run it.")
     console.print(f"Beside the model itself, on one picture: {_in_words(manifest.measured)}.")
 

@@ -13,14 +13,7 @@ from panoptic_blend.config import PredictionSettings
 from panoptic_blend.exporting.detections import detect
 from panoptic_blend.exporting.image import Sizes, normalise, resize_picture
 from panoptic_blend.exporting.masks import MaskValues, draw_masks
-from panoptic_blend.exporting.merging import (
-    COLUMNS,
-    Painted,
-    Thresholds,
-    paint_instances,
-    paint_stuff,
-    place_in_output,
-)
+from panoptic_blend.exporting.merging import Painted, Thresholds, paint_instances, paint_stuff, place_in_output
 from panoptic_blend.exporting.network import (
     INPUT,
     OPSET,
@@ -32,6 +25,7 @@ from panoptic_blend.exporting.network import (
 )
 from panoptic_blend.exporting.stuff import label_pixels
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.runtime.interface import COLUMNS, IMAGE, THRESHOLDS
 
 
 def build_graph(
@@ -44,7 +38,7 @@ def build_graph(
 
     Inputs: `image` uint8 [H, W, 3] RGB; optional, with the model's settings as defaults, `min_score`, `max_overlap`
     (float) and `min_stuff_area` (int64). Outputs: `id_map` int32 [H, W], `segments` int32 [N, 8] (see
-    `merging.COLUMNS`) and `scores` float [N].
+    `runtime.interface.COLUMNS`) and `scores` float [N].
 
     Args:
         model: stays as it is.
@@ -85,7 +79,7 @@ def build_stages(
         for each in ir.from_proto(copy.deepcopy(network)).graph.outputs
     ]
     _, sizes = resize_picture(after.op, image, model.settings)
-    painted = _second_half(after, model, unflatten([*raw], model), sizes, thresholds)
+    painted = _second_half(after, model, unflatten(raw, model), sizes, thresholds)
     _add_outputs(after, painted, size)
     return _finish(before), _finish(after)
 
@@ -101,14 +95,14 @@ def _new_builder(name: str) -> GraphBuilder:
 
 
 def _image(builder: GraphBuilder, size: tuple[int, int] | None) -> ir.Value:
-    return builder.input("image", ir.DataType.UINT8, [*(size or ("height", "width")), 3])
+    return builder.input(IMAGE, ir.DataType.UINT8, [*(size or ("height", "width")), 3])
 
 
 def _thresholds(builder: GraphBuilder, settings: PredictionSettings) -> Thresholds:
     return Thresholds(
         *(
             builder.input(name, const_value=ir.tensor(np.asarray(getattr(settings, name), dtype=dtype), name=name))
-            for name, dtype in (("min_score", np.float32), ("max_overlap", np.float32), ("min_stuff_area", np.int64))
+            for name, dtype in THRESHOLDS.items()
         )
     )
 

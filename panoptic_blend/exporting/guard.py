@@ -37,20 +37,21 @@ class Guard:
 def quantize_within(
     network: ModelProto,
     images: Sequence[Images],
-    write: Callable[[ModelProto], None],
-    open_written: Callable[[], ExportedModel],
+    write: Callable[[ModelProto], ExportedModel],
     guard: Guard | None,
     said: Callable[[str], None],
-) -> dict[str, object]:
-    """Quantize a network, write it, and say what was measured.
+) -> tuple[ExportedModel, dict[str, object]]:
+    """Quantize a network and write it.
 
     Args:
         network: in float.
         images: to calibrate on, as the network takes them.
-        write: writes the model with a network inside.
-        open_written: opens what was written last.
+        write: writes the model with a network inside, in place of what it wrote before, and opens it.
         guard: what it is held to; without one everything is quantized, and PQ is not measured.
         said: told how it goes on.
+
+    Returns:
+        What was written last, and what was measured, as `model.json` holds it.
 
     Raises:
         CheckpointError: the guard's bound cannot be kept.
@@ -60,24 +61,24 @@ def quantize_within(
     measured: dict[str, object] = {"calibration_images": len(images)}
     if guard is None:
         said("quantizing; PQ is not measured without --guard")
-        write(quantize(network, images))
-        return measured
+        return write(quantize(network, images)), measured
     truth = guard.truth
+    exported = write(network)
+    before = measure_pq(exported, truth)
+    said(f"PQ {before:.2f} in fp32, on {len(truth)} images")
 
     def pq_with(in_float: Collection[str]) -> float:
-        write(quantize(network, images, in_float))
-        return measure_pq(open_written(), truth)
+        nonlocal exported
+        exported = write(quantize(network, images, in_float))
+        return measure_pq(exported, truth)
 
     def most_harmful() -> list[str]:
         said("measuring how much each part suffers")
         found = dict(damages(network, images[:COMPARED]))
         return sorted(found, key=lambda part: -found[part])
 
-    write(network)
-    before = measure_pq(open_written(), truth)
-    said(f"PQ {before:.2f} in fp32, on {len(truth)} images")
     in_float, after = fewest_in_float(most_harmful, pq_with, before, guard.most_pq_loss, said)
-    return measured | {
+    return exported, measured | {
         "pq_fp32": round(before, 3),
         "pq_int8": round(after, 3),
         "pq_images": len(truth),

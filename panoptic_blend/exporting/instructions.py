@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from panoptic_blend.runtime.manifest import Manifest
+from panoptic_blend.runtime.manifest import MODEL, Manifest
 
 _WHOLE = """\
 # A panoptic segmentation model
@@ -72,7 +72,7 @@ network is not inside: `--format onnx` has it.
 
 def instructions(manifest: Manifest) -> str:
     """What stands in the folder's README.md."""
-    file, size = manifest.files["model"], manifest.input.size
+    file, size = manifest.files[MODEL].name, manifest.input.size
     if manifest.runtime == "torch":
         return _NETWORK.format(file=file, half=", dtype=torch.float16" if manifest.precision == "fp16" else "")
     settings, openvino = manifest.settings, manifest.runtime == "openvino"

@@ -11,9 +11,6 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.exporting.detections import DetectedValues
 from panoptic_blend.exporting.image import Sizes, constant
 
-COLUMNS = ("id", "category_id", "is_thing", "area", "x", "y", "width", "height")
-"""Of the graph's `segments`."""
-
 
 @dataclass(frozen=True)
 class Thresholds:
@@ -30,7 +27,7 @@ class Painted:
 
     Attributes:
         id_map: [H, W] int32.
-        segments: [N, 8] int32, see `COLUMNS`.
+        segments: [N, 8] int32, see `runtime.interface.COLUMNS`.
         scores: [N] float.
     """
 

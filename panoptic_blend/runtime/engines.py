@@ -11,8 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_blend.errors import CheckpointError, out_of_memory
-
-REMEDY = "Export the model again with `panoptic-blend export`."
+from panoptic_blend.runtime.model_files import EXPORT_AGAIN
 
 
 class Value(NamedTuple):
@@ -95,12 +94,16 @@ class OnnxRuntime:
 
 
 class OpenVINO:
-    """A graph of OpenVINO's own format in OpenVINO, on the CPU.
+    """A network of OpenVINO's own format in OpenVINO, on the CPU.
 
     Args:
         path: of the graph, an .xml file.
         weights: its .bin file.
         threads: None leaves their number to the runtime.
+
+    Attributes:
+        inputs: their names.
+        outputs: their names.
 
     Raises:
         CheckpointError: OpenVINO is not installed, or refuses the files.
@@ -122,9 +125,9 @@ class OpenVINO:
         except (RuntimeError, ValueError) as error:
             raise _refused(path, f"OpenVINO {openvino.__version__}", error) from error
         self._request = compiled.create_infer_request()
-        self._names = [_openvino_name(port) for port in compiled.outputs]
-        self.inputs = {_openvino_name(port): _openvino_value(port) for port in compiled.inputs}
-        self.outputs = {_openvino_name(port): _openvino_value(port) for port in compiled.outputs}
+        self.inputs, self.outputs = (
+            [min(port.get_names(), default="") for port in ports] for ports in (compiled.inputs, compiled.outputs)
+        )
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """As `Session`'s."""
@@ -132,26 +135,13 @@ class OpenVINO:
             results = self._request.infer(dict(feeds))
         except RuntimeError as error:
             raise _failed(self._path, error) from error
-        return {name: np.array(values) for name, values in zip(self._names, results.values(), strict=True)}
+        return {name: np.array(values) for name, values in zip(self.outputs, results.values(), strict=True)}
 
 
 def _onnx_value(found: Any) -> Value:
     dtype = found.type.removeprefix("tensor(").removesuffix(")")
     dtype = {"float": "float32", "double": "float64"}.get(dtype, dtype)
     return Value(dtype, [side if isinstance(side, int) else None for side in found.shape])
-
-
-def _openvino_name(port: Any) -> str:
-    return min(port.get_names(), default="")
-
-
-def _openvino_value(port: Any) -> Value:
-    shape = port.get_partial_shape()
-    if shape.rank.is_dynamic:
-        return Value(port.get_element_type().to_dtype().name, [])
-    return Value(
-        port.get_element_type().to_dtype().name, [None if side.is_dynamic else side.get_length() for side in shape]
-    )
 
 
 def _not_installed(path: Path, package: str, extra: str) -> CheckpointError:
@@ -168,15 +158,15 @@ def _refused(path: Path, runtime: str, error: Exception) -> CheckpointError:
             f"{path}: needs the operator {lacking[1]}, which {runtime} does not have. Install a newer one."
         )
     return CheckpointError(
-        f"{path}: {runtime} cannot open it ({_one_line(error)}). It may be damaged: copy it "
-        "again; or install a newer runtime."
+        f"{path}: {runtime} cannot open it ({_one_line(error)}). Install a newer one, or "
+        "export the model again with `panoptic-blend export`."
     )
 
 
 def _failed(path: Path, error: Exception) -> Exception:
     if out_of_memory(error) or "llocate" in str(error):
         return MemoryError(_one_line(error))
-    return CheckpointError(f"{path}: failed on an image ({_one_line(error)}). {REMEDY}")
+    return CheckpointError(f"{path}: failed on an image ({_one_line(error)}). {EXPORT_AGAIN}")
 
 
 def _one_line(error: Exception) -> str:

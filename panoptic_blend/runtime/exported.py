@@ -18,13 +18,12 @@ from panoptic_blend.config.plain import plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.files.images import Bands, to_colors
 from panoptic_blend.resizing import output_size
+from panoptic_blend.runtime.interface import COLUMNS, IMAGE, OUTPUTS, THRESHOLDS
 from panoptic_blend.runtime.manifest import Manifest, read_manifest
+from panoptic_blend.runtime.model_files import EXPORT_AGAIN
 from panoptic_blend.runtime.processor import processor_kind
-from panoptic_blend.runtime.sessions import IMAGE, OUTPUTS, THRESHOLDS, open_session
+from panoptic_blend.runtime.sessions import open_session
 from panoptic_blend.structures import PanopticMap, Segment
-
-_FIELDS = ("id", "category_id", "is_thing", "area", "x", "y", "w", "h")
-"""Columns of a graph's `segments`."""
 
 
 class ExportedModel:
@@ -104,9 +103,9 @@ class ExportedModel:
                 f"{only[0]} alone. Scale it, or export the model without --size."
             )
         feeds: dict[str, npt.NDArray[Any]] = {IMAGE: np.ascontiguousarray(image)}
-        for name in THRESHOLDS:
+        for name, dtype in THRESHOLDS.items():
             if name in self._session.inputs:
-                feeds[name] = np.array(getattr(self._settings, name), self._session.inputs[name].dtype)
+                feeds[name] = np.array(getattr(self._settings, name), dtype)
         found = self._session.run(feeds)
         id_map, rows, scores = (found[name] for name in OUTPUTS)
         self._check_shapes(image, id_map, rows, scores)
@@ -115,35 +114,31 @@ class ExportedModel:
             segment_id, category_id, is_thing, area = row[:4]
             fits = segment_id > 0 and area > 0 and 0 <= score <= 1 and self.categories.has_id(category_id)
             if not fits or self.categories.by_id(category_id).is_thing != bool(is_thing):
-                shown = ", ".join(f"{name} {value}" for name, value in zip(_FIELDS, row, strict=True))
+                shown = ", ".join(f"{name} {value}" for name, value in zip(COLUMNS, row, strict=True))
                 raise CheckpointError(
-                    f"{self.folder}: its graph gave a segment that cannot be ({shown}, score {score:.3g}). Export the "
-                    "model again with `panoptic-blend export`."
+                    f"{self.folder}: its graph gave a segment that cannot be ({shown}, score {score:.3g}). "
+                    f"{EXPORT_AGAIN}"
                 )
             segments.append(Segment(segment_id, category_id, bool(is_thing), score, area))
         return PanopticMap(id_map, segments)
 
     def _check_shapes(self, image: Any, id_map: Any, rows: Any, scores: Any) -> None:
-        if id_map.shape != image.shape[:2] or rows.shape != (len(scores), len(_FIELDS)):
+        if id_map.shape != image.shape[:2] or rows.shape != (len(scores), len(COLUMNS)):
             raise CheckpointError(
                 f"{self.folder}: of an image {list(image.shape)} its graph gave id_map {list(id_map.shape)}, segments "
-                f"{list(rows.shape)} and scores {list(scores.shape)}; expected [H, W], [N, {len(_FIELDS)}] and [N]. "
-                "Export the model again with `panoptic-blend export`."
+                f"{list(rows.shape)} and scores {list(scores.shape)}; expected [H, W], [N, {len(COLUMNS)}] and [N]. "
+                f"{EXPORT_AGAIN}"
             )
 
     def made_with(self) -> dict[str, object]:
         """What predictions depend on beside the images, as JSON can hold it."""
-        digest = hashlib.sha256()
-        for name in sorted(self.manifest.files.values()):
-            with open(self.folder / name, "rb") as file:
-                while part := file.read(2**20):
-                    digest.update(part)
+        hashes = sorted(file.sha256 for file in self.manifest.files.values())  # checked when they were opened
         return {
             "device": "cpu",
             "runtime": self.manifest.runtime,
             "precision": self.manifest.precision,
             "model": plain_settings(self._settings.within(self.manifest.config)),
-            "weights": digest.hexdigest(),
+            "weights": hashlib.sha256("".join(hashes).encode()).hexdigest(),
         }
 
     def release_memory(self) -> None:

@@ -16,12 +16,12 @@ from panoptic_blend.config import ModelConfig, PredictionSettings
 from panoptic_blend.config.plain import parse_settings, plain_settings
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
 from panoptic_blend.files.atomic import atomic_path
-from panoptic_blend.files.names import check_file_name
+from panoptic_blend.runtime.model_files import EXPORT_AGAIN, ModelFile, read_file_entry
 
 MANIFEST = "model.json"
 FORMAT = "panoptic-blend-export"
-VERSION = 1
-"""Of the layout, raised when older software could no longer run a folder."""
+VERSION = 2
+"""Of the layout, raised when older software could no longer run a folder. The first had no hashes."""
 MOST_BYTES = 64 * 2**20
 """A larger `model.json` is none: thousands of categories take one of them."""
 
@@ -57,7 +57,7 @@ class Manifest:
     Attributes:
         runtime: what runs the files.
         precision: of the network's weights.
-        files: file names in the folder by what they are; `model` is the one that the runtime opens.
+        files: in the folder, by what they are; `model` is the one that the runtime opens.
         categories: of the data set that the model predicts.
         input: how images enter the network.
         settings: sizes and thresholds that the files were made with.
@@ -69,7 +69,7 @@ class Manifest:
 
     runtime: Runtime
     precision: Precision
-    files: Mapping[str, str]
+    files: Mapping[str, ModelFile]
     categories: Categories
     input: ImageInput
     settings: PredictionSettings
@@ -92,7 +92,7 @@ def write_manifest(manifest: Manifest, folder: Path) -> None:
         "runtime": manifest.runtime,
         "precision": manifest.precision,
         "cpu": manifest.cpu,
-        "files": dict(manifest.files),
+        "files": {key: asdict(file) for key, file in manifest.files.items()},
         "categories": manifest.categories.to_json(),
         "input": asdict(manifest.input),
         "settings": asdict(manifest.settings),
@@ -108,27 +108,31 @@ def read_manifest(folder: Path | str) -> Manifest:
     """Read and check the `model.json` of an exported folder.
 
     Raises:
-        CheckpointError: it is missing, damaged, newer than this software, or says something that cannot be; a file it
-            names is missing or lies outside of the folder.
+        CheckpointError: it is missing, damaged, older or newer than what this software reads, or says something that
+            cannot be; a file it names is missing or lies outside of the folder. What the files hold is not looked at.
     """
     folder = Path(folder)
     path = folder / MANIFEST
     content = _read_json(path)
     if content.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: 'format' is {content.get('format')!r}, not {FORMAT!r}. {_REMEDY}")
+        raise CheckpointError(f"{path}: 'format' is {content.get('format')!r}, not {FORMAT!r}. {EXPORT_AGAIN}")
     version = content.get("version")
     if type(version) is not int or version < 1:
-        raise CheckpointError(f"{path}: 'version' must be a number from 1 to {VERSION}, found {version!r}. {_REMEDY}")
+        raise CheckpointError(
+            f"{path}: 'version' must be a number from 1 to {VERSION}, found {version!r}. {EXPORT_AGAIN}"
+        )
+    if version < VERSION:
+        raise CheckpointError(f"{path}: version {version} has no hashes to check its files by. {EXPORT_AGAIN}")
     if version > VERSION:
         raise CheckpointError(
             f"{path}: version {version}, this software reads up to {VERSION}. Install a newer panoptic-blend."
         )
     cpu = content.get("cpu")
     if cpu is not None and not isinstance(cpu, str):
-        raise CheckpointError(f"{path}: 'cpu' must be text or null, found {cpu!r}. {_REMEDY}")
+        raise CheckpointError(f"{path}: 'cpu' must be text or null, found {cpu!r}. {EXPORT_AGAIN}")
     made_with = _object(content, "made_with", path)
     if not all(isinstance(value, str) for value in made_with.values()):
-        raise CheckpointError(f"{path}: 'made_with' must hold versions as text. {_REMEDY}")
+        raise CheckpointError(f"{path}: 'made_with' must hold versions as text. {EXPORT_AGAIN}")
     try:
         return Manifest(
             runtime=_choice(content, "runtime", get_args(Runtime), path),
@@ -143,12 +147,9 @@ def read_manifest(folder: Path | str) -> Manifest:
             cpu=cpu,
         )
     except DatasetError as error:  # of the categories, which names the file
-        raise CheckpointError(f"{error} {_REMEDY}") from error
+        raise CheckpointError(f"{error} {EXPORT_AGAIN}") from error
     except ConfigError as error:
-        raise CheckpointError(f"{path}: {error} {_REMEDY}") from error
-
-
-_REMEDY = "Export the model again with `panoptic-blend export`."
+        raise CheckpointError(f"{path}: {error} {EXPORT_AGAIN}") from error
 
 
 def _read_json(path: Path) -> dict[str, Any]:
@@ -161,58 +162,29 @@ def _read_json(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path}: not complete JSON ({error}). Copy it again; it may be truncated.") from error
     if not isinstance(content, dict):
-        raise CheckpointError(f"{path}: must be an object, found {type(content).__name__}. {_REMEDY}")
+        raise CheckpointError(f"{path}: must be an object, found {type(content).__name__}. {EXPORT_AGAIN}")
     return content
 
 
 def _object(content: dict[str, Any], name: str, path: Path) -> dict[str, Any]:
     value = content.get(name)
     if not isinstance(value, dict):
-        raise CheckpointError(f"{path}: '{name}' must be an object, found {type(value).__name__}. {_REMEDY}")
+        raise CheckpointError(f"{path}: '{name}' must be an object, found {type(value).__name__}. {EXPORT_AGAIN}")
     return value
 
 
 def _choice(content: dict[str, Any], name: str, choices: tuple[str, ...], path: Path) -> Any:
     value = content.get(name)
     if value not in choices:
-        raise CheckpointError(f"{path}: '{name}' must be one of {', '.join(choices)}, found {value!r}. {_REMEDY}")
+        raise CheckpointError(f"{path}: '{name}' must be one of {', '.join(choices)}, found {value!r}. {EXPORT_AGAIN}")
     return value
 
 
-def _files(content: dict[str, Any], folder: Path) -> dict[str, str]:
+def _files(content: dict[str, Any], folder: Path) -> dict[str, ModelFile]:
     files = _object(content, "files", folder / MANIFEST)
     if MODEL not in files:
-        raise CheckpointError(f"{folder / MANIFEST}: 'files' must name a '{MODEL}'. {_REMEDY}")
-    for kind, name in files.items():
-        check_inside(folder, name, f"{folder / MANIFEST}: files.{kind}")
-    return files
-
-
-def check_inside(folder: Path, name: object, where: str) -> Path:
-    """The path of a file that a name out of an exported folder means.
-
-    Args:
-        folder: the exported one.
-        name: what was read.
-        where: what error messages start with: the file and the field.
-
-    Raises:
-        CheckpointError: the name is none of a file in this folder or below, or a link leads out of it, or there is no
-            such file.
-    """
-    try:
-        path = folder / check_file_name(name, where)
-    except DatasetError as error:
-        raise CheckpointError(f"{where}: {name!r} is not the name of a file in its folder. {_REMEDY}") from error
-    try:
-        place = path.resolve(strict=True)
-    except (OSError, RuntimeError) as error:  # the second: links in a circle, before Python 3.13
-        raise CheckpointError(f"{path}: no such file, but {where} names it. Copy the whole folder again.") from error
-    if not place.is_relative_to(folder.resolve()):
-        raise CheckpointError(f"{where}: {name!r} is a link out of its folder. Put the file itself there.")
-    if not place.is_file():
-        raise CheckpointError(f"{path}: is no file, but {where} names it. Copy the whole folder again.")
-    return path
+        raise CheckpointError(f"{folder / MANIFEST}: 'files' must name a '{MODEL}'. {EXPORT_AGAIN}")
+    return {key: read_file_entry(folder, entry, f"{folder / MANIFEST}: files.{key}") for key, entry in files.items()}
 
 
 def _image_input(values: dict[str, Any], path: Path) -> ImageInput:
@@ -233,7 +205,7 @@ def _image_input(values: dict[str, Any], path: Path) -> ImageInput:
     if not fits:
         raise CheckpointError(
             f"{path}: 'input' must hold pixel_mean and pixel_std (three numbers each), channel_order (RGB or BGR), "
-            f"size_divisor (a whole number) and size ([height, width] or null), found {values!r:.200}. {_REMEDY}"
+            f"size_divisor (a whole number) and size ([height, width] or null), found {values!r:.200}. {EXPORT_AGAIN}"
         )
     return ImageInput(tuple(mean), tuple(std), order, divisor, None if size is None else tuple(size))
 
@@ -249,12 +221,12 @@ def _settings(values: dict[str, Any], path: Path) -> PredictionSettings:
     kinds = get_type_hints(PredictionSettings)
     for name in values.keys() ^ kinds.keys():
         problem = "missing" if name in kinds else "not a setting of predictions"
-        raise CheckpointError(f"{path}: settings.{name} is {problem}. {_REMEDY}")
+        raise CheckpointError(f"{path}: settings.{name} is {problem}. {EXPORT_AGAIN}")
     for name, kind in kinds.items():
         allowed = (int, float) if kind is float else (kind,)
         if type(values[name]) not in allowed:
             raise CheckpointError(
-                f"{path}: settings.{name} must be {kind.__name__}, found {values[name]!r:.200}. {_REMEDY}"
+                f"{path}: settings.{name} must be {kind.__name__}, found {values[name]!r:.200}. {EXPORT_AGAIN}"
             )
     settings = PredictionSettings(**values)
     settings.check()

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from panoptic_blend.errors import CheckpointError
-from panoptic_blend.runtime.manifest import check_inside
+from panoptic_blend.runtime.model_files import EXPORT_AGAIN
 
 _MESSAGES: dict[str, dict[int, str]] = {
     "ModelProto": {7: "GraphProto", 20: "TrainingInfoProto", 25: "FunctionProto"},
@@ -49,29 +49,27 @@ class _Text(NamedTuple):
     value: str
 
 
-def check_onnx(path: Path, folder: Path) -> None:
-    """See that an ONNX file asks for nothing outside of its folder and for no code but the runtime's own.
+def check_onnx(path: Path) -> None:
+    """See that an ONNX file asks for no other file and for no code but the runtime's own.
 
     Raises:
-        CheckpointError: it is damaged or no ONNX file; its weights lie outside of the folder, or are missing; it uses
-            operators that ONNX does not define.
+        CheckpointError: it is damaged or no ONNX file; it keeps weights in another file, which no exported model does;
+            it uses operators that ONNX does not define.
     """
     try:
         with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
             found = list(_texts(content, 0, len(content), "ModelProto", 0))
     except (OSError, ValueError) as error:  # an empty file cannot be mapped
-        raise CheckpointError(
-            f"{path}: is no complete ONNX file ({error}). Copy it again; it may be damaged."
-        ) from error
-    for name in sorted({text.value for text in found if text.kind == "location"}):
-        beside = (path.parent.relative_to(folder) / name).as_posix() if name else name
-        check_inside(folder, beside, f"{path}: a tensor's external location")
+        raise CheckpointError(f"{path}: is no complete ONNX file ({error}). {EXPORT_AGAIN}") from error
+    for text in found:
+        if text.kind == "location":
+            raise CheckpointError(f"{path}: keeps weights in another file, {text.value!r:.200}. {EXPORT_AGAIN}")
     own = _OWN_DOMAINS | {text.value for text in found if text.kind == "function domain"}
     foreign = sorted({text.value for text in found if text.kind == "domain"} - own)
     if foreign:
         raise CheckpointError(
             f"{path}: uses operators of {', '.join(map(repr, foreign))}, which are not ONNX's own, so that running it "
-            "would run other code. Export the model again with `panoptic-blend export`."
+            f"would run other code. {EXPORT_AGAIN}"
         )
 
 

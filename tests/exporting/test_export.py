@@ -18,7 +18,8 @@ from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
 from panoptic_blend.errors import CheckpointError, ConfigError
 from panoptic_blend.exporting import export
-from panoptic_blend.exporting.export import ExportSettings, export_model
+from panoptic_blend.exporting.export import export_model
+from panoptic_blend.exporting.settings import ExportSettings
 from panoptic_blend.files.images import read_rgb
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.exported import ExportedModel

@@ -14,7 +14,8 @@ from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config import ModelConfig
 from panoptic_blend.config_files import read_config
 from panoptic_blend.errors import CheckpointError
-from panoptic_blend.exporting.export import ExportSettings, export_model
+from panoptic_blend.exporting.export import export_model
+from panoptic_blend.exporting.settings import ExportSettings
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.backbone import ModulatedDeformConv
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend

@@ -9,8 +9,9 @@ import onnx
 import onnxruntime
 import pytest
 
-from panoptic_blend.exporting.export import ExportSettings, export_model
+from panoptic_blend.exporting.export import export_model
 from panoptic_blend.exporting.graph import build_graph, build_stages, network_alone
+from panoptic_blend.exporting.settings import ExportSettings
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.exported import ExportedModel
 from tests.exporting.test_graph import lively_model, picture

@@ -20,7 +20,8 @@ from panoptic_blend.cli import NOT_FOR_EXPORTED, main
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.errors import CheckpointError, ConfigError
-from panoptic_blend.exporting.export import ExportSettings, export_model
+from panoptic_blend.exporting.export import export_model
+from panoptic_blend.exporting.settings import ExportSettings
 from panoptic_blend.inference.evaluate import SWEEP_GRID, evaluate
 from panoptic_blend.inference.sources import ImageFiles, find_images
 from panoptic_blend.inference.writing import write_predictions

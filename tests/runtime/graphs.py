@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,17 @@ import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 from panoptic_blend.config import ModelConfig, PredictionSettings
-from panoptic_blend.runtime.manifest import MANIFEST, ImageInput, Manifest, write_manifest
+from panoptic_blend.runtime.manifest import (
+    AFTER,
+    BEFORE,
+    MANIFEST,
+    MODEL,
+    WEIGHTS,
+    ImageInput,
+    Manifest,
+    write_manifest,
+)
+from panoptic_blend.runtime.model_files import describe_files
 from panoptic_blend.synthetic.scene import SHAPES
 
 STUFF = SHAPES.stuff[0]
@@ -66,7 +76,7 @@ def write_export(folder: Path, model: onnx.ModelProto | bytes, size: tuple[int, 
     manifest = Manifest(
         runtime="onnxruntime",
         precision="fp32",
-        files={"model": "model.onnx"},
+        files=describe_files(folder, {MODEL: "model.onnx"}),
         categories=SHAPES,
         input=ImageInput((0, 0, 0), (1, 1, 1), "RGB", 32, size),
         settings=replace(PredictionSettings.of(config)),
@@ -105,10 +115,22 @@ def write_stages(folder: Path) -> Path:
     openvino.save_model(openvino.Core().read_model(str(folder / "network.onnx")), folder / "network.xml")
     for name in ("model.onnx", "network.onnx"):
         (folder / name).unlink()
-    files = {"before": "before.onnx", "model": "network.xml", "weights": "network.bin", "after": "after.onnx"}
-    content = json.loads((folder / MANIFEST).read_text()) | {"runtime": "openvino", "files": files}
-    (folder / MANIFEST).write_text(json.dumps(content))
+    declare_openvino(folder)
     return folder
+
+
+def declare_openvino(folder: Path) -> None:
+    """Make `model.json` say that the files are OpenVINO's."""
+    content = json.loads((folder / MANIFEST).read_text()) | {"runtime": "openvino"}
+    (folder / MANIFEST).write_text(json.dumps(content))
+    seal(folder, {BEFORE: "before.onnx", MODEL: "network.xml", WEIGHTS: "network.bin", AFTER: "after.onnx"})
+
+
+def seal(folder: Path, files: Mapping[str, str]) -> None:
+    """Write the hashes of the files that there are now into `model.json`, by which any content is what was exported."""
+    content = json.loads((folder / MANIFEST).read_text())
+    content["files"] = {key: asdict(file) for key, file in describe_files(folder, files).items()}
+    (folder / MANIFEST).write_text(json.dumps(content))
 
 
 def store_outside(model: onnx.ModelProto, place: str, within: Sequence[str] = ()) -> onnx.ModelProto:

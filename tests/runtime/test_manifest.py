@@ -12,16 +12,26 @@ import pytest
 from panoptic_blend.config import ModelConfig, PredictionSettings
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.runtime.manifest import MANIFEST, ImageInput, Manifest, is_export, read_manifest, write_manifest
+from panoptic_blend.runtime.model_files import describe_files
 from panoptic_blend.synthetic.scene import SHAPES
 
 
 @pytest.fixture
-def manifest() -> Manifest:
+def folder(tmp_path: Path) -> Path:
+    folder = tmp_path / "exported"
+    (folder / "parts").mkdir(parents=True)
+    (folder / "model.onnx").write_bytes(b"")
+    (folder / "parts" / "weights.bin").write_bytes(b"1234")
+    return folder
+
+
+@pytest.fixture
+def manifest(folder: Path) -> Manifest:
     config = ModelConfig()
-    return Manifest(
+    manifest = Manifest(
         runtime="onnxruntime",
         precision="int8",
-        files={"model": "model.onnx", "weights": "parts/weights.bin"},
+        files=describe_files(folder, {"model": "model.onnx", "weights": "parts/weights.bin"}),
         categories=SHAPES,
         input=ImageInput((1.5, 2, 3), (1, 1, 0.5), "BGR", 32, (480, 640)),
         settings=replace(PredictionSettings.of(config), min_score=0.25),
@@ -30,16 +40,11 @@ def manifest() -> Manifest:
         measured={"PQ": 51.5, "layers": ["a", "b"]},
         cpu="AVX2",
     )
-
-
-@pytest.fixture
-def folder(manifest: Manifest, tmp_path: Path) -> Path:
-    folder = tmp_path / "exported"
-    (folder / "parts").mkdir(parents=True)
-    (folder / "model.onnx").write_bytes(b"")
-    (folder / "parts" / "weights.bin").write_bytes(b"")
     write_manifest(manifest, folder)
-    return folder
+    return manifest
+
+
+pytestmark = pytest.mark.usefixtures("manifest")
 
 
 def test_what_is_written_is_read(manifest: Manifest, folder: Path, tmp_path: Path) -> None:
@@ -54,7 +59,9 @@ def test_what_is_written_is_read(manifest: Manifest, folder: Path, tmp_path: Pat
     ("place", "value", "sentence"),
     [
         (["format"], "other", "'format' is 'other'"),
-        (["version"], 2, "Install a newer panoptic-blend"),
+        (["version"], 3, "Install a newer panoptic-blend"),
+        (["version"], 1, "has no hashes to check its files by. Export the model again"),
+        (["version"], 0, "'version' must be a number"),
         (["version"], True, "'version' must be a number"),
         (["runtime"], "tensorrt", "'runtime' must be one of onnxruntime, openvino, torch"),
         (["runtime"], ["onnxruntime"], "'runtime' must be one of"),
@@ -63,14 +70,21 @@ def test_what_is_written_is_read(manifest: Manifest, folder: Path, tmp_path: Pat
         (["made_with"], {"onnx": 1}, "'made_with' must hold versions"),
         (["measured"], [], "'measured' must be an object, found list"),
         (["files"], {}, "'files' must name a 'model'"),
-        (["files", "model"], 3, "files.model: 3 is not the name of a file"),
-        (["files", "model"], "../model.onnx", "files.model: '../model.onnx' is not the name of a file in its folder"),
-        (["files", "model"], "parts\\..\\..\\x", "is not the name of a file in its folder"),
-        (["files", "model"], "/etc/passwd", "is not the name of a file in its folder"),
-        (["files", "model"], "C:\\model.onnx", "is not the name of a file in its folder"),
-        (["files", "model"], "a\0b", "is not the name of a file in its folder"),
-        (["files", "model"], "absent.onnx", "no such file"),
-        (["files", "model"], "parts", "is no file"),
+        (["files", "model"], "model.onnx", "files.model: must hold name, size and sha256, found 'model.onnx'"),
+        (["files", "model", "more"], 1, "files.model: must hold name, size and sha256"),
+        (["files", "model", "size"], -1, "files.model: 'size' must be a number of bytes, found -1"),
+        (["files", "model", "size"], True, "files.model: 'size' must be a number of bytes, found True"),
+        (["files", "model", "sha256"], "0" * 63, "files.model: 'sha256' must be 64 digits"),
+        (["files", "model", "sha256"], "A" * 64, "files.model: 'sha256' must be 64 digits"),
+        (["files", "model", "sha256"], None, "files.model: 'sha256' must be 64 digits"),
+        (["files", "model", "name"], 3, "files.model: 3 is not the name of a file"),
+        (["files", "model", "name"], "../model.onnx", "files.model: '../model.onnx' is not the name of a file in its"),
+        (["files", "model", "name"], "parts\\..\\..\\x", "is not the name of a file in its folder"),
+        (["files", "model", "name"], "/etc/passwd", "is not the name of a file in its folder"),
+        (["files", "model", "name"], "C:\\model.onnx", "is not the name of a file in its folder"),
+        (["files", "model", "name"], "a\0b", "is not the name of a file in its folder"),
+        (["files", "model", "name"], "absent.onnx", "no such file"),
+        (["files", "model", "name"], "parts", "is no file"),
         (["categories"], [], "no categories"),
         (["categories", 0, "isthing"], 7, "'isthing' must be 0 or 1"),
         (["input"], None, "'input' must be an object"),

@@ -17,7 +17,8 @@ from panoptic_blend.cli import main
 from panoptic_blend.coco.truth import TrueSegment, TruthWriter
 from panoptic_blend.config import Config, OptimizerConfig
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
-from panoptic_blend.exporting.export import ExportSettings, export_model
+from panoptic_blend.exporting.export import export_model
+from panoptic_blend.exporting.settings import ExportSettings
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.serving.served_model import ServedModel
 from panoptic_blend.training.data_module import load_data
