@@ -33,9 +33,10 @@ def _lines(with_speed: bool) -> Iterator[str]:
     from panoptic_blend.catalogue.cache import cache_folder, folder_bytes
     from panoptic_blend.doctor.installation import describe_extras, describe_installation, from_home
     from panoptic_blend.doctor.machine import describe_machine
+    from panoptic_blend.runtime.processor import describe_fastest, processor_kind
 
     yield from describe_installation()
-    yield from ("", *describe_machine())
+    yield from ("", *describe_machine(), describe_fastest(processor_kind()))
     try:
         import torch  # noqa: F401  # the first of what only a full installation has
     except ModuleNotFoundError:

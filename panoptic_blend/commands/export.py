@@ -80,6 +80,7 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.exporting.guard import Guard
     from panoptic_blend.exporting.settings import ExportSettings
     from panoptic_blend.inference.sources import find_images
+    from panoptic_blend.runtime.processor import describe_fastest, processor_kind
 
     model = load_checkpoint(options.checkpoint)
     change_settings(model.settings, settings)
@@ -100,6 +101,8 @@ def run(arguments: list[str]) -> None:
     written = ", ".join(str(options.output / file.name) for file in manifest.files.values())
     console.print(f"Written: {written}; README.md beside it shows how to run it.")
     console.print(f"Beside the model itself, on one picture: {_in_words(manifest.measured)}.")
+    if options.format != "torch":
+        console.print(f"Of this machine: {describe_fastest(processor_kind())}.")
 
 
 def _in_words(measured: object) -> str:

@@ -17,7 +17,8 @@ def test_the_command_tells_all_parts(
     (tmp_path / "model").write_bytes(bytes(3_000_000))
     assert main(["doctor", "--quick"]) == 0
     text = capsys.readouterr().out
-    for words in (f"panoptic-blend {__version__}", "processor: ", "'auto' takes", "extras:", "downloaded models: 3 MB"):
+    told = ("processor: ", "fastest on ", "'auto' takes", "extras:", "downloaded models: 3 MB")
+    for words in (f"panoptic-blend {__version__}", *told):
         assert words in text
     assert "predicting" not in text
 

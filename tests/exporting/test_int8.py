@@ -184,15 +184,3 @@ def test_the_command_measures_pq_and_keeps_what_misses_the_bound_to_itself(
         assert main(["export", *checkpoint, "--output", str(tmp_path / "none"), *wrong]) != 0
         assert said in " ".join(capsys.readouterr().err.split())
         assert not (tmp_path / "none").exists()
-
-
-def test_kinds_of_processors(tmp_path: Path) -> None:
-    for flags, kind in (
-        ("fpu avx avx2 avx512bw avx512_vnni", " AVX512-VNNI"),
-        ("fpu avx2", " AVX2"),
-        ("fpu", ""),
-    ):
-        (tmp_path / "cpuinfo").write_text(f"processor\t: 0\nflags\t\t: {flags}\n", encoding="utf-8")
-        assert processor_kind(tmp_path / "cpuinfo").endswith(kind)
-        assert ("AVX" in processor_kind(tmp_path / "cpuinfo")) == bool(kind)
-    assert processor_kind(tmp_path / "absent")
