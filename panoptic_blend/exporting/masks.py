@@ -7,12 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from onnxscript import OpBuilder, ir
-from torch import nn
 
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.exporting.detections import DetectedValues
 from panoptic_blend.exporting.image import constant
-from panoptic_blend.modeling.network.bases import BASES_STRIDE
+from panoptic_blend.exporting.layers import conv3x3_at, convolve, crop, grow, layer_weights
 from panoptic_blend.modeling.network.masks.blender import Blender
 from panoptic_blend.modeling.network.masks.centermask_point import ShapeTimesSaliency
 from panoptic_blend.modeling.network.masks.condinst import ConditionalConvolutions
@@ -53,25 +52,25 @@ def draw_masks(op: OpBuilder, head: MaskHead, features: MaskValues, found: Detec
 
 
 def _blend(op: OpBuilder, head: Blender, features: MaskValues, found: DetectedValues) -> ir.Value:
-    regions = _crop(op, features.bases, found, head.resolution, head.pooling)
-    flat = _conv3x3_at(op, head.top_layer, features.towers, found)
+    regions = crop(op, features.bases, found, head.resolution, head.pooling)
+    flat = conv3x3_at(op, head.top_layer, features.towers, found)
     side = head.attention_size
     attention = op.Reshape(flat, [-1, head.num_maps, side, side])
-    grown = _grow(op, attention, head.resolution, head.interpolation)
+    grown = grow(op, attention, head.resolution, head.interpolation)
     if head.num_maps == 1:
         return op.Squeeze(_logit_of_product(op, regions, grown), [1])
     return op.ReduceSum(op.Mul(op.Softmax(grown, axis=1), regions), [1], keepdims=0)
 
 
 def _combine(op: OpBuilder, head: LinearCombination, features: MaskValues, found: DetectedValues) -> ir.Value:
-    prototypes = _crop(op, op.Relu(features.bases), found, head.resolution, head.pooling)
-    coefficients = op.Tanh(_conv3x3_at(op, head.top_layer, features.towers, found))
+    prototypes = crop(op, op.Relu(features.bases), found, head.resolution, head.pooling)
+    coefficients = op.Tanh(conv3x3_at(op, head.top_layer, features.towers, found))
     flat = op.Reshape(prototypes, [-1, head.num_maps, head.resolution**2])
     return op.Reshape(op.MatMul(op.Unsqueeze(coefficients, [1]), flat), [-1, head.resolution, head.resolution])
 
 
 def _assemble(op: OpBuilder, head: PositionSensitive, features: MaskValues, found: DetectedValues) -> ir.Value:
-    regions = _crop(op, features.bases, found, head.resolution, head.pooling)
+    regions = crop(op, features.bases, found, head.resolution, head.pooling)
     part = (np.arange(head.resolution) * 2 + 1) * head.parts // (2 * head.resolution)
     own = (part[:, None] * head.parts + part)[None, None]  # [1, 1, R, R]
     index = op.Expand(constant(op, own), op.Concat(op.Shape(regions, start=0, end=1), [1, 1, 1], axis=0))
@@ -83,16 +82,16 @@ def _shape_times_saliency(
 ) -> ir.Value:
     maps = op.Transpose(features.bases, perm=[1, 0, 2, 3])  # [K, 1, H / 4, W / 4]
     own = found.labels if head.num_maps > 1 else None
-    saliency = _crop(op, maps, found, head.resolution, head.pooling, own)
-    flat = _conv3x3_at(op, head.top_layer, features.towers, found)
-    shape = _grow(op, op.Reshape(flat, [-1, 1, head.shape_size, head.shape_size]), head.resolution, "bilinear")
+    saliency = crop(op, maps, found, head.resolution, head.pooling, own)
+    flat = conv3x3_at(op, head.top_layer, features.towers, found)
+    shape = grow(op, op.Reshape(flat, [-1, 1, head.shape_size, head.shape_size]), head.resolution, "bilinear")
     return op.Squeeze(_logit_of_product(op, shape, saliency), [1])
 
 
 def _condition(op: OpBuilder, head: ConditionalConvolutions, features: MaskValues, found: DetectedValues) -> ir.Value:
-    branch = _crop(op, features.bases, found, head.resolution, head.pooling)
+    branch = crop(op, features.bases, found, head.resolution, head.pooling)
     x = op.Concat(_relative_coordinates(op, head, found), branch, axis=1)
-    parameters = _conv3x3_at(op, head.top_layer, features.towers, found)
+    parameters = conv3x3_at(op, head.top_layer, features.towers, found)
     flat = op.Reshape(x, [-1, head.widths[0], head.resolution**2])
     used = 0
     for index, (inputs, outputs) in enumerate(itertools.pairwise(head.widths)):
@@ -126,11 +125,11 @@ def _relative_coordinates(op: OpBuilder, head: ConditionalConvolutions, found: D
 def _guide(op: OpBuilder, head: SpatialAttentionGuided, features: MaskValues, found: DetectedValues) -> ir.Value:
     x = _pool_by_size(op, head, features, found)
     for block in head.convs.children():
-        x = op.Relu(_convolve(op, next(block.children()), x))  # without norm
+        x = op.Relu(convolve(op, next(block.children()), x))  # without norm
     pooled = op.Concat(op.ReduceMax(x, [1]), op.ReduceMean(x, [1]), axis=1)
-    x = op.Mul(x, op.Sigmoid(_convolve(op, head.attention.conv, pooled)))
-    grown = op.ConvTranspose(x, *_weights(op, head.upsample), strides=[2, 2], kernel_shape=[2, 2])
-    logits = _convolve(op, head.predictor, op.Relu(grown))  # [N, T, R, R]
+    x = op.Mul(x, op.Sigmoid(convolve(op, head.attention.conv, pooled)))
+    grown = op.ConvTranspose(x, *layer_weights(op, head.upsample), strides=[2, 2], kernel_shape=[2, 2])
+    logits = convolve(op, head.predictor, op.Relu(grown))  # [N, T, R, R]
     index = op.Expand(op.Unsqueeze(found.labels, [1, 2, 3]), [1, 1, head.resolution, head.resolution])
     return op.Squeeze(op.GatherElements(logits, index, axis=1), [1])
 
@@ -163,97 +162,6 @@ def _pool_by_size(op: OpBuilder, head: SpatialAttentionGuided, features: MaskVal
         pooled = sampled if pooled is None else op.Where(own, sampled, pooled)
     assert pooled is not None
     return pooled
-
-
-def _crop(
-    op: OpBuilder,
-    maps: ir.Value | None,
-    found: DetectedValues,
-    resolution: int,
-    pooling: str,
-    map_of_box: ir.Value | None = None,
-) -> ir.Value:
-    """[N, K, R, R] regions of maps [B, K, h, w], see `masks.crop`; without `map_of_box` the first map is cut."""
-    index = op.Mul(found.labels, 0) if map_of_box is None else map_of_box
-    if pooling == "nearest":
-        return _crop_nearest(op, maps, found, resolution, index)
-    return op.RoiAlign(
-        maps,
-        found.boxes,
-        index,
-        output_height=resolution,
-        output_width=resolution,
-        sampling_ratio=1,
-        spatial_scale=1 / BASES_STRIDE,
-        coordinate_transformation_mode="half_pixel",
-    )
-
-
-def _crop_nearest(
-    op: OpBuilder, maps: ir.Value | None, found: DetectedValues, resolution: int, index: ir.Value
-) -> ir.Value:
-    boxes = op.Div(found.boxes, float(BASES_STRIDE))
-    start, stop = op.Split(op.Unsqueeze(boxes, [2]), num_outputs=2, axis=1, _outputs=2)  # [N, 2, 1]
-    steps = constant(op, ((np.arange(resolution, dtype=np.float32) + 0.5) / resolution)[None, None])
-    samples = op.Cast(op.Floor(op.Add(start, op.Mul(steps, op.Sub(stop, start)))), to=ir.DataType.INT64)
-    x, y = op.Split(samples, num_outputs=2, axis=1, _outputs=2)  # [N, 1, R]
-    height, width = op.Split(op.Shape(maps, start=2, end=4), num_outputs=2, _outputs=2)
-    cells, inside = [], []
-    for places, length in ((y, height), (x, width)):
-        last = op.Sub(length, 1)
-        cells.append(op.Max(op.Min(places, last), 0))
-        inside.append(op.And(op.GreaterOrEqual(places, 0), op.LessOrEqual(places, last)))
-    row, column = op.Transpose(cells[0], perm=[0, 2, 1]), cells[1]  # [N, R, 1], [N, 1, R]
-    flat = op.Add(op.Mul(op.Add(op.Mul(op.Unsqueeze(index, [1, 2]), height), row), width), column)
-    table = op.Reshape(op.Transpose(maps, perm=[0, 2, 3, 1]), op.Concat([-1], op.Shape(maps, start=1, end=2), axis=0))
-    regions = op.Transpose(op.Gather(table, flat), perm=[0, 3, 1, 2])
-    seen = op.And(op.Transpose(inside[0], perm=[0, 2, 1]), inside[1])
-    return op.Where(op.Unsqueeze(seen, [1]), regions, 0.0)
-
-
-def _conv3x3_at(op: OpBuilder, layer: nn.Conv2d, levels: list[ir.Value], found: DetectedValues) -> ir.Value:
-    """[N, out] of a 3x3 convolution at the detections' cells only, see `conv3x3_at`."""
-    channels = layer.in_channels
-    table = op.Concat(*(op.Reshape(level, [channels, -1]) for level in levels), axis=1)  # [C, cells of all levels]
-    heights, widths = (op.Concat(*(op.Shape(x, start=i, end=i + 1) for x in levels), axis=0) for i in (2, 3))
-    cells = op.Mul(heights, widths)
-    first = op.Gather(op.CumSum(cells, 0, exclusive=1), found.level)
-    height, width = op.Gather(heights, found.level), op.Gather(widths, found.level)
-    steps = constant(op, np.array([-1, 0, 1])[None])  # [1, 3]
-    places, inside = [], []
-    for place, length in ((found.row, height), (found.column, width)):
-        moved, last = op.Add(op.Unsqueeze(place, [1]), steps), op.Sub(op.Unsqueeze(length, [1]), 1)  # [N, 3]
-        places.append(op.Max(op.Min(moved, last), 0))
-        inside.append(op.And(op.GreaterOrEqual(moved, 0), op.LessOrEqual(moved, last)))
-    row_start = op.Add(op.Mul(places[0], op.Unsqueeze(width, [1])), op.Unsqueeze(first, [1]))
-    flat = op.Add(op.Unsqueeze(row_start, [2]), op.Unsqueeze(places[1], [1]))  # [N, 3, 3]
-    seen = op.And(op.Unsqueeze(inside[0], [2]), op.Unsqueeze(inside[1], [1]))
-    values = op.Where(op.Unsqueeze(seen, [0]), op.Gather(table, flat, axis=1), 0.0)  # [C, N, 3, 3]
-    neighbours = op.Reshape(op.Transpose(values, perm=[1, 0, 2, 3]), [-1, channels * 9])
-    weight, bias = _weights(op, layer)
-    return op.Gemm(neighbours, op.Reshape(weight, [layer.out_channels, -1]), bias, transB=1)
-
-
-def _convolve(op: OpBuilder, layer: nn.Module, x: ir.Value) -> ir.Value:
-    assert isinstance(layer, nn.Conv2d)
-    assert not isinstance(layer.padding, str)
-    padding = layer.padding[0]
-    return op.Conv(x, *_weights(op, layer), kernel_shape=list(layer.kernel_size), pads=[padding] * 4)
-
-
-def _weights(op: OpBuilder, layer: nn.Conv2d | nn.ConvTranspose2d) -> list[ir.Value]:
-    parameters = [layer.weight] if layer.bias is None else [layer.weight, layer.bias]
-    return [constant(op, parameter.detach().cpu().float().numpy()) for parameter in parameters]
-
-
-def _grow(op: OpBuilder, x: ir.Value, side: int, interpolation: str) -> ir.Value:
-    """[N, K, M, M] -> [N, K, side, side], as `torch.nn.functional.interpolate`."""
-    size = op.Concat(op.Shape(x, start=0, end=2), [side, side], axis=0)
-    if interpolation == "nearest":
-        return op.Resize(
-            x, None, None, size, mode="nearest", coordinate_transformation_mode="asymmetric", nearest_mode="floor"
-        )
-    return op.Resize(x, None, None, size, mode="linear", coordinate_transformation_mode="half_pixel")
 
 
 def _logit_of_product(op: OpBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
