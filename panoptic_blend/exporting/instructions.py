@@ -29,6 +29,35 @@ Python (`pip install onnxruntime pillow`):
     for (number, category, *_), score in zip(segments.tolist(), scores):
         print(number, category, round(float(score), 3))
 
+C++ (headers and library of onnxruntime's releases, or Debian's `libonnxruntime-dev`):
+
+    // g++ -std=c++17 main.cpp $(pkg-config --cflags --libs libonnxruntime) -o main
+    #include <cstdio>
+    #include <fstream>
+    #include <string>
+    #include <vector>
+    #include <onnxruntime_cxx_api.h>
+
+    int main() {
+      std::ifstream file("picture.ppm", std::ios::binary);  // of 8 bits: convert picture.jpg picture.ppm
+      std::string kind;
+      int64_t width, height, white;
+      file >> kind >> width >> height >> white;
+      std::vector<uint8_t> pixels(height * width * 3);
+      file.ignore().read(reinterpret_cast<char*>(pixels.data()), pixels.size());
+      Ort::Env env;
+      Ort::Session session(env, "model.onnx", Ort::SessionOptions());
+      auto memory = Ort::MemoryInfo::CreateCpu(OrtArenaAllocator, OrtMemTypeDefault);
+      int64_t shape[] = {height, width, 3};
+      auto image = Ort::Value::CreateTensor<uint8_t>(memory, pixels.data(), pixels.size(), shape, 3);
+      const char *inputs[] = {"image"}, *outputs[] = {"id_map", "segments", "scores"};
+      auto found = session.Run(Ort::RunOptions(), inputs, &image, 1, outputs, 3);
+      const int32_t* segments = found[1].GetTensorData<int32_t>();
+      const float* scores = found[2].GetTensorData<float>();
+      for (size_t i = 0; i < found[2].GetTensorTypeAndShapeInfo().GetElementCount(); i++)
+        std::printf("%d %d %.3f\\n", segments[8 * i], segments[8 * i + 1], scores[i]);
+    }
+
 JavaScript (`npm install onnxruntime-node sharp`):
 
     const ort = require("onnxruntime-node"), sharp = require("sharp");

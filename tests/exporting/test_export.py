@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -57,15 +58,38 @@ def test_the_lines_of_its_readme_run_it(form: str, model: PanopticBlend, tmp_pat
     pytest.importorskip(form)
     export_model(model, tmp_path / "out", ExportSettings(format=form))  # type: ignore[arg-type]
     Image.fromarray(picture(40, 60)).save(tmp_path / "out" / "picture.jpg", quality=95)
-    text = (tmp_path / "out" / "README.md").read_text(encoding="utf-8")
-    block = re.findall(r"(?:^    .*\n)+", text, re.MULTILINE)[0]
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(block)], cwd=tmp_path / "out", capture_output=True, text=True
-    )
+    block = code_blocks(tmp_path / "out")[0]
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path / "out", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (expected,) = ExportedModel(tmp_path / "out").predict([read_rgb(tmp_path / "out" / "picture.jpg")])
     lines = [f"{each.id} {each.category_id} {round(each.score, 3)}" for each in expected.segments]
     assert done.stdout.split("\n")[:-1] == lines
+
+
+def test_the_readme_s_c_plus_plus_says_the_same(model: PanopticBlend, tmp_path: Path):
+    """With onnxruntime's headers and library, found by pkg-config: PKG_CONFIG_PATH, LD_LIBRARY_PATH."""
+    if shutil.which("g++") is None or shutil.which("pkg-config") is None:
+        pytest.skip("needs g++ and pkg-config")
+    if subprocess.run(["pkg-config", "--exists", "libonnxruntime"]).returncode:
+        pytest.skip("needs onnxruntime's headers and library, such as Debian's libonnxruntime-dev")
+    folder = tmp_path / "out"
+    export_model(model, folder, ExportSettings())
+    Image.fromarray(picture(40, 60)).save(folder / "picture.ppm")
+    (block,) = [each for each in code_blocks(folder) if "#include" in each]
+    (folder / "main.cpp").write_text(block, encoding="utf-8")
+    compile_line = block.splitlines()[0].removeprefix("// ")
+    built = subprocess.run(compile_line, shell=True, cwd=folder, capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    done = subprocess.run([str(folder / "main")], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (expected,) = ExportedModel(folder).predict([picture(40, 60)])
+    assert done.stdout.splitlines() == [f"{each.id} {each.category_id} {each.score:.3f}" for each in expected.segments]
+
+
+def code_blocks(folder: Path) -> list[str]:
+    """The indented blocks of a folder's README.md, with the empty lines within."""
+    text = (folder / "README.md").read_text(encoding="utf-8")
+    return [textwrap.dedent(block) for block in re.findall(r"(?:^    .*\n(?:\n(?=    ))?)+", text, re.MULTILINE)]
 
 
 def test_a_torch_program_gives_what_the_network_gives(model: PanopticBlend, tmp_path: Path):
