@@ -26,7 +26,7 @@ ELSEWHERE = {
     "CHANGELOG.md": "changelog.md",
 }
 """File in the repository -> page of the site."""
-AS_THEY_ARE = ("LICENSE",)
+AS_THEY_ARE = ("LICENSE", "examples/slurm.sh", "examples/kubernetes.yaml")
 """Files that pages link to, copied."""
 
 

@@ -8,7 +8,11 @@ and tried tasks, actors do themselves; pandas and Arrow, which it needs, would b
 from __future__ import annotations
 
 import os
+import signal
+import socket
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import FIRST_COMPLETED, Future, wait
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
@@ -21,6 +25,7 @@ Result = TypeVar("Result")
 
 MORE_TRIES = 2
 """How often a task is given to a new worker when the one that had it died."""
+_SECONDS_TO_ANSWER = 10
 
 
 @dataclass(frozen=True)
@@ -84,28 +89,29 @@ class Pool(Generic[Held]):
         sent = self._ray.put(work)
         waiting = enumerate(tasks)
         free = list(self._actors)
-        running: dict[Any, tuple[int, Task, Any]] = {}
+        running: dict[Future[Any], tuple[int, Task, Any]] = {}
         done: dict[int, Result] = {}
         following = 0
         while True:
             while free and (numbered := next(waiting, None)) is not None:
                 number, task = numbered
                 actor = free.pop()
-                running[actor.run.remote(sent, task)] = number, task, actor
+                running[actor.run.remote(sent, task).future()] = number, task, actor
             if not running:
                 return
-            (ready,), _ = self._ray.wait(list(running), num_returns=1)
-            number, task, actor = running.pop(ready)
-            free.append(actor)
-            done[number] = self._result(ready, task, lost)
+            # Not `ray.wait`, which makes something else of a signal's exception.
+            for ready in wait(running, return_when=FIRST_COMPLETED).done:
+                number, task, actor = running.pop(ready)
+                free.append(actor)
+                done[number] = self._result(ready, task, lost)
             while following in done:
                 yield done.pop(following)
                 following += 1
 
-    def _result(self, ready: Any, task: Task, lost: Callable[[Task], Result] | None) -> Result:
+    def _result(self, ready: Future[Any], task: Task, lost: Callable[[Task], Result] | None) -> Result:
         died = self._ray.exceptions.RayActorError, self._ray.exceptions.OutOfMemoryError
         try:
-            result, error = self._ray.get(ready)
+            result, error = ready.result()
         except died as death:
             if getattr(death, "actor_init_failed", False):
                 why = str(death).strip().splitlines()[-1]
@@ -137,7 +143,8 @@ def pool(cluster: Cluster, make: Callable[[], Held]) -> Iterator[Pool[Held]]:
     ray = import_ray()
     started = not ray.is_initialized()
     if started:
-        _start(ray, cluster)
+        with _own_signals():
+            _start(ray, cluster)
     try:
         there = ray.cluster_resources()
         gpus = int(cluster.device.startswith("cuda") or (cluster.device == "auto" and there.get("GPU", 0) > 0))
@@ -174,6 +181,17 @@ class _Worker:
             return None, error
 
 
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Keep what this program does at `kill`: Ray would end it at once, with a code of its own."""
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        if before is not None and threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, before)
+
+
 def _start(ray: Any, cluster: Cluster) -> None:
     quiet = {"log_to_driver": False, "logging_level": "ERROR"}
     address = cluster.address or os.environ.get("RAY_ADDRESS")
@@ -182,12 +200,20 @@ def _start(ray: Any, cluster: Cluster) -> None:
         ray.init(address="local", num_cpus=cores, include_dashboard=False, **quiet)
         return
     try:
+        _knock(address)
         ray.init(address=address, **quiet)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise ConfigError(
             f"--ray-address {address}: no Ray cluster answers there ({error}). Start one by `ray start --head`, or "
             "leave the address out to work on this machine alone."
         ) from error
+
+
+def _knock(address: str) -> None:
+    """Raise `OSError` or `ValueError` when nobody listens at HOST:PORT, for which Ray would wait for minutes."""
+    host, _, port = address.removeprefix("ray://").rpartition(":")
+    if host:  # else it is a word such as "auto"
+        socket.create_connection((host, int(port)), timeout=_SECONDS_TO_ANSWER).close()
 
 
 def _check_size(resources: Mapping[str, float], cluster: Cluster, gpus: int) -> None:

@@ -120,12 +120,19 @@ def test_a_worker_that_is_killed_loses_nothing(place: Path, tmp_path: Path):
     assert_whole(place, tmp_path / "out")
 
 
-@pytest.mark.parametrize("on_ray", [True, False])
-def test_a_driver_that_is_killed_and_started_again_finishes(on_ray: bool, place: Path, tmp_path: Path):
+@pytest.mark.parametrize(("number", "on_ray"), [(signal.SIGKILL, True), (signal.SIGTERM, False)])
+def test_a_driver_that_is_killed_and_started_again_finishes(
+    number: signal.Signals, on_ray: bool, place: Path, tmp_path: Path
+):
     process = start(predict(place, tmp_path / "out", *ON_RAY))
     wait_for_worker(tmp_path / "out", process)
-    process.kill()
-    process.wait()
+    process.send_signal(number)
+    if number == signal.SIGKILL:
+        process.wait()
+    else:
+        ended = finish(process)
+        assert ended.returncode == 143, ended
+        assert "The same command goes on" in ended.stdout
     done = run(predict(place, tmp_path / "out", *(ON_RAY if on_ray else [])))
     assert_one_failed(done.stderr)
     earlier = re.search(r"(\d+) of them in an earlier run", done.stdout)
@@ -166,10 +173,3 @@ def test_scores_are_those_of_one_process(kind: list[str], place: Path, tmp_path:
     assert done.returncode == 1
     assert broken.name in done.stderr
     assert done.stderr.count("\n") == 1
-
-
-def test_an_address_where_no_cluster_answers_is_told(place: Path, tmp_path: Path):
-    done = run(predict(place, tmp_path / "out", *ON_RAY, "--ray-address", "127.0.0.1:1"))
-    assert done.returncode == 2
-    assert "--ray-address 127.0.0.1:1: no Ray cluster answers there" in done.stderr
-    assert not (tmp_path / "out").exists()

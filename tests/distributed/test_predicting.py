@@ -231,3 +231,14 @@ def test_without_ray_one_sentence_says_what_to_install(
     assert said.startswith("--engine ray needs Ray, which is not installed. Run `pip install 'panoptic-blend[ray]'`")
     assert said.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "localhost:http"])
+def test_an_address_where_no_cluster_answers_is_told(
+    address: str, source: ImageFiles, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+):
+    pytest.importorskip("ray")
+    arguments = ["--checkpoint", "nuclei-nano", "--input", str(tmp_path / "in"), "--output", str(tmp_path / "out")]
+    assert main(["predict", *arguments, "--engine", "ray", "--ray-address", address]) == 2
+    assert capsys.readouterr().err.startswith(f"--ray-address {address}: no Ray cluster answers there (")
+    assert not (tmp_path / "out").exists()
