@@ -17,7 +17,6 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.huggingface import EOMT, EOMT_B, EOMT_T, MASK2FORMER, HuggingFace
-from benchmarks.profile import split_by_profile
 from benchmarks.runtimes import CPU, WHOLE, Run, run_export, run_torch, take_turns
 from panoptic_blend.benchmarking.firing import fire_detections
 from panoptic_blend.benchmarking.image import draw_image
@@ -25,12 +24,11 @@ from panoptic_blend.coco.coco2017 import coco_categories
 from panoptic_blend.config_files import read_config
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.exporting.export import ExportSettings, export_model
-from panoptic_blend.files.images import Pixels
+from panoptic_blend.files.images import Pixels, read_rgb
 from panoptic_blend.inference.preparation import prepare
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.hardware import fast_precision
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
-from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.runtime.processor import processor_kind
 
 OURS = ("modern/nano", "modern/tiny", "modern/small", "modern/base", "coco/panoptic_r50_3x")
@@ -67,11 +65,6 @@ def main() -> None:
             sizes[name] = _size(network)
             runs |= {f"{name} {precision}": run for precision, run in ways.items()}
         seconds, _ = take_turns(runs, picture, options.rounds)
-        for name in sizes:
-            if f"{name} int8" in seconds:
-                own = seconds[f"{name} int8"]
-                share = split_by_profile(_exported(folder, name) / "model.onnx", picture, options.threads)["network"]
-                own["network"] = [share * each for each in own[WHOLE]]
     for line in _table(sizes, seconds, options.precisions):
         console.print(line)
     console.print(f"\n{SIZE}x{SIZE}, {options.threads} threads, {processor_kind()}, medians of {options.rounds}")
@@ -93,10 +86,6 @@ def _table(
     return lines
 
 
-def _exported(folder: Path, name: str) -> Path:
-    return folder / name.replace("/", "-")
-
-
 def _open(name: str, picture: Pixels, precisions: Sequence[str], folder: Path) -> tuple[nn.Module, dict[str, Run]]:
     """A model with random weights, and how to predict a picture with it in every precision that there is here."""
     if name in THEIRS:
@@ -112,14 +101,14 @@ def _open(name: str, picture: Pixels, precisions: Sequence[str], folder: Path) -
     if "bf16" in precisions and fast_precision(CPU) == "bf16":
         ways["bf16"] = run_torch(prepare(model, CPU, "bf16"))
     if "int8" in precisions:
-        ways["int8"] = _run_int8(model, _exported(folder, name), folder / "picture.png")
+        ways["int8"] = _run_int8(model, folder / name.replace("/", "-"), folder / "picture.png")
     return model.network, ways
 
 
 def _run_int8(model: PanopticBlend, output: Path, picture: Path) -> Run:
     """Calibrated on the picture that is predicted: of random weights, time alone is measured."""
     export_model(model, output, ExportSettings("onnx", "int8", calibration=[picture], fewest_equal=0.0))
-    return run_export(ExportedModel(output))
+    return run_export(output, read_rgb(picture))
 
 
 def _size(network: nn.Module) -> str:

@@ -18,7 +18,7 @@ from PIL import Image
 from rich.console import Console
 
 from benchmarks.huggingface import EOMT, MASK2FORMER, HuggingFace
-from benchmarks.profile import split_by_profile
+from benchmarks.surroundings import open_surroundings
 from panoptic_blend.benchmarking.firing import fire_detections
 from panoptic_blend.benchmarking.image import draw_image
 from panoptic_blend.benchmarking.memory import peak_memory
@@ -100,11 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         write_models(ways, folder, (height, width), options)
         picture = read_rgb(folder / PICTURE)
-        seconds, segments = take_turns({way: open_way(way, folder) for way in ways}, picture, options.rounds)
-        for way, settings in EXPORTS.items():
-            if way in ways and settings["format"] == "onnx":
-                shares = split_by_profile(folder / way / "model.onnx", picture, options.threads)
-                seconds[way] |= {stage: [share * s for s in seconds[way][WHOLE]] for stage, share in shares.items()}
+        runs = {way: open_way(way, folder) for way in ways}
+        seconds, segments = take_turns(runs, picture, options.rounds)
         peaks = {way: measure_peak(way, folder, options.threads, options.size) for way in ways}
     for line in table(seconds, segments, peaks):
         console.print(line)
@@ -156,7 +153,7 @@ def open_way(way: str, folder: Path) -> Run:
     if way in (EOMT, MASK2FORMER):
         return HuggingFace(way, read_rgb(folder / PICTURE).shape[:2]).run
     if way in EXPORTS:
-        return run_export(ExportedModel(folder / way))
+        return run_export(folder / way, read_rgb(folder / PICTURE))
     model = load_model(folder / CHECKPOINT).eval()
     return run_torch(model if way == PLAIN else prepare(model, CPU, "bf16" if way == BF16 else "fp32"))
 
@@ -178,12 +175,19 @@ def run_torch(model: PanopticBlend) -> Run:
     return run
 
 
-def run_export(model: ExportedModel) -> Run:
-    """An exported folder, whose runtime does not stop between stages."""
+def run_export(folder: Path, picture: Pixels) -> Run:
+    """An exported folder, whose runtime does not stop between stages: those around the network are run once more."""
+    threads, graph = torch.get_num_threads(), folder / "model.onnx"
+    model = ExportedModel(folder, threads)
+    around = open_surroundings(graph, picture, threads) if graph.exists() else {}
 
     def run(picture: Pixels, clock: Clock) -> int:
         with clock.measure(WHOLE):
-            return len(model.predict([picture])[0].segments)
+            segments = model.predict([picture])[0].segments
+        for stage, run_again in around.items():
+            with clock.measure(stage):
+                run_again()
+        return len(segments)
 
     return run
 
@@ -200,6 +204,9 @@ def take_turns(
     for clock in clocks.values():
         if WHOLE not in clock.seconds:
             clock.seconds[WHOLE] = [sum(parts) for parts in zip(*clock.seconds.values(), strict=True)]
+        elif len(clock.seconds) > 1:
+            parts = zip(*(clock.seconds[stage] for stage in (WHOLE, "input", "rest")), strict=True)
+            clock.seconds["network"] = [whole - before - after for whole, before, after in parts]
     return {way: clock.seconds for way, clock in clocks.items()}, segments
 
 
