@@ -8,13 +8,18 @@ from torch import Tensor
 
 Region = tuple[slice, slice]
 """Rows and columns of an image."""
+FOREGROUND = 0.5 - 1e-6
+"""Least value of a mask's own pixels: half, or half but for rounding.
+
+Parts of a box outside the map are exactly undecided. Summed up in other orders, by other processors and runtimes, they
+come out as half or a bit less, pixel by pixel; here they belong to the mask everywhere.
+"""
 
 
 def paste_mask(patch: Tensor, box: Tensor, size: tuple[int, int]) -> tuple[Region, Tensor]:
     """Resample one mask to the pixels around its box; the rest of the image is never touched.
 
-    Bilinear, at pixel centres. Where a mask is exactly undecided, as in parts of a box outside the map, the last bit
-    of the arithmetic decides; it is therefore detectron2's, on which published results rest.
+    Bilinear, at pixel centres.
 
     Args:
         patch: [R, R] float, values inside the box.
@@ -39,7 +44,7 @@ def _normalized_centres(pixels: slice, start: float, stop: float, like: Tensor) 
     return (centres - start) / (stop - start) * 2 - 1
 
 
-def paste_masks(patches: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = 0.5) -> Tensor:
+def paste_masks(patches: Tensor, boxes: Tensor, size: tuple[int, int], threshold: float = FOREGROUND) -> Tensor:
     """Rasterise every mask over the full image.
 
     Args:

@@ -46,5 +46,15 @@ def test_masks_are_thresholded_per_instance() -> None:
     assert not masks[1].any()
 
 
+@given(boxes(), st.integers(2, 56))
+def test_an_undecided_mask_has_all_pixels_inside_its_box_however_they_are_rounded(box: Tensor, resolution: int) -> None:
+    (mask,) = paste_masks(torch.full((1, resolution, resolution), 0.5), box[None], SIZE)
+    cell = (box[2:] - box[:2]) / resolution  # the outermost half of which fades into what is outside
+    y, x = torch.meshgrid(torch.arange(SIZE[0]) + 0.5, torch.arange(SIZE[1]) + 0.5, indexing="ij")
+    inside = (x > box[0] + 0.51 * cell[0]) & (x < box[2] - 0.51 * cell[0])
+    inside &= (y > box[1] + 0.51 * cell[1]) & (y < box[3] - 0.51 * cell[1])
+    assert mask[inside].all()
+
+
 def test_no_instances_give_no_masks() -> None:
     assert paste_masks(torch.zeros(0, 4, 4), torch.zeros(0, 4), (5, 6)).shape == (0, 5, 6)

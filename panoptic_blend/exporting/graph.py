@@ -11,7 +11,7 @@ from onnxscript import GraphBuilder, ir
 
 from panoptic_blend.config import PredictionSettings
 from panoptic_blend.exporting.detections import detect
-from panoptic_blend.exporting.image import Sizes, normalise, resize_picture
+from panoptic_blend.exporting.image import Sizes, normalise
 from panoptic_blend.exporting.masks import MaskValues, draw_masks
 from panoptic_blend.exporting.merging import Painted, Thresholds, paint_instances, paint_stuff, place_in_output
 from panoptic_blend.exporting.network import (
@@ -23,6 +23,7 @@ from panoptic_blend.exporting.network import (
     prepare_network,
     unflatten,
 )
+from panoptic_blend.exporting.resizing import resize_picture
 from panoptic_blend.exporting.stuff import label_pixels
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.interface import COLUMNS, IMAGE, THRESHOLDS

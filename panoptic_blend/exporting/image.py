@@ -1,4 +1,4 @@
-"""First part of the graph: a picture of any size becomes the network's input, as `InputRule` and `resizing` make it."""
+"""Bytes of a picture become the network's input as `InputRule` makes it, and what parts of the graph share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from dataclasses import dataclass
 import numpy as np
 from onnxscript import OpBuilder, ir
 
-from panoptic_blend.config import PredictionSettings
 from panoptic_blend.modeling.input_rule import SIZE_DIVISOR, InputRule
 
 
@@ -24,20 +23,6 @@ class Sizes:
     image: ir.Value
 
 
-def resize_picture(op: OpBuilder, picture: ir.Value, settings: PredictionSettings) -> tuple[ir.Value, Sizes]:
-    """uint8 [H, W, 3] RGB -> uint8 [1, 3, h, w], as `resizing.resize_image`.
-
-    The two differ by one level in two bytes of a thousand.
-    """
-    size = op.Shape(picture, start=0, end=2)
-    seen = _output_size(op, size, settings)
-    pixels = op.Unsqueeze(op.Transpose(picture, perm=[2, 0, 1]), [0])
-    resized = op.Resize(
-        pixels, None, None, op.Concat([1, 3], seen, axis=0), mode="linear", antialias=1, exclude_outside=1
-    )
-    return resized, Sizes(size, seen)
-
-
 def normalise(op: OpBuilder, pixels: ir.Value, seen: ir.Value, rule: InputRule) -> ir.Value:
     """uint8 RGB [1, 3, h, w] -> float [1, 3, H', W'], zero-padded bottom and right: see `InputRule`.
 
@@ -50,17 +35,6 @@ def normalise(op: OpBuilder, pixels: ir.Value, seen: ir.Value, rule: InputRule) 
     mean, std = (constant(op, buffer.cpu().numpy()[None]) for buffer in (rule.pixel_mean, rule.pixel_std))
     missing = op.Mod(op.Neg(seen), [SIZE_DIVISOR])
     return op.Pad(op.Div(op.Sub(values, mean), std), op.Concat([0, 0, 0, 0, 0, 0], missing, axis=0))
-
-
-def _output_size(op: OpBuilder, size: ir.Value, settings: PredictionSettings) -> ir.Value:
-    """`resizing.output_size`, in double precision as there."""
-    exact = op.Cast(size, to=ir.DataType.DOUBLE)
-    scale = op.Min(
-        op.Div(constant(op, np.float64(settings.shortest_edge)), op.ReduceMin(exact, keepdims=0)),
-        op.Div(constant(op, np.float64(settings.longest_edge)), op.ReduceMax(exact, keepdims=0)),
-    )
-    rounded = op.Floor(op.Add(op.Mul(exact, scale), constant(op, np.float64(0.5))))
-    return op.Max(op.Cast(rounded, to=ir.DataType.INT64), [1])
 
 
 def channels_of(value: ir.Value) -> int:

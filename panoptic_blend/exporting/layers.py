@@ -74,10 +74,11 @@ def conv3x3_at(op: OpBuilder, layer: nn.Conv2d, levels: list[ir.Value], found: D
     row_start = op.Add(op.Mul(places[0], op.Unsqueeze(width, [1])), op.Unsqueeze(first, [1]))
     flat = op.Add(op.Unsqueeze(row_start, [2]), op.Unsqueeze(places[1], [1]))  # [N, 3, 3]
     seen = op.And(op.Unsqueeze(inside[0], [2]), op.Unsqueeze(inside[1], [1]))
-    values = op.Where(op.Unsqueeze(seen, [0]), op.Gather(table, flat, axis=1), 0.0)  # [C, N, 3, 3]
-    neighbours = op.Reshape(op.Transpose(values, perm=[1, 0, 2, 3]), [-1, channels * 9])
+    flat, seen = (op.Transpose(op.Reshape(each, [-1, 9]), perm=[1, 0]) for each in (flat, seen))  # [9, N]
+    values = op.Where(op.Unsqueeze(seen, [0]), op.Gather(table, flat, axis=1), 0.0)  # [C, 9, N]
+    neighbours = op.Reshape(values, op.Concat([channels * 9], op.Shape(found.row), axis=0), allowzero=1)
     weight, bias = layer_weights(op, layer)
-    return op.Gemm(neighbours, op.Reshape(weight, [layer.out_channels, -1]), bias, transB=1)
+    return op.Gemm(neighbours, op.Reshape(weight, [layer.out_channels, -1]), bias, transA=1, transB=1)
 
 
 def convolve(op: OpBuilder, layer: nn.Module, x: ir.Value) -> ir.Value:

@@ -59,7 +59,10 @@ def _blend(op: OpBuilder, head: Blender, features: MaskValues, found: DetectedVa
     grown = grow(op, attention, head.resolution, head.interpolation)
     if head.num_maps == 1:
         return op.Squeeze(_logit_of_product(op, regions, grown), [1])
-    return op.ReduceSum(op.Mul(op.Softmax(grown, axis=1), regions), [1], keepdims=0)
+    # A softmax in parts: runtimes transpose maps to have the operator's axis last.
+    shares = op.Exp(op.Sub(grown, op.ReduceMax(grown, [1])))
+    mixed, whole = (op.ReduceSum(each, [1], keepdims=0) for each in (op.Mul(shares, regions), shares))
+    return op.Div(mixed, whole)
 
 
 def _combine(op: OpBuilder, head: LinearCombination, features: MaskValues, found: DetectedValues) -> ir.Value:

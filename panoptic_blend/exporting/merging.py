@@ -10,6 +10,7 @@ from onnxscript import OpBuilder, ir
 from panoptic_blend.categories import Categories
 from panoptic_blend.exporting.detections import DetectedValues
 from panoptic_blend.exporting.image import Sizes, constant
+from panoptic_blend.pasting import FOREGROUND
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,7 @@ def paint_instances(
         x0, x1, y0, y1 = own(before), own(behind), own(above), own(below)
         by_row = _shares(op, op.Slice(row_centres, y0, y1, [0]), own(top), own(y_scale), row_cells)
         by_column = _shares(op, op.Slice(column_centres, x0, x1, [1]), own(left), own(x_scale), column_cells)
-        mask = op.GreaterOrEqual(op.MatMul(op.MatMul(by_row, own(patches)), by_column), 0.5)
+        mask = op.GreaterOrEqual(op.MatMul(op.MatMul(by_row, own(patches)), by_column), FOREGROUND)
         lines = op.Slice(id_map, y0, y1, [0])
         taken = op.Cast(op.Slice(lines, x0, x1, [1]), to=ir.DataType.BOOL)
         free = op.And(mask, op.Not(taken))

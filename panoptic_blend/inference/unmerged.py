@@ -51,13 +51,13 @@ def recall_stuff(described: Mapping[str, Any] | None, size: tuple[int, ...]) -> 
 
 def encode_masks(instances: Instances) -> list[dict[str, Any]]:
     """COCO run-length encodings of the instances' masks, one full-size mask in memory at a time."""
-    from panoptic_blend.pasting import paste_mask
+    from panoptic_blend.pasting import FOREGROUND, paste_mask
 
     mask = np.zeros(instances.size, np.uint8, order="F")
     encoded = []
     for patch, box in zip(instances.mask_patches.cpu(), instances.boxes.cpu(), strict=True):
         region, values = paste_mask(patch, box, instances.size)
-        mask[region] = values.numpy() >= 0.5
+        mask[region] = values.numpy() >= FOREGROUND
         encoded.append(rle.encode(mask))
         mask[region] = 0
     return encoded

@@ -14,13 +14,11 @@ from hypothesis import strategies as st
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.exporting.graph import build_graph
-from panoptic_blend.exporting.image import resize_picture
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.bases import SharedBases
 from panoptic_blend.modeling.network.masks.blender import Blender
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.structures import PanopticPrediction
-from tests.exporting.graphs import run_piece
 from tests.tiny import talkative_model_config
 
 CATEGORIES = Categories.from_json([{"id": 3 * i + 1, "name": f"category {i}", "isthing": int(i < 3)} for i in range(7)])
@@ -37,10 +35,7 @@ def open_graph(model: PanopticBlend) -> Graph:
 
 
 def lively_model(categories: Categories = CATEGORIES) -> PanopticBlend:
-    """Random weights whose scores, masks and labels lie well apart.
-
-    Boxes stay inside the picture, since outside of it masks are exactly undecided.
-    """
+    """Random weights whose scores, masks and labels lie well apart."""
     torch.manual_seed(0)
     model = build_model(talkative_model_config(), categories).eval()
     network, head = model.network, model.network.head
@@ -69,9 +64,8 @@ def graph(model: PanopticBlend) -> Graph:
 
 
 def predict(model: PanopticBlend, image: np.ndarray) -> PanopticPrediction:
-    """What the model sees in an image that the graph resized: random weights make much of one level in a byte."""
-    (resized,) = run_piece(lambda op, image: [resize_picture(op, image, model.settings)[0]], image)
-    return model.predict([torch.from_numpy(resized[0])], [image.shape[:2]])[0]
+    seen = model.resize(torch.from_numpy(image).permute(2, 0, 1))
+    return model.predict([seen], [image.shape[:2]])[0]
 
 
 def picture(height: int, width: int, seed: int = 0) -> np.ndarray:
@@ -110,6 +104,17 @@ def test_pictures_of_any_size_give_what_predict_gives(size: tuple[int, int], gra
     expected = predict(model, image)
     assert expected.segments
     assert_same(graph(image), expected)
+
+
+def test_boxes_that_leave_the_picture_have_the_masks_of_predict():
+    model = lively_model()
+    assert model.network.head is not None
+    torch.nn.init.constant_(model.network.head.distances.bias, 2.5)  # type: ignore[arg-type]
+    image = picture(60, 90)
+    expected = predict(model, image)
+    assert any((patch == 0.5).float().mean() > 0.2 for patch in expected.instances.mask_patches)
+    (id_map, _, _) = open_graph(model)(image)
+    assert (id_map == expected.id_map).mean() > 0.999
 
 
 @hypothesis_settings(

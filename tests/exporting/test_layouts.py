@@ -31,8 +31,7 @@ SIZE = (90, 120)
 def compare(config: ModelConfig, categories: Categories) -> None:
     """A model of random weights that sees much, beside its graph.
 
-    Boxes stay inside the picture, since outside of it masks are exactly undecided; class logits are stretched, and what
-    was rounded with them.
+    Class logits are stretched, and what was rounded with them.
     """
     torch.manual_seed(0)
     config = replace(

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from panoptic_blend.categories import THING, Categories
-from panoptic_blend.pasting import paste_mask
+from panoptic_blend.pasting import FOREGROUND, paste_mask
 from panoptic_blend.structures import IdMap, Instances, Segment
 
 
@@ -50,7 +50,7 @@ def place_instances(instances: Instances, min_score: float, max_overlap: float) 
         if scores[index] < min_score:
             break
         region, values = paste_mask(patches[index], boxes[index], instances.size)
-        mask = values >= 0.5
+        mask = values >= FOREGROUND
         window = id_map[region]
         free = mask & (window == 0)
         area, free_area = int(mask.sum()), int(free.sum())
