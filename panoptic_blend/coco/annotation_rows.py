@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cached_property
 
 import numpy as np
+import numpy.typing as npt
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.json_rows import ImageRows, as_list, name_images, read_image_id
+from panoptic_blend.coco.json_rows import ImageRows, name_images, read_image_id
 from panoptic_blend.coco.left_out import ImageId, LeftOut
 from panoptic_blend.coco.segments_png import MAX_ID
-from panoptic_blend.coco.table import SegmentTableBuilder
+from panoptic_blend.coco.table import SegmentTableBuilder, Texts, TextsBuilder
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.names import check_file_name
 
@@ -19,18 +21,18 @@ _MAX_COORDINATE = 2.0**31
 
 
 def parse_annotations(
-    rows: object,
+    rows: Iterable[object],
     images: ImageRows,
     categories: Categories,
     source: str,
     left_out: LeftOut,
     *,
     truth: str = "",
-) -> tuple[SegmentTableBuilder, list[str]]:
+) -> tuple[SegmentTableBuilder, Texts]:
     """Check an `annotations` list and gather its segments image by image.
 
     Args:
-        rows: the decoded list; its rows are dropped as they are read, to keep the peak of memory low.
+        rows: the decoded list.
         images: what the rows belong to.
         left_out: takes the images whose rows do not hold together, and rows without an image; rows of images that it
             has already are passed over.
@@ -41,16 +43,14 @@ def parse_annotations(
         The table under construction (`first` is -1 for images without a row), and PNG names by image position.
 
     Raises:
-        DatasetError: this is no list, or what `left_out` raises.
+        DatasetError: what `left_out` raises.
     """
-    rows = as_list(rows, "annotations", source)
-    positions = {image_id: position for position, image_id in enumerate(images.ids)}
-    numbers = {int(i): i for i in images.ids if isinstance(i, str) and _is_number(i)}
+    spelling = _Spelling(images)
     order = {category.id: position for position, category in enumerate(categories)}
     table = SegmentTableBuilder(len(images.ids))
-    names = [""] * len(images.ids)
-    for position in range(len(rows)):
-        row, rows[position] = rows[position], None
+    names = TextsBuilder()
+    name_of = np.full(len(images.ids), -1, np.int64)
+    for position, row in enumerate(rows):
         where = f"{source}: annotations[{position}]"
         image_id: ImageId | None = None
         image: int | None = None
@@ -63,10 +63,10 @@ def parse_annotations(
             image_id = read_image_id(row.get("image_id"), "image_id", where)
             if image_id in left_out.ids:
                 continue
-            image = positions.get(image_id)
+            image = images.positions.get(image_id)
             _check_segments_info(row, where)
             if image is None:
-                _check_spelling(image_id, positions, numbers, truth or "'images'", where)
+                spelling.check(image_id, truth or "'images'", where)
                 if truth:
                     continue
                 raise DatasetError(
@@ -75,12 +75,16 @@ def parse_annotations(
             where = f"{source}: image {image_id}"
             if table.first[image] >= 0:
                 raise DatasetError(f"{where} has more than one annotation. Keep one.")
-            names[image] = check_file_name(row.get("file_name"), f"{where}: annotation")
+            name = check_file_name(row.get("file_name"), f"{where}: annotation")
             _add_segments(table, image, row["segments_info"], order, where, truth)
+            if not truth:
+                _check_areas(table, image, images, where)
+            name_of[image] = len(names)
+            names.append(name)
         except DatasetError as fault:
             table.cut(segments_before)
             left_out.add(fault, f"annotations[{position}]" if image is None else images.file_names[image], image_id)
-    return table, names
+    return table, _arrange(names, name_of)
 
 
 def check_complete(table: SegmentTableBuilder, images: ImageRows, source: str, left_out: LeftOut) -> None:
@@ -97,22 +101,23 @@ def check_complete(table: SegmentTableBuilder, images: ImageRows, source: str, l
         left_out.add(fault, images.file_names[some[0]], images.ids[some[0]])
 
 
-def check_areas(table: SegmentTableBuilder, images: ImageRows, source: str, left_out: LeftOut) -> None:
-    """Hand images with a segment that claims more pixels than the image has to `left_out`.
+def _check_areas(table: SegmentTableBuilder, image: int, images: ImageRows, where: str) -> None:
+    """Raise `DatasetError` when a segment claims more pixels than its image has."""
+    limit = images.widths[image] * images.heights[image]
+    areas = table.areas[int(table.first[image]) :]
+    if areas and max(areas) > limit:
+        segment = table.ids[int(table.first[image]) + areas.index(max(areas))]
+        raise DatasetError(
+            f"{where}: segment {segment} has area {max(areas)}, but the image is {images.widths[image]} x "
+            f"{images.heights[image]}. Write its number of pixels, or leave 'area' out."
+        )
 
-    Raises:
-        DatasetError: what `left_out` raises.
-    """
-    for image, first in enumerate(table.first.tolist()):
-        limit = images.widths[image] * images.heights[image]
-        areas = table.areas[first : first + int(table.count[image])]
-        if areas and max(areas) > limit:
-            segment = table.ids[first + areas.index(max(areas))]
-            fault = DatasetError(
-                f"{source}: image {images.ids[image]}: segment {segment} has area {max(areas)}, but the image is "
-                f"{images.widths[image]} x {images.heights[image]}. Write its number of pixels, or leave 'area' out."
-            )
-            left_out.add(fault, images.file_names[image], images.ids[image])
+
+def _arrange(texts: TextsBuilder, order: npt.NDArray[np.int64]) -> Texts:
+    """The texts at these positions; "" for -1."""
+    if np.array_equal(order, np.arange(len(texts))):  # as a rule, images and annotations have one order
+        return texts.build()
+    return TextsBuilder(texts[i] if i >= 0 else "" for i in order.tolist()).build()
 
 
 def _check_segments_info(row: dict[str, object], where: str) -> None:
@@ -124,26 +129,34 @@ def _check_segments_info(row: dict[str, object], where: str) -> None:
         )
 
 
-def _check_spelling(
-    image_id: ImageId, positions: Mapping[ImageId, int], numbers: Mapping[int, str], images: str, where: str
-) -> None:
-    """Raise `DatasetError` when an id that is not in `positions` is there as a number instead of a text, or vice versa.
+class _Spelling:
+    """Tells ids of images that are a number in one place, and in another a text."""
 
-    Args:
-        numbers: the texts in `positions` that spell a number.
-        images: what error messages call the place that lists the images.
-    """
-    same: ImageId | None
-    if isinstance(image_id, int):
-        same = numbers.get(image_id)
-    else:
-        same = int(image_id) if _is_number(image_id) and int(image_id) in positions else None
-    if same is not None:
-        kinds = ("the number", "the text") if isinstance(image_id, int) else ("the text", "the number")
-        raise DatasetError(
-            f"{where}: image_id is {kinds[0]} {image_id!r}, but {images} has {kinds[1]} {same!r} as the image's id. "
-            "Write the ids of images in one way everywhere."
-        )
+    def __init__(self, images: ImageRows):
+        self._images = images
+
+    def check(self, image_id: ImageId, images: str, where: str) -> None:
+        """Raise `DatasetError` when an id that is not there is there as a number instead of a text, or vice versa.
+
+        Args:
+            images: what error messages call the place that lists the images.
+        """
+        same: ImageId | None
+        if isinstance(image_id, int):
+            same = self._numbers.get(image_id)
+        else:
+            same = int(image_id) if _is_number(image_id) and int(image_id) in self._images.positions else None
+        if same is not None:
+            kinds = ("the number", "the text") if isinstance(image_id, int) else ("the text", "the number")
+            raise DatasetError(
+                f"{where}: image_id is {kinds[0]} {image_id!r}, but {images} has {kinds[1]} {same!r} as the image's "
+                "id. Write the ids of images in one way everywhere."
+            )
+
+    @cached_property
+    def _numbers(self) -> Mapping[int, str]:
+        """The texts that spell a number."""
+        return {int(i): i for i in self._images.ids if isinstance(i, str) and _is_number(i)}
 
 
 def _is_number(text: str) -> bool:
@@ -153,10 +166,11 @@ def _is_number(text: str) -> bool:
 def _add_segments(
     table: SegmentTableBuilder, image: int, rows: list[object], order: Mapping[int, int], where: str, truth: str
 ) -> None:
-    table.first[image] = len(table.ids)
+    first = len(table.ids)
+    table.first[image] = first
     for row in rows:
         _add_segment(table, row, order, where, truth)
-    ids = table.ids[table.first[image] :]
+    ids = table.ids[first:]
     table.count[image] = len(ids)
     if len(set(ids)) < len(ids):
         twice = sorted({i for i in ids if ids.count(i) > 1})

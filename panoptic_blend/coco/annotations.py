@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from array import array
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotation_rows import check_areas, check_complete, parse_annotations
+from panoptic_blend.coco.annotation_rows import check_complete, parse_annotations
 from panoptic_blend.coco.index_cache import keep_index, read_index, stamp_to_keep
 from panoptic_blend.coco.json_rows import (
     ImageRows,
@@ -19,11 +21,15 @@ from panoptic_blend.coco.json_rows import (
     name_images,
     names_by_id,
     parse_images,
-    read_json,
 )
 from panoptic_blend.coco.left_out import BadSample, ImageId, LeftOut, OnBadSample
-from panoptic_blend.coco.table import Index, SegmentTable, SegmentTableBuilder, Texts
+from panoptic_blend.coco.table import Index, SegmentTable, SegmentTableBuilder, Texts, TextsBuilder
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.long_json import LongJson
+from panoptic_blend.files.stamps import Stamp
+
+LISTS = ("images", "annotations")
+"""Fields of a COCO JSON that may be too long to be decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +78,9 @@ class ImageRecord:
 class PanopticAnnotations(Sequence[ImageRecord]):
     """The content of a COCO panoptic JSON, image by image in the order of its `images`.
 
-    Kept as flat arrays, so that 118,000 images fit into some tens of megabytes that forked loader processes share.
+    Kept as flat arrays: 118,000 images take some tens of megabytes. Those of a large file are mapped into memory from
+    beside it (see `index_cache`): all processes of a machine share them, and pickles name the file instead of holding
+    them.
     """
 
     def __init__(
@@ -82,6 +90,7 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         index: Index,
         has_segments: bool,
         left_out: Sequence[BadSample] = (),
+        kept_for: Stamp | None = None,
     ):
         self.path = path
         self.left_out = left_out
@@ -90,6 +99,18 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         """False for an image-info JSON (COCO's test sets), which lists images only."""
         self._categories = categories
         self._index = index
+        self._kept_for = kept_for  # the JSON's stamp, where `index` is mapped from beside it
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_index" or self._kept_for is None}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__dict__.update(state)
+        if self._kept_for is not None:
+            kept = read_index(self.path)
+            if kept is None or kept.kept_for != self._kept_for:
+                raise DatasetError(f"{self.path}: was changed while it was in use. Give the command again.")
+            self._index = kept.index
 
     @classmethod
     def load(cls, path: Path | str, on_bad_sample: OnBadSample = "raise") -> PanopticAnnotations:
@@ -107,30 +128,16 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         """
         path = Path(path)
         kept = read_index(path)
-        if kept is not None:
-            index, categories, has_segments = kept
-            return cls(path, categories, index, has_segments)
-        before = stamp_to_keep(path)
-        data = read_json(path)
-        source, left_out = str(path), LeftOut(on_bad_sample)
-        images = parse_images(data.get("images"), source, left_out)
-        has_segments = "annotations" in data
-        if has_segments:
-            categories = check_categories(data.get("categories"), source)
-            builder, names = parse_annotations(data["annotations"], images, categories, source, left_out)
-            check_complete(builder, images, source, left_out)
-            check_areas(builder, images, source, left_out)
-        else:
-            categories = Categories.from_json(data["categories"], source) if "categories" in data else None
-            builder, names = SegmentTableBuilder(len(images.ids)), [""] * len(images.ids)
-        table = builder.build()
-        if left_out.ids:
-            good = [position for position, image_id in enumerate(images.ids) if image_id not in left_out.ids]
-            images, table, names = images.only(good), table.only(good), [names[position] for position in good]
-        index = _make_index(images, table, names)
-        if before is not None and not left_out.samples:
+        if kept is None:
+            before = stamp_to_keep(path)
+            index, categories, has_segments, left_out = _read(path, on_bad_sample)
+            if before is None or left_out:
+                return cls(path, categories, index, has_segments, left_out)
             keep_index(path, before, index, categories, has_segments)
-        return cls(path, categories, index, has_segments, left_out.samples)
+            kept = read_index(path)  # from here on as at any later start: one copy for all processes
+            if kept is None:
+                return cls(path, categories, index, has_segments)
+        return cls(path, kept.categories, kept.index, kept.has_segments, kept_for=kept.kept_for)
 
     @classmethod
     def load_predictions(cls, path: Path | str, truth: PanopticAnnotations) -> PanopticAnnotations:
@@ -141,8 +148,8 @@ class PanopticAnnotations(Sequence[ImageRecord]):
                 have no prediction.
         """
         path = Path(path)
-        data = read_json(path)
-        names_here = names_by_id(data.get("categories"))
+        data = LongJson(path, LISTS)
+        names_here = names_by_id(data.content.get("categories"))
         contradictions = truth.categories.contradictions(names_here, "the predictions", "the truth")
         if contradictions:
             raise DatasetError(
@@ -152,7 +159,7 @@ class PanopticAnnotations(Sequence[ImageRecord]):
             )
         images = truth._image_rows()
         table, names = parse_annotations(
-            data.get("annotations"), images, truth.categories, str(path), LeftOut(), truth=str(truth.path)
+            data.rows("annotations"), images, truth.categories, str(path), LeftOut(), truth=str(truth.path)
         )
         missing = np.flatnonzero(table.first < 0).tolist()
         if missing:
@@ -246,27 +253,52 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         )
 
     def _image_rows(self) -> ImageRows:
+        ids = self.image_ids
         return ImageRows(
-            ids=self.image_ids,
-            file_names=list(self._index.file_names),
-            widths=self._index.sizes[0].tolist(),
-            heights=self._index.sizes[1].tolist(),
-            video_ids=[None] * len(self),
-            frame_ids=[None] * len(self),
+            ids=ids,
+            file_names=TextsBuilder(self._index.file_names),
+            widths=array("q", self._index.sizes[0].tobytes()),
+            heights=array("q", self._index.sizes[1].tobytes()),
+            positions={image_id: position for position, image_id in enumerate(ids)},
         )
 
 
-def _make_index(images: ImageRows, segments: SegmentTable, segments_file_names: Sequence[str]) -> Index:
+def _read(path: Path, on_bad_sample: OnBadSample) -> tuple[Index, Categories | None, bool, Sequence[BadSample]]:
+    """Read and check a JSON: what it says, its categories, whether it has segments, and what is left out."""
+    data = LongJson(path, LISTS)
+    source, left_out = str(path), LeftOut(on_bad_sample)
+    images = parse_images(data.rows("images"), source, left_out)
+    has_segments = "annotations" in data
+    categories: Categories | None
+    if has_segments:
+        categories = check_categories(data.content.get("categories"), source)
+        builder, names = parse_annotations(data.rows("annotations"), images, categories, source, left_out)
+        check_complete(builder, images, source, left_out)
+    else:
+        categories = Categories.from_json(data.content["categories"], source) if "categories" in data else None
+        builder, names = SegmentTableBuilder(len(images.ids)), TextsBuilder([""] * len(images.ids)).build()
+    index = _make_index(images, builder.build(), names)
+    if left_out.ids:
+        good = [position for position, image_id in enumerate(images.ids) if image_id not in left_out.ids]
+        index = index.only(good)
+    return index, categories, has_segments, left_out.samples
+
+
+def _make_index(images: ImageRows, segments: SegmentTable, segments_file_names: Texts) -> Index:
     has_films = any(each is not None for column in (images.video_ids, images.frame_ids) for each in column)
     return Index(
-        image_ids=Texts.of(map(json.dumps, images.ids)),
-        file_names=Texts.of(images.file_names),
-        segments_file_names=Texts.of(segments_file_names),
+        image_ids=_as_json(images.ids),
+        file_names=images.file_names.build(),
+        segments_file_names=segments_file_names,
         sizes=np.array([images.widths, images.heights], np.int64),
         segments=segments,
-        video_ids=Texts.of(map(json.dumps, images.video_ids) if has_films else ()),
+        video_ids=_as_json(images.video_ids if has_films else ()),
         frame_ids=np.array([-1 if i is None else i for i in images.frame_ids] if has_films else (), np.int64),
     )
+
+
+def _as_json(ids: Iterable[ImageId | None]) -> Texts:
+    return TextsBuilder(str(i) if type(i) is int else json.dumps(i) for i in ids).build()
 
 
 def _known(frame_id: int) -> int | None:

@@ -6,6 +6,7 @@ had when it was read; else the JSON is read again. It may be deleted at any time
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from panoptic_blend._version import __version__
@@ -22,13 +23,29 @@ _RULES = 2
 """Goes up whenever rows are checked or kept in another way, so that older caches are not taken."""
 
 
-def read_index(path: Path) -> tuple[Index, Categories | None, bool] | None:
-    """What is kept of a JSON: index, categories, and whether it has segments; None when the JSON must be read."""
+@dataclass(frozen=True)
+class KeptIndex:
+    """What is kept of a JSON.
+
+    Attributes:
+        index: mapped into memory.
+        has_segments: whether the JSON has annotations.
+        kept_for: the JSON's stamp.
+    """
+
+    index: Index
+    categories: Categories | None
+    has_segments: bool
+    kept_for: Stamp
+
+
+def read_index(path: Path) -> KeptIndex | None:
+    """What is kept of a JSON; None when the JSON must be read."""
     try:
         now = stamp(path)
     except OSError:
         return None
-    kept = read_columns(_place(path)) if now.size >= WORTH_KEEPING else None
+    kept = read_columns(_place(path))
     if kept is None:
         return None
     columns, about = kept
@@ -37,7 +54,7 @@ def read_index(path: Path) -> tuple[Index, Categories | None, bool] | None:
             return None
         rows = about["categories"]
         categories = None if rows is None else Categories.from_json(rows)
-        return Index.from_columns(columns), categories, bool(about["has_segments"])
+        return KeptIndex(Index.from_columns(columns), categories, bool(about["has_segments"]), now)
     except (KeyError, TypeError, DatasetError):
         return None
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import gc
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from array import array
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.left_out import ImageId, LeftOut
+from panoptic_blend.coco.table import TextsBuilder
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.names import check_file_name
 
@@ -18,23 +19,23 @@ MAX_SIDE = 2**31 - 1
 
 @dataclass
 class ImageRows:
-    """The `images` list, column by column, in the file's order."""
+    """The `images` list, column by column, in the file's order.
 
-    ids: list[ImageId]
-    file_names: list[str]
-    widths: list[int]
-    heights: list[int]
-    video_ids: list[ImageId | None]
-    frame_ids: list[int | None]
+    Attributes:
+        positions: where each id is.
+    """
 
-    def only(self, positions: Sequence[int]) -> ImageRows:
-        """The rows at these positions."""
-        columns = (self.ids, self.file_names, self.widths, self.heights, self.video_ids, self.frame_ids)
-        return ImageRows(*([column[p] for p in positions] for column in columns))  # type: ignore[arg-type]
+    ids: list[ImageId] = field(default_factory=list)
+    file_names: TextsBuilder = field(default_factory=TextsBuilder)
+    widths: array[int] = field(default_factory=lambda: array("q"))
+    heights: array[int] = field(default_factory=lambda: array("q"))
+    video_ids: list[ImageId | None] = field(default_factory=list)
+    frame_ids: list[int | None] = field(default_factory=list)
+    positions: dict[ImageId, int] = field(default_factory=dict)
 
 
-def read_json(path: Path, what: str = "a COCO panoptic JSON", encoding: str = "utf-8-sig") -> dict[str, object]:
-    """Decode a JSON file whose top level is an object.
+def read_json(path: Path, what: str, encoding: str = "utf-8-sig") -> dict[str, object]:
+    """Decode a JSON file whose top level is an object, a small one; see `LongJson` for others.
 
     Args:
         what: the file should be, for error messages.
@@ -49,35 +50,28 @@ def read_json(path: Path, what: str = "a COCO panoptic JSON", encoding: str = "u
         raise DatasetError(f"{path}: no such file. Give the path of {what}.") from None
     except (OSError, ValueError) as error:
         raise DatasetError(f"{path}: cannot be read as UTF-8 text ({error}).") from error
-    # Millions of new objects make the cycle collector run over and over, though decoded JSON has no cycles; without
-    # it a COCO-sized file loads in two thirds of the time.
-    collecting = gc.isenabled()
-    gc.disable()
     try:
         data = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path}: not valid JSON ({error}). Export or download it again.") from error
-    finally:
-        if collecting:
-            gc.enable()
     if not isinstance(data, dict):
         raise DatasetError(f"{path}: holds a {type(data).__name__}, not an object. Give {what}.")
     return data
 
 
-def parse_images(rows: object, source: str, left_out: LeftOut) -> ImageRows:
+def parse_images(rows: Iterable[object], source: str, left_out: LeftOut) -> ImageRows:
     """Check an `images` list.
 
     Args:
+        rows: the decoded list.
         left_out: takes the images with a field that is missing or of the wrong type, with the id of another image,
             or with a file name that leaves its folder.
 
     Raises:
-        DatasetError: this is no list, or what `left_out` raises.
+        DatasetError: what `left_out` raises.
     """
-    images = ImageRows([], [], [], [], [], [])
-    seen: set[ImageId] = set()
-    for position, row in enumerate(as_list(rows, "images", source)):
+    images = ImageRows()
+    for position, row in enumerate(rows):
         where = f"{source}: images[{position}]"
         image_id: ImageId | None = None
         try:
@@ -86,17 +80,17 @@ def parse_images(rows: object, source: str, left_out: LeftOut) -> ImageRows:
                     f"{where} must be an object with id, file_name, width and height, found {row!r:.80}."
                 )
             image_id = read_image_id(row.get("id"), "id", where)
-            if image_id in seen:
+            if image_id in images.positions or image_id in left_out.ids:
                 raise DatasetError(
                     f"{where}: image id {image_id!r} appears more than once. Give every image its own id."
                 )
-            seen.add(image_id)
             file_name = check_file_name(row.get("file_name"), where)
-            width, height = (_side(row, field, f"{where} (id {image_id!r})") for field in ("width", "height"))
+            width, height = (_side(row, side, f"{where} (id {image_id!r})") for side in ("width", "height"))
             video_id, frame_id = _read_frame(row, f"{where} (id {image_id!r})")
         except DatasetError as fault:
             left_out.add(fault, f"images[{position}]", image_id)
             continue
+        images.positions[image_id] = len(images.ids)
         images.ids.append(image_id)
         images.file_names.append(file_name)
         images.widths.append(width)
@@ -137,10 +131,10 @@ def names_by_id(rows: object) -> dict[int, str]:
     }
 
 
-def _side(row: dict[str, object], field: str, where: str) -> int:
-    value = row.get(field)
+def _side(row: dict[str, object], side: str, where: str) -> int:
+    value = row.get(side)
     if type(value) is not int or not 1 <= value <= MAX_SIDE:
-        raise DatasetError(f"{where}: {field!r} must be a positive integer, found {value!r}.")
+        raise DatasetError(f"{where}: {side!r} must be a positive integer, found {value!r}.")
     return value
 
 
@@ -158,12 +152,3 @@ def read_image_id(value: object, field: str, where: str) -> ImageId:
     if type(value) is int or (isinstance(value, str) and value):
         return value
     raise DatasetError(f"{where}: {field!r} must be an integer or a text, found {value!r:.80}.")
-
-
-def as_list(rows: object, field: str, source: str) -> list[object]:
-    """The rows of a field; `DatasetError` when it is no list."""
-    if not isinstance(rows, list):
-        raise DatasetError(
-            f"{source}: {field!r} must be a list, found {type(rows).__name__}. Give a COCO panoptic JSON."
-        )
-    return rows

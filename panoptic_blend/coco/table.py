@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from typing import TypeVar
 
 import numpy as np
@@ -28,19 +28,37 @@ class Texts(Sequence[str]):
     characters: npt.NDArray[np.uint8]
     ends: npt.NDArray[np.int64]
 
-    @staticmethod
-    def of(texts: Iterable[str]) -> Texts:
-        """Put texts together."""
-        encoded = [text.encode() for text in texts]
-        ends = np.cumsum([len(text) for text in encoded], dtype=np.int64)
-        return Texts(np.frombuffer(b"".join(encoded), np.uint8), ends)
-
     def __len__(self) -> int:
         return len(self.ends)
 
     def __getitem__(self, index):  # type: ignore[no-untyped-def]  # an int from 0 on: nobody needs slices
         start = self.ends[index - 1] if index > 0 else 0
         return self.characters[start : self.ends[index]].tobytes().decode()
+
+
+class TextsBuilder(Sequence[str]):
+    """Grows `Texts` one by one, without a Python object for each."""
+
+    def __init__(self, texts: Iterable[str] = ()):
+        self._characters, self._ends = bytearray(), array("q")
+        for text in texts:
+            self.append(text)
+
+    def append(self, text: str) -> None:
+        """Add a text at the end."""
+        self._characters += text.encode()
+        self._ends.append(len(self._characters))
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]  # an int from 0 on: nobody needs slices
+        start = self._ends[index - 1] if index > 0 else 0
+        return self._characters[start : self._ends[index]].decode()
+
+    def build(self) -> Texts:
+        """The finished texts, of the same memory; nothing can be added any more."""
+        return Texts(np.frombuffer(self._characters, np.uint8), np.frombuffer(self._ends, np.int64))
 
 
 @dataclass(frozen=True)
@@ -66,10 +84,6 @@ class SegmentTable:
     def of_image(self, image: int) -> slice:
         """Where an image's segments are."""
         return slice(int(self.first[image]), int(self.first[image] + self.count[image]))
-
-    def only(self, images: Sequence[int]) -> SegmentTable:
-        """The table of these images; the other images' segments stay in it, but belong to none."""
-        return replace(self, first=self.first[images], count=self.count[images])
 
 
 Part = TypeVar("Part", Texts, SegmentTable)
@@ -127,23 +141,24 @@ class Index:
 
     def only(self, images: Sequence[int]) -> Index:
         """The rows of some images in arrays of their own, small enough to be sent to other processes."""
-        firsts, counts = self.segments.first[list(images)], self.segments.count[list(images)]
-        rows = np.concatenate([np.arange(first, first + n) for first, n in zip(firsts, counts, strict=True)])
-        columns = {field.name: getattr(self.segments, field.name)[rows] for field in fields(SegmentTable)[2:]}
+        chosen = np.asarray(images, np.int64)
+        firsts, counts = self.segments.first[chosen], self.segments.count[chosen]
         starts = np.cumsum(counts) - counts
+        rows = np.repeat(firsts - starts, counts) + np.arange(counts.sum())
+        columns = {field.name: getattr(self.segments, field.name)[rows] for field in fields(SegmentTable)[2:]}
         segments = SegmentTable(first=np.where(firsts < 0, -1, starts), count=counts, **columns)
 
         def texts(all_texts: Texts) -> Texts:
-            return Texts.of(all_texts[image] for image in images) if len(all_texts) else all_texts
+            return TextsBuilder(all_texts[image] for image in images).build() if len(all_texts) else all_texts
 
         return Index(
             image_ids=texts(self.image_ids),
             file_names=texts(self.file_names),
             segments_file_names=texts(self.segments_file_names),
-            sizes=self.sizes[:, list(images)],
+            sizes=self.sizes[:, chosen],
             segments=segments,
             video_ids=texts(self.video_ids),
-            frame_ids=self.frame_ids[list(images)] if len(self.frame_ids) else self.frame_ids,
+            frame_ids=self.frame_ids[chosen] if len(self.frame_ids) else self.frame_ids,
         )
 
 
@@ -163,14 +178,14 @@ class SegmentTableBuilder:
         del self.boxes[4 * segments :]
 
     def build(self) -> SegmentTable:
-        """The finished table."""
+        """The finished table, of the same memory; nothing can be added any more."""
         return SegmentTable(
             first=self.first,
             count=self.count,
-            ids=np.array(self.ids, np.int32),
-            categories=np.array(self.categories, np.int32),
-            crowds=np.array(self.crowds, np.bool_),
-            areas=np.array(self.areas, np.int64),
-            boxes=np.array(self.boxes, np.float32).reshape(-1, 4),
-            scores=np.array(self.scores, np.float32),
+            ids=np.frombuffer(self.ids, np.int32),
+            categories=np.frombuffer(self.categories, np.int32),
+            crowds=np.frombuffer(self.crowds, np.bool_),
+            areas=np.frombuffer(self.areas, np.int64),
+            boxes=np.frombuffer(self.boxes, np.float32).reshape(-1, 4),
+            scores=np.frombuffer(self.scores, np.float32),
         )

@@ -14,7 +14,6 @@ from panoptic_blend.coco.json_rows import ImageRows, parse_images
 from panoptic_blend.coco.left_out import LeftOut
 from panoptic_blend.convert.fields import begins_with, field, typed
 from panoptic_blend.convert.files import folder_with, read_map
-from panoptic_blend.convert.long_json import read_json_rows
 from panoptic_blend.convert.names import read_names
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.shapes import add_polygons, mask_from_runs, runs_of_string
@@ -27,6 +26,7 @@ from panoptic_blend.convert.source import (
     regions_of_label_map,
 )
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.long_json import LongJson
 
 
 @dataclass(frozen=True)
@@ -186,19 +186,18 @@ class _Content:
     @classmethod
     def read(cls, path: Path, is_object: bool = True, left_out: Collection[str] = ()) -> _Content:
         """All annotations but those of the categories that are left out."""
-        data, annotations = read_json_rows(path, "annotations", "a COCO instances JSON")
-        images = parse_images(data.get("images"), str(path), LeftOut())
+        data = LongJson(path, ("images", "annotations"), "a COCO instances JSON")
+        images = parse_images(data.rows("images"), str(path), LeftOut())
         if not images.ids:
             raise DatasetError(f"{path}: lists no images.")
-        categories = Categories.from_json(data.get("categories"), str(path))
+        categories = Categories.from_json(data.content.get("categories"), str(path))
         found = [SourceCategory(each.name, each.is_thing, each.id) for each in categories]
-        positions = {image_id: position for position, image_id in enumerate(images.ids)}
         rows: list[list[str]] = [[] for _ in images.ids]
-        for number, annotation in enumerate(annotations):
+        for number, annotation in enumerate(data.rows("annotations")):
             where = f"{path}: annotations[{number}]"
             row = typed(annotation, dict, where)
             image_id = row.get("image_id")
-            image = positions.get(image_id) if isinstance(image_id, (int, str)) else None
+            image = images.positions.get(image_id) if isinstance(image_id, (int, str)) else None
             if image is None:
                 raise DatasetError(f"{where}: image {image_id!r:.80} is not in 'images'. List it, or drop the row.")
             category = field(row, "category_id", int, where)

@@ -107,7 +107,7 @@ class TrainingDataset(Dataset[TrainingSample]):
         self.transform = transform
         self.seed = seed
         self.read = partial(read_picture, bands=bands)
-        self.indices = np.arange(len(annotations)) if indices is None else np.asarray(indices, dtype=np.int64)
+        self.indices = range(len(annotations)) if indices is None else indices
 
     def __len__(self) -> int:
         return len(self.indices)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -9,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-import numpy as np
-import numpy.typing as npt
 import torch.distributed as dist
 from rich.console import Console
 from torch.utils.data import DataLoader
@@ -90,7 +89,12 @@ def _good_samples(
 ) -> Sequence[int]:
     good, bad = check_samples(annotations, images, segments, settings.on_bad_sample, settings.workers, console, bands)
     _report(annotations, len(good), bad, console)
-    return good.tolist()
+    return _all_but(bad, good.tolist(), len(annotations))
+
+
+def _all_but(bad: Sequence[BadSample], good: Sequence[int], images: int) -> Sequence[int]:
+    """The good ones, without a Python object for each: every loader process would come to hold a copy of those."""
+    return array("q", good) if bad else range(images)
 
 
 def _report(annotations: PanopticAnnotations, good: int, found: Sequence[BadSample], console: Console) -> None:
@@ -120,9 +124,7 @@ class CheckTogether:
     console: Console
     bands: int
 
-    def __call__(
-        self, samples: TrainingDataset | EvaluationDataset, rank: int, processes: int
-    ) -> npt.NDArray[np.int64]:
+    def __call__(self, samples: TrainingDataset | EvaluationDataset, rank: int, processes: int) -> Sequence[int]:
         """Positions in the annotations of the samples that are good everywhere; every process must call it.
 
         Args:
@@ -145,9 +147,9 @@ class CheckTogether:
         found: dict[int, BadSample] = dict(sorted(pair for each in everywhere for pair in each))
         if found and self.settings.on_bad_sample == "raise":
             raise DatasetError(next(iter(found.values())).reason)
-        kept = np.array([i for i in range(len(annotations)) if i not in found], np.int64)
+        kept = [i for i in range(len(annotations)) if i not in found]
         _report(annotations, len(kept), list(found.values()), self.console)
-        return kept
+        return _all_but(list(found.values()), kept, len(annotations))
 
 
 class DataModule(pl.LightningDataModule):

@@ -1,12 +1,18 @@
 """What is kept beside a JSON is what the JSON says, as long as it says it."""
 
 import json
+import multiprocessing
 import os
+import pickle
+from concurrent.futures import ProcessPoolExecutor
+from operator import attrgetter
 
 import pytest
 
 from panoptic_blend.coco import annotations, index_cache
 from panoptic_blend.coco.annotations import PanopticAnnotations
+from panoptic_blend.coco.images import EvaluationDataset
+from panoptic_blend.data.dataset import TrainingDataset
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files import stamps
 
@@ -49,13 +55,13 @@ def small_and_old(monkeypatch):
 @pytest.fixture
 def readings(monkeypatch):
     """Which JSON files were read."""
-    read, paths = annotations.read_json, []
+    read, paths = annotations.LongJson, []
 
-    def note(path):
+    def note(path, lists):
         paths.append(path.name)
-        return read(path)
+        return read(path, lists)
 
-    monkeypatch.setattr(annotations, "read_json", note)
+    monkeypatch.setattr(annotations, "LongJson", note)
     return paths
 
 
@@ -118,15 +124,14 @@ def test_a_file_that_changed_just_now_is_not_kept(tmp_path, monkeypatch):
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path, monkeypatch):
     path = write(tmp_path / "a.json")
-    read = annotations.read_json
+    read = annotations.check_complete
 
-    def read_and_change(path):
-        data = read(path)
+    def read_and_change(*arguments):
+        read(*arguments)
         write(path, images=6)
-        return data
 
     with monkeypatch.context() as changing:
-        changing.setattr(annotations, "read_json", read_and_change)
+        changing.setattr(annotations, "check_complete", read_and_change)
         assert len(PanopticAnnotations.load(path)) == 5
     assert len(PanopticAnnotations.load(path)) == 6
 
@@ -178,3 +183,38 @@ def test_predictions_are_read_against_a_truth_that_was_kept(tmp_path):
     truth = PanopticAnnotations.load(path)
     predictions = PanopticAnnotations.load_predictions(write(tmp_path / "b.json"), truth)
     assert [len(record.segments) for record in predictions] == [0, 1, 2, 3, 4]
+
+
+def test_a_pickle_names_the_file_that_is_mapped(tmp_path):
+    path = write(tmp_path / "a.json", images=300)
+    for loaded in (PanopticAnnotations.load(path), PanopticAnnotations.load(path)):  # the JSON read, and what was kept
+        pickled = pickle.dumps(loaded)
+        assert len(pickled) < 2000 < (tmp_path / ".a.json.index").stat().st_size / 100
+        assert_same(pickle.loads(pickled), loaded)
+        dataset = TrainingDataset(loaded, tmp_path, tmp_path, transform=None, seed=0)
+        assert len(pickle.dumps(dataset)) < 3000
+        assert len(pickle.dumps(EvaluationDataset(loaded, tmp_path, tmp_path))) < 3000
+
+
+def test_a_pickle_of_a_file_that_was_changed_is_refused(tmp_path):
+    path = write(tmp_path / "a.json")
+    pickled = pickle.dumps(PanopticAnnotations.load(path))
+    write(path, images=6)
+    with pytest.raises(DatasetError, match="was changed while it was in use"):
+        pickle.loads(pickled)
+    PanopticAnnotations.load(path)  # which keeps the new one
+    with pytest.raises(DatasetError, match="was changed while it was in use"):
+        pickle.loads(pickled)
+
+
+def test_what_is_not_kept_is_pickled_whole(tmp_path, monkeypatch):
+    monkeypatch.setattr(index_cache, "WORTH_KEEPING", 2**22)
+    loaded = PanopticAnnotations.load(write(tmp_path / "a.json"))
+    assert_same(pickle.loads(pickle.dumps(loaded)), loaded)
+
+
+def test_a_process_of_its_own_maps_the_same_file(tmp_path):
+    loaded = PanopticAnnotations.load(write(tmp_path / "a.json"))
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
+        names = list(executor.map(attrgetter("file_name"), [loaded[4]])), executor.submit(len, loaded).result()
+    assert names == (["4/ä.jpg"], 5)

@@ -1,8 +1,9 @@
-"""How long a COCO-sized panoptic JSON takes to load, first and again, and how much memory, with loader processes, too.
+"""How long a large panoptic JSON takes to load, first and again, and how much memory, with loader processes, too.
 
-    python tools/large_index.py --images 118287 --workers 4
+    python -m benchmarks.index                                   # as large as COCO's train2017
+    python -m benchmarks.index --images 5000000 --segments 2     # two minutes to make
 
-Makes a synthetic file like COCO's train2017 (about 11 segments an image) in a temporary folder. Linux only.
+Makes a file of that size, without its images, in a temporary folder. Linux only.
 """
 
 from __future__ import annotations
@@ -23,30 +24,39 @@ from rich.console import Console
 
 from panoptic_blend.coco.annotations import PanopticAnnotations
 
+_BLOCK = 10_000
+"""Images whose segments are drawn together."""
 
-def write_large_json(path: Path, images: int, seed: int = 0) -> None:
-    """Write a JSON with the fields and sizes of COCO's, image by image; its id maps do not exist."""
-    random = np.random.default_rng(seed)
+
+def write_large_json(path: Path, images: int, segments: float) -> None:
+    """Write a JSON with the fields and sizes of COCO's, row by row; its id maps do not exist.
+
+    Args:
+        segments: of an image on average; each has one at least.
+    """
+    random = np.random.default_rng(0)
     url = "http://images.cocodataset.org/train2017/"
+    more = f'"license":3,"coco_url":"{url}","date_captured":"2013-11-14 11:18:45"'
     with open(path, "w", encoding="utf-8") as file:
         file.write('{"info": {}, "licenses": [], "images": [')
         for i in range(images):
-            row = {"id": i + 1, "file_name": f"{i:012d}.jpg", "width": 640, "height": 480, "license": 3}
-            row |= {"coco_url": f"{url}{i:012d}.jpg", "date_captured": "2013-11-14 11:18:45", "flickr_url": url}
-            file.write(("," if i else "") + json.dumps(row))
-        file.write('], "annotations": [')
-        for i in range(images):
-            count = 1 + random.poisson(10)
-            ids = random.choice(2**24 - 1, count, replace=False) + 1
-            values = random.integers(1, 480, (count, 6))
-            segments = [
-                {"id": int(s), "category_id": v[0] % 133 + 1, "iscrowd": 0, "bbox": v[1:5], "area": v[4] * v[5]}
-                for s, v in zip(ids, values.tolist(), strict=True)
-            ]
-            row = {"segments_info": segments, "file_name": f"{i:012d}.png", "image_id": i + 1}
-            file.write(("," if i else "") + json.dumps(row))
+            comma = "," if i else ""
+            file.write(f'{comma}{{"id":{i + 1},"file_name":"{i:012d}.jpg","width":640,"height":480,{more}}}')
+        file.write('],\n"annotations": [')
+        for start in range(0, images, _BLOCK):
+            counts = 1 + random.poisson(segments - 1, min(_BLOCK, images - start))
+            values = iter(random.integers(1, 480, (int(counts.sum()), 6)).tolist())
+            for i, count in enumerate(counts.tolist(), start):
+                rows = ",".join(_segment(number, next(values)) for number in range(count))
+                comma = "," if i else ""
+                file.write(f'{comma}{{"segments_info":[{rows}],"file_name":"{i:012d}.png","image_id":{i + 1}}}')
         categories = [{"id": c, "name": f"category {c}", "isthing": int(c <= 80)} for c in range(1, 134)]
-        file.write('], "categories": ' + json.dumps(categories) + "}")
+        file.write('],\n"categories": ' + json.dumps(categories) + "}")
+
+
+def _segment(number: int, v: list[int]) -> str:
+    where = f'"bbox":[{v[1]},{v[2]},{v[3]},{v[4]}],"area":{v[3] * v[4]}'
+    return f'{{"id":{v[5] * 1000 + number},"category_id":{v[0] % 133 + 1},"iscrowd":0,{where}}}'
 
 
 def measure(path: Path, workers: int) -> dict[str, float]:
@@ -102,23 +112,38 @@ def _unshared_mib() -> float:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--images", type=int, default=118_287)
-    parser.add_argument("--workers", type=int, default=4)
+    parser.add_argument("--segments", type=float, default=11, help="of an image on average (default: 11)")
+    parser.add_argument("--workers", type=int, default=4, help="processes that walk through all records; 0 for none")
+    parser.add_argument("--folder", type=Path, help="for the JSON, which stays there (default: a temporary one)")
     parser.add_argument("--measure", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     console = Console(soft_wrap=True)
     if arguments.measure is not None:
         console.print_json(json.dumps(measure(arguments.measure, arguments.workers)))
         return
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "panoptic_large.json"
-        write_large_json(path, arguments.images)
-        console.print(f"{path.stat().st_size / 2**20:.0f} MiB of JSON")
-        time.sleep(4)  # what is read of a file that changed just now is not kept
+    with tempfile.TemporaryDirectory() as temporary:
+        path = (arguments.folder or Path(temporary)) / "panoptic_large.json"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_large_json(path, arguments.images, arguments.segments)
+            time.sleep(4)  # what is read of a file that changed just now is not kept
+        kept = path.with_name(f".{path.name}.index")
+        kept.unlink(missing_ok=True)
         # In processes of their own, so that making the file does not count: the first reads the JSON, the second what
         # the first kept of it.
-        command = [sys.executable, __file__, "--measure", str(path), "--workers", str(arguments.workers)]
+        command = [
+            sys.executable,
+            "-m",
+            "benchmarks.index",
+            "--measure",
+            str(path),
+            "--workers",
+            str(arguments.workers),
+        ]
         for _ in range(2):
             subprocess.run(command, check=True)
+        sizes = f"{path.stat().st_size / 2**20:.0f} MiB of JSON, {kept.stat().st_size / 2**20:.0f} MiB of index"
+        console.print(sizes)
 
 
 if __name__ == "__main__":
