@@ -127,8 +127,9 @@ def _predict_on_ray(
 def _predict_film(options: argparse.Namespace, settings: Sequence[str]) -> None:
     from rich.console import Console
 
-    from panoptic_blend.inference.film_writing import OVERLAY_FILM, write_film
+    from panoptic_blend.inference.film_writing import write_film
     from panoptic_blend.inference.films import Film
+    from panoptic_blend.inference.summaries import OVERLAY_FILM
 
     console = Console(markup=False, highlight=False)
     film = Film(options.input[0], options.frames)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import stat
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -12,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.atomic import temporary_folder
 from panoptic_blend.files.names import check_file_name
 
 _SMALL = 2**30
@@ -38,15 +38,12 @@ def unpacked(archive: Path, beside: Path) -> Iterator[Path]:
         DatasetError: the archive is damaged or encrypted; or it has names that leave the folder, links, or far more
             bytes than an honest one. It is checked before a file is written.
     """
-    beside.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix=f".{archive.stem}-", dir=beside))
-    try:
-        _unpack(archive, folder)
-        yield folder
-    except DatasetError as error:
-        raise DatasetError(str(error).replace(str(folder), str(archive))) from error
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+    with temporary_folder(archive.stem, beside) as folder:
+        try:
+            _unpack(archive, folder)
+            yield folder
+        except DatasetError as error:
+            raise DatasetError(str(error).replace(str(folder), str(archive))) from error
 
 
 def _unpack(archive: Path, folder: Path) -> None:

@@ -41,11 +41,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         ConfigError: the folder has something in it already.
     """
     check_new_folder(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    for left in folder.parent.glob(f".{glob.escape(folder.name)}-????????"):
-        if is_abandoned(left):
-            shutil.rmtree(left, ignore_errors=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary = _make_temporary(folder.name, folder.parent)
     try:
         with lock_folder(temporary):
             yield temporary
@@ -55,6 +51,33 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         os.replace(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextmanager
+def temporary_folder(name: str, beside: Path) -> Iterator[Path]:
+    """An empty folder that is removed when the block ends, or, after a `kill -9`, when the next is made.
+
+    Args:
+        name: of what it is for.
+        beside: folder to make it in, on a disk with room.
+    """
+    temporary = _make_temporary(name, beside)
+    try:
+        with lock_folder(temporary):
+            content = temporary / "content"  # beside the lock
+            content.mkdir()
+            yield content
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_temporary(name: str, beside: Path) -> Path:
+    """A hidden folder; those of the name that a process left which was killed are removed."""
+    beside.mkdir(parents=True, exist_ok=True)
+    for left in beside.glob(f".{glob.escape(name)}-????????"):
+        if is_abandoned(left):
+            shutil.rmtree(left, ignore_errors=True)
+    return Path(tempfile.mkdtemp(prefix=f".{name}-", dir=beside))
 
 
 def check_new_folder(folder: Path) -> None:

@@ -27,6 +27,7 @@ from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.inference.keeping import Result, keep_predictions
 from panoptic_blend.inference.overlays import overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.inference.summaries import METRICS
 from panoptic_blend.inference.unmerged import describe_unmerged, recall_detections, recall_stuff
 from panoptic_blend.inference.visualize import draw_overlay, side_by_side, thin_out
 from panoptic_blend.inference.writing import check_same_categories
@@ -99,7 +100,7 @@ def evaluate(
     if swept:
         check_sweep(predictor)
         all_metrics.append(swept)
-    metrics = output / "metrics.json"
+    metrics = output / METRICS
     counted = 0
 
     def count(result: Result) -> None:
@@ -114,9 +115,6 @@ def evaluate(
             write_overlay(overlay, lambda: compare(result, categories))
 
     with lock_folder(output):
-        if overwrite:
-            metrics.unlink(missing_ok=True)
-            (output / SWEEP).unlink(missing_ok=True)
         outcome = keep_predictions(
             predictor,
             source,

@@ -19,11 +19,11 @@ from panoptic_blend.inference.films import Film, import_av
 from panoptic_blend.inference.keeping import Result, WritingResult, keep_predictions
 from panoptic_blend.inference.overlays import overlay_path, write_overlay
 from panoptic_blend.inference.predictor import Prediction, Predictor
+from panoptic_blend.inference.summaries import OVERLAY_FILM
 from panoptic_blend.inference.tracking import Tracker
 from panoptic_blend.inference.visualize import draw_overlay
 from panoptic_blend.structures import PanopticMap
 
-OVERLAY_FILM = "overlay.mp4"
 _CODECS = ("libx264", "libopenh264", "mpeg4")
 """The first that PyAV was built with is taken."""
 

@@ -13,12 +13,13 @@ from rich.console import Console
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.predictions import FOLDER, PredictionWriter
-from panoptic_blend.coco.progress import START_OVER, Kept, Progress
+from panoptic_blend.coco.progress import JOURNAL, START_OVER, Kept, Progress
 from panoptic_blend.coco.segments_tiff import tiff_path
 from panoptic_blend.errors import DatasetError, out_of_memory
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.inference.overlays import overlay_path
 from panoptic_blend.inference.sources import Samples
+from panoptic_blend.inference.summaries import forget_summaries
 
 PARTS = ".parts"
 """Folder in an output folder where several workers keep what they predict, each in a folder of its own."""
@@ -69,12 +70,15 @@ def go_on(
         for path in beside(output, png):
             path.unlink(missing_ok=True)
 
+    was_there = (output / JOURNAL).exists()  # else nothing in the folder is ours
     with PredictionWriter(output, categories, made_with, overwrite, forget) as writer:
         if overwrite:
             shutil.rmtree(output / PARTS, ignore_errors=True)
         join_parts(writer)
         kept = writer.progress.kept
         check_images(source, kept, output)
+        if was_there and len(kept) < len(source):
+            forget_summaries(output)  # of fewer images, or of others
         locations = map(source.locate, range(len(source)))
         kept_before = (kept.get(location.image_id) for location in locations)
         wanted = [index for index, before in enumerate(kept_before) if before is None or again(before)]

@@ -10,6 +10,7 @@ from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.evaluation.merging import Grid, Thresholds
 from panoptic_blend.evaluation.sweep_file import SWEEP, read_sweep
 from panoptic_blend.files.atomic import atomic_path
+from panoptic_blend.inference.summaries import TUNING
 from panoptic_blend.inference.tuning_figure import draw_tuning
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 
@@ -70,7 +71,7 @@ def write_tuned(model: PanopticBlend, output: Path) -> Tuned:
     for name, value in asdict(tuned.after).items():
         setattr(model.settings, name, value)
     save_model(model, output / TUNED)
-    with atomic_path(output / "tuning.png") as unfinished:
+    with atomic_path(output / f"{TUNING}.png") as unfinished:
         draw_tuning(sweep).savefig(unfinished, format="png", dpi=110)
     content = {
         "images": sweep.images,
@@ -79,6 +80,6 @@ def write_tuned(model: PanopticBlend, output: Path) -> Tuned:
         "after": asdict(tuned.after) | {"PQ": tuned.pq_after},
         "note": tuned.note,
     }
-    with atomic_path(output / "tuning.json") as unfinished:
+    with atomic_path(output / f"{TUNING}.json") as unfinished:
         unfinished.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
     return tuned

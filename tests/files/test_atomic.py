@@ -9,18 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from panoptic_blend.files.atomic import atomic_folder, atomic_path
+from panoptic_blend.files.atomic import atomic_folder, atomic_path, temporary_folder
 from panoptic_blend.files.lock import lock_folder
 
 PROGRAM = """
 import os, signal, sys
 from pathlib import Path
-from panoptic_blend.files.atomic import atomic_folder, atomic_path
+from panoptic_blend.files.atomic import atomic_folder, atomic_path, temporary_folder
 from panoptic_blend.files.lock import lock_folder
 place = Path(sys.argv[1])
 if sys.argv[2] == "folder":
     with atomic_folder(place) as unfinished:
         (unfinished / "some").write_text("text")
+        os.kill(os.getpid(), signal.SIGKILL)
+elif sys.argv[2] == "temporary":
+    with temporary_folder(place.name, place.parent) as folder:
+        (folder / "file").write_text("text")
         os.kill(os.getpid(), signal.SIGKILL)
 else:
     with lock_folder(place), atomic_path(place / "below" / "file") as unfinished:
@@ -49,6 +53,20 @@ def test_the_next_process_takes_away_what_a_killed_one_left(tmp_path: Path):
             raise KeyError
     assert sorted(path.name for path in tmp_path.iterdir()) == [".out-notours0", "out", "out[1]"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_a_temporary_folder_goes_with_its_block_or_with_the_next(tmp_path: Path):
+    with suppress(KeyError), temporary_folder("a", tmp_path / "below") as folder:
+        (folder / "file").write_text("x")
+        raise KeyError
+    assert list((tmp_path / "below").iterdir()) == []
+    be_killed(tmp_path / "a", "temporary")
+    assert len(list(tmp_path.glob(".a-*/content/file"))) == 1
+    with temporary_folder("a", tmp_path) as folder:
+        assert list(folder.iterdir()) == []
+        assert len(list(tmp_path.glob(".a-*"))) == 1
+    assert list(tmp_path.glob(".a-*")) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal")

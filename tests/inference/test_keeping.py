@@ -396,6 +396,53 @@ def test_overwriting_leaves_no_overlay_of_the_earlier_result(predictor: Predicto
     assert list((tmp_path / "out" / "overlays").iterdir()) == []
 
 
+SUMMARIES = [
+    "metrics.json",
+    "sweep.json",
+    "tuning.json",
+    "tuning.png",
+    "overlay.mp4",
+    "panoptic_val_BlendMask_results.zip",
+]
+OTHERS = ["tuned.safetensors", "notes.txt", "my.zip"]
+
+
+def put(output: Path) -> None:
+    for name in SUMMARIES + OTHERS:
+        (output / name).write_text("of an earlier result")
+
+
+def left_in(output: Path) -> list[str]:
+    return [name for name in SUMMARIES + OTHERS if (output / name).is_file()]
+
+
+def test_what_sums_up_earlier_predictions_never_lies_beside_new_ones(
+    predictor: Predictor, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    output = tmp_path / "out"
+    write_predictions(predictor, source_of(images), output, QUIET)
+    put(output)
+    write_predictions(predictor, source_of(images), output, QUIET)
+    assert left_in(output) == SUMMARIES + OTHERS  # nothing is new
+    with monkeypatch.context() as patch:
+        Sizes(predictor, patch, interrupt_at(0))
+        with pytest.raises(KeyboardInterrupt):
+            write_predictions(predictor, source_of(images), output, QUIET, overwrite=True)
+    assert left_in(output) == OTHERS
+    write_predictions(predictor, source_of(images), output, QUIET)
+    put(output)
+    (output / "predictions" / NAMES[1]).unlink()  # and is made again
+    write_predictions(predictor, source_of(images), output, QUIET)
+    assert left_in(output) == OTHERS
+
+
+def test_files_of_a_folder_without_predictions_are_let_alone(predictor: Predictor, images: Path, tmp_path: Path):
+    (tmp_path / "out").mkdir()
+    put(tmp_path / "out")
+    write_predictions(predictor, source_of(images), tmp_path / "out", QUIET)
+    assert left_in(tmp_path / "out") == SUMMARIES + OTHERS
+
+
 def test_two_commands_at_once_do_not_write_into_one_folder(
     predictor: Predictor, images: Path, annotated: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
