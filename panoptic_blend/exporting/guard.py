@@ -40,18 +40,16 @@ def quantize_within(
     write: Callable[[ModelProto], ExportedModel],
     guard: Guard | None,
     said: Callable[[str], None],
-) -> tuple[ExportedModel, dict[str, object]]:
-    """Quantize a network and write it.
+) -> dict[str, object]:
+    """Quantize a network, write it, and say what was measured, as `model.json` holds it.
 
     Args:
         network: in float.
         images: to calibrate on, as the network takes them.
-        write: writes the model with a network inside, in place of what it wrote before, and opens it.
+        write: writes the model with a network inside and opens it, in place of what it wrote before: that must be
+            closed, since OpenVINO reads weights from the file as long as it is open.
         guard: what it is held to; without one everything is quantized, and PQ is not measured.
         said: told how it goes on.
-
-    Returns:
-        What was written last, and what was measured, as `model.json` holds it.
 
     Raises:
         CheckpointError: the guard's bound cannot be kept.
@@ -61,16 +59,14 @@ def quantize_within(
     measured: dict[str, object] = {"calibration_images": len(images)}
     if guard is None:
         said("quantizing; PQ is not measured without --guard")
-        return write(quantize(network, images)), measured
+        write(quantize(network, images))
+        return measured
     truth = guard.truth
-    exported = write(network)
-    before = measure_pq(exported, truth)
+    before = measure_pq(write(network), truth)
     said(f"PQ {before:.2f} in fp32, on {len(truth)} images")
 
     def pq_with(in_float: Collection[str]) -> float:
-        nonlocal exported
-        exported = write(quantize(network, images, in_float))
-        return measure_pq(exported, truth)
+        return measure_pq(write(quantize(network, images, in_float)), truth)
 
     def most_harmful() -> list[str]:
         said("measuring how much each part suffers")
@@ -78,7 +74,7 @@ def quantize_within(
         return sorted(found, key=lambda part: -found[part])
 
     in_float, after = fewest_in_float(most_harmful, pq_with, before, guard.most_pq_loss, said)
-    return exported, measured | {
+    return measured | {
         "pq_fp32": round(before, 3),
         "pq_int8": round(after, 3),
         "pq_images": len(truth),

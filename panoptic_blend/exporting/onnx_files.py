@@ -81,10 +81,12 @@ def write_graphs(
         write_manifest(replace(about, files=files), folder)
         return ExportedModel(folder)
 
+    measured: dict[str, object] = {}
     if int8:
-        exported, measured = quantize_within(network, inputs, write, settings.guard, said)
+        measured = quantize_within(network, inputs, write, settings.guard, said)
     else:
-        exported, measured = write(network), {}
+        write(network)
+    exported = ExportedModel(folder)
     fewest_equal = _FEWEST_EQUAL[settings.precision] if settings.fewest_equal is None else settings.fewest_equal
     compared = verify(model, exported, fewest_equal, pictures[0] if pictures else None)
     return replace(exported.manifest, measured=compared | measured)
