@@ -43,7 +43,7 @@ def main() -> None:
             folder.mkdir(parents=True, exist_ok=True)
             write_picture(picture, options.size)
         command = [sys.executable, "-m", "panoptic_blend", "predict", "--checkpoint", options.checkpoint]
-        command += ["--input", str(picture), "--output", str(output), "--overwrite"]
+        command += ["--input", str(picture), "--output", str(output), "--overwrite", "--tiff"]
         command += ["--tile", str(options.tile), "--overlap", str(options.overlap)]
         seconds, total, own = watch(command)
         segments = json.loads((output / "predictions.json").read_text())["annotations"][0]["segments_info"]
