@@ -1,4 +1,4 @@
-"""JSON files with lists that are too long to be decoded at once: decoded, they take seven times the file."""
+"""JSON files with lists that are too long to be decoded at once: decoded, they take six times the file."""
 
 from __future__ import annotations
 
