@@ -21,6 +21,7 @@ from panoptic_blend.exporting.guard import fewest_in_float
 from panoptic_blend.exporting.integers import prepare_for_onnxruntime
 from panoptic_blend.exporting.network import INPUT
 from panoptic_blend.exporting.quantization import damages, parts, quantize
+from panoptic_blend.inference.loading import load
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.runtime.manifest import read_manifest
@@ -152,6 +153,10 @@ def test_parts_return_to_float_one_by_one_until_the_loss_is_small_enough() -> No
 def test_the_command_measures_pq_and_keeps_what_misses_the_bound_to_itself(
     form: str, model: PanopticBlend, shapes_root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    if form == "openvino":  # of random weights OpenVINO 2026.4 makes nothing on some processors, which export refuses
+        loaded = load("nuclei-nano")
+        assert isinstance(loaded, PanopticBlend)
+        model = loaded
     save_model(model, tmp_path / "model.safetensors")
     checkpoint, images = ["--checkpoint", str(tmp_path / "model.safetensors")], str(shapes_root / "val")
     assert (
