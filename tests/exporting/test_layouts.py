@@ -25,13 +25,13 @@ from tests.tiny import MASK_HEADS, tiny_model_config, tiny_model_config_with
 FOLDER = Path(__file__).resolve().parents[2] / "configs" / "coco"
 PUBLISHED = sorted(path.stem for path in FOLDER.glob("*.yaml") if not path.stem.endswith("_1x"))
 """All but those that differ from another in the length of training alone."""
-SIZE = (90, 120)
+SIZE = (120, 160)
 
 
 def compare(config: ModelConfig, categories: Categories) -> None:
     """A model of random weights that sees much, beside its graph.
 
-    Class logits are stretched, and what was rounded with them.
+    Class logits are stretched, and what was rounded with them: the picture is large enough that no mask is a single pixel.
     """
     torch.manual_seed(0)
     config = replace(
