@@ -31,7 +31,8 @@ SIZE = (120, 160)
 def compare(config: ModelConfig, categories: Categories) -> None:
     """A model of random weights that sees much, beside its graph.
 
-    Class logits are stretched, and what was rounded with them: the picture is large enough that no mask is a single pixel.
+    Class logits are stretched, and what was rounded with them. The picture is large enough that no mask is a single
+    pixel, which rounding may decide.
     """
     torch.manual_seed(0)
     config = replace(
