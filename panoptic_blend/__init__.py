@@ -33,7 +33,8 @@ if TYPE_CHECKING:
     from panoptic_blend.errors import PanopticBlendError
     from panoptic_blend.evaluation.pq import panoptic_quality
     from panoptic_blend.inference.loading import load
-    from panoptic_blend.inference.predictor import Prediction, Predictor
+    from panoptic_blend.inference.prediction import Prediction
+    from panoptic_blend.inference.predictor import Predictor
     from panoptic_blend.modeling.build import build_model
     from panoptic_blend.modeling.panoptic_blend import PanopticBlend
     from panoptic_blend.training.run import train

@@ -12,12 +12,10 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import batched_nms, box_iou
 
-from panoptic_blend.categories import Categories
-from panoptic_blend.config import PredictionSettings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.images import Bands
-from panoptic_blend.inference.torch_model import TorchModel
+from panoptic_blend.inference.torch_model import AroundTorchModel, TorchModel
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.network.semantic import STRIDE
 from panoptic_blend.modeling.postprocess.instances import place_in_output
@@ -59,7 +57,7 @@ _NUMBER = r"\d+(?:\.\d+)?"
 _VIEWS = re.compile(rf"flip|(?:flip,)?scales=({_NUMBER}(?:,{_NUMBER})*)")
 
 
-class AugmentedModel:
+class AugmentedModel(AroundTorchModel):
     """Joins what the views of a picture show before the merge: detections with their masks, and stuff.
 
     A detection is what views agree on: the best-scored one of every place stands for those of its class that overlap it
@@ -74,23 +72,8 @@ class AugmentedModel:
     has_detections = True
 
     def __init__(self, model: TorchModel, views: Sequence[View]):
-        self.model = model
+        super().__init__(model)
         self.views = list(views)
-
-    @property
-    def categories(self) -> Categories:
-        """Of the data set that it predicts."""
-        return self.model.categories
-
-    @property
-    def settings(self) -> PredictionSettings:
-        """Sizes and thresholds, read at every prediction."""
-        return self.model.settings
-
-    @property
-    def channels(self) -> int:
-        """Bands of an image."""
-        return self.model.channels
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """(height, width) of the view at scale 1."""
@@ -147,10 +130,6 @@ class AugmentedModel:
     def made_with(self) -> dict[str, object]:
         """What predictions depend on beside the images, as JSON can hold it."""
         return {**self.model.made_with(), "views": [[view.scale, view.flipped] for view in self.views]}
-
-    def release_memory(self) -> None:
-        """Give back what is held for the next prediction: one did not fit into memory."""
-        self.model.release_memory()
 
 
 def join(views: Sequence[Instances], iou: float, most: int) -> Instances:

@@ -18,7 +18,8 @@ from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.inference.films import Film, import_av
 from panoptic_blend.inference.keeping import Result, WritingResult, keep_predictions
 from panoptic_blend.inference.overlays import overlay_path, write_overlay
-from panoptic_blend.inference.predictor import Prediction, Predictor
+from panoptic_blend.inference.prediction import Prediction
+from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.summaries import OVERLAY_FILM
 from panoptic_blend.inference.tracking import Tracker
 from panoptic_blend.inference.visualize import draw_overlay

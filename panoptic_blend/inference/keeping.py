@@ -17,7 +17,8 @@ from panoptic_blend.coco.progress import Kept
 from panoptic_blend.errors import DatasetError, out_of_memory
 from panoptic_blend.inference.going_on import FAILURES, describe_file, explain_failure, go_on
 from panoptic_blend.inference.pipeline import in_batches, read_ahead, write_behind
-from panoptic_blend.inference.predictor import Prediction, Predictor
+from panoptic_blend.inference.prediction import Prediction
+from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.sources import Samples
 from panoptic_blend.structures import IdMap, PanopticMap, Segment
 

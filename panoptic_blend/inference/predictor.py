@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 import numpy as np
 from PIL import Image
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.config import PredictionSettings
 from panoptic_blend.errors import ConfigError, DatasetError
-from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.images import Bands, image_to_rgb
 from panoptic_blend.files.pictures import RGB, count_bands, open_picture, read_picture
 from panoptic_blend.files.tiff import RowsOfTiff
+from panoptic_blend.inference.engine import Engine
 from panoptic_blend.inference.pipeline import in_batches, read_ahead
-from panoptic_blend.inference.visualize import draw_overlay
+from panoptic_blend.inference.prediction import Prediction
 from panoptic_blend.runtime.exported import ExportedModel
-from panoptic_blend.structures import IdMap, PanopticMap, Segment
 
 if TYPE_CHECKING:  # an exported model predicts where there is no torch
     from torch import Tensor
@@ -36,107 +32,6 @@ ImageLike: TypeAlias = "str | Path | Image.Image | Bands | Tensor"
 
 An array may have 16 bits, uint16. A model of other bands than RGB takes files, and arrays and tensors of just so many.
 """
-
-
-@dataclass
-class Prediction:
-    """What the model sees in one image.
-
-    Attributes:
-        image: the image itself, RGB [H, W, 3] or the bands that the model reads; uint8, or uint16 of 16 bits.
-        panoptic: the id map and its segments, at the image's size; a model of torch gives a `PanopticPrediction`, which
-            has every detection as well.
-        categories: what the segments' category ids mean.
-    """
-
-    image: Bands
-    panoptic: PanopticMap
-    categories: Categories
-
-    @property
-    def id_map(self) -> IdMap:
-        """Segment id per pixel, int32 [H, W]; 0 is void."""
-        return self.panoptic.id_map
-
-    @property
-    def segments(self) -> list[Segment]:
-        """One entry per id in the map."""
-        return self.panoptic.segments
-
-    def overlay(self) -> Image.Image:
-        """The image with its segments painted over it and named."""
-        return draw_overlay(self.image, self.id_map, self.segments, self.categories)
-
-    def save(self, path: Path | str) -> None:
-        """Write `out.png`, the id map as a COCO panoptic PNG, and `out.json`, what its ids mean.
-
-        The JSON is the image's row of a COCO panoptic `annotations` list, with the categories' names and the scores
-        added. To write many predictions as one COCO data set, use `coco.predictions.PredictionWriter`; for an image
-        to look at, `overlay().save(...)`.
-
-        Raises:
-            ConfigError: the path does not end in .png; other formats would alter the ids.
-        """
-        path = Path(path)
-        if path.suffix.lower() != ".png":
-            raise ConfigError(f"{path}: id maps are PNG files; name it {path.with_suffix('.png').name}.")
-        write_id_map(path, self.id_map)
-        rows = describe_segments(self.segments, self.categories)
-        with atomic_path(path.with_suffix(".json")) as unfinished:
-            text = json.dumps({"file_name": path.name, "segments_info": rows}, indent=1, ensure_ascii=False)
-            unfinished.write_text(text + "\n", encoding="utf-8")
-
-
-def describe_segments(segments: Sequence[Segment], categories: Categories) -> list[dict[str, Any]]:
-    """Segments as JSON says them: COCO panoptic's `segments_info`, with the categories' names and the scores added."""
-    rows = []
-    for segment in segments:
-        category = categories.by_id(segment.category_id)
-        rows.append(
-            {
-                "id": segment.id,
-                "category_id": category.id,
-                "category": category.name,
-                "isthing": int(category.is_thing),
-                "area": segment.area,
-                "score": round(segment.score, 6),
-            }
-        )
-    return rows
-
-
-class Engine(Protocol):
-    """What computes: a `TorchModel`, a `TiledModel`, an `AugmentedModel` or an `ExportedModel`.
-
-    Attributes:
-        has_detections: predictions are `PanopticPrediction`s, which have every detection and its mask.
-    """
-
-    has_detections: bool
-
-    @property
-    def categories(self) -> Categories:
-        """Of the data set that it predicts."""
-
-    @property
-    def settings(self) -> PredictionSettings:
-        """Sizes and thresholds, read at every prediction."""
-
-    @property
-    def channels(self) -> int:
-        """Bands of an image."""
-
-    def input_size(self, height: int, width: int) -> tuple[int, int]:
-        """(height, width) at which the network sees an image of this size."""
-
-    def predict(self, images: Sequence[Bands]) -> Sequence[PanopticMap]:
-        """Predict images of one `input_size`, [H, W, channels] of 8 or 16 bits, at their own sizes."""
-
-    def made_with(self) -> dict[str, object]:
-        """What predictions depend on beside the images, as JSON can hold it."""
-
-    def release_memory(self) -> None:
-        """Give back what is held for the next prediction: one did not fit into memory."""
 
 
 class Predictor:

@@ -8,15 +8,13 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 import torch
 
-from panoptic_blend.categories import Categories
-from panoptic_blend.config import PredictionSettings
 from panoptic_blend.data.images import to_tensor
 from panoptic_blend.files.images import Bands
 from panoptic_blend.files.on_disk import large_zeros, leave_memory, strips
 from panoptic_blend.inference.picture_norms import begin_pass, forget, measuring, share_norms
 from panoptic_blend.inference.stitching import Stitcher, TilePrediction, ids
 from panoptic_blend.inference.tiles import GRID, Span, check_tiles, cut
-from panoptic_blend.inference.torch_model import TorchModel
+from panoptic_blend.inference.torch_model import AroundTorchModel, TorchModel
 from panoptic_blend.modeling.network import NetworkOutput
 from panoptic_blend.modeling.postprocess.instances import place_in_output
 from panoptic_blend.modeling.postprocess.merge import place_instances
@@ -28,8 +26,10 @@ MEASURED_TIMES = 2
 """What a norm sees depends on the norms before it: the second time these know the picture."""
 
 
-class TiledModel:
+class TiledModel(AroundTorchModel):
     """Pictures go through the network in tiles, at their own size, and come back as one map; see `Stitcher`.
+
+    Settings of size do not apply.
 
     Args:
         model: predicts each tile.
@@ -49,26 +49,11 @@ class TiledModel:
 
     def __init__(self, model: TorchModel, tile: int, overlap: int):
         check_tiles(tile, overlap)
-        self.model = model
+        super().__init__(model)
         self.tile = tile
         self.overlap = overlap
         self.norms = share_norms(model.model.network)
         self.watch: Callable[[float], None] = lambda part: None
-
-    @property
-    def categories(self) -> Categories:
-        """Of the data set that it predicts."""
-        return self.model.categories
-
-    @property
-    def settings(self) -> PredictionSettings:
-        """Thresholds, read at every prediction; those of size do not apply."""
-        return self.model.settings
-
-    @property
-    def channels(self) -> int:
-        """Bands of a picture."""
-        return self.model.channels
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The picture's own size: tiles are not resized."""
@@ -142,7 +127,3 @@ class TiledModel:
     def made_with(self) -> dict[str, object]:
         """What predictions depend on beside the pictures, as JSON can hold it."""
         return {**self.model.made_with(), "tile": self.tile, "overlap": self.overlap}
-
-    def release_memory(self) -> None:
-        """Give back what is held for the next prediction: one did not fit into memory."""
-        self.model.release_memory()

@@ -100,6 +100,36 @@ class TorchModel:
             torch.cuda.empty_cache()
 
 
+class AroundTorchModel:
+    """What engines that predict a picture by several predictions of a `TorchModel` have in common with it.
+
+    Args:
+        model: predicts each part or view.
+    """
+
+    def __init__(self, model: TorchModel):
+        self.model = model
+
+    @property
+    def categories(self) -> Categories:
+        """Of the data set that it predicts."""
+        return self.model.categories
+
+    @property
+    def settings(self) -> PredictionSettings:
+        """Sizes and thresholds, read at every prediction."""
+        return self.model.settings
+
+    @property
+    def channels(self) -> int:
+        """Bands of a picture."""
+        return self.model.channels
+
+    def release_memory(self) -> None:
+        """Give back what is held for the next prediction: one did not fit into memory."""
+        self.model.release_memory()
+
+
 def find_device(name: str) -> torch.device:
     """The device a setting names; 'auto' takes a GPU when there is one.
 

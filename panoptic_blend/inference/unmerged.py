@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pycocotools import mask as rle
 
 from panoptic_blend.evaluation.image_pair import Detections
-from panoptic_blend.inference.predictor import Prediction
+from panoptic_blend.inference.prediction import Prediction
 from panoptic_blend.structures import Instances, PanopticPrediction
 
 _STUFF = np.dtype("<u2")

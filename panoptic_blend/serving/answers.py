@@ -12,7 +12,7 @@ from pydantic import BaseModel, Field
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.segments_png import ids_to_rgb
 from panoptic_blend.config import MergeConfig
-from panoptic_blend.inference.predictor import describe_segments
+from panoptic_blend.inference.prediction import describe_segments
 from panoptic_blend.inference.visualize import segment_colors
 from panoptic_blend.structures import IdMap, PanopticMap
 

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 
 from panoptic_blend.cli import main
-from panoptic_blend.inference.predictor import Prediction, Predictor
+from panoptic_blend.inference.prediction import Prediction
+from panoptic_blend.inference.predictor import Predictor
 from tests.runtime.graphs import stuff_graph, write_export
 
 

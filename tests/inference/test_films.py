@@ -20,7 +20,8 @@ from panoptic_blend.errors import ConfigError, DatasetError
 from panoptic_blend.inference.film_writing import FilmWriter, write_film
 from panoptic_blend.inference.films import Film, is_film
 from panoptic_blend.inference.keeping import WritingResult
-from panoptic_blend.inference.predictor import Prediction, Predictor
+from panoptic_blend.inference.prediction import Prediction
+from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import talkative_model_config

@@ -24,7 +24,8 @@ from panoptic_blend.coco.images import EvaluationDataset, EvaluationSample
 from panoptic_blend.errors import DatasetError, FolderInUseError
 from panoptic_blend.files.images import Pixels
 from panoptic_blend.inference.evaluate import evaluate, true_segments
-from panoptic_blend.inference.predictor import ImageLike, Prediction, Predictor
+from panoptic_blend.inference.prediction import Prediction
+from panoptic_blend.inference.predictor import ImageLike, Predictor
 from panoptic_blend.inference.sources import ImageFiles, find_images
 from panoptic_blend.inference.writing import write_predictions
 from panoptic_blend.modeling.build import build_model

@@ -17,7 +17,8 @@ from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.merging import Grid, Thresholds
 from panoptic_blend.evaluation.sweep_file import read_sweep
 from panoptic_blend.inference.evaluate import evaluate
-from panoptic_blend.inference.predictor import ImageLike, Prediction, Predictor
+from panoptic_blend.inference.prediction import Prediction
+from panoptic_blend.inference.predictor import ImageLike, Predictor
 from panoptic_blend.inference.torch_model import TorchModel
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.structures import Instances, PanopticPrediction

@@ -17,7 +17,8 @@ from panoptic_blend.coco.images import EvaluationSample, ImageLocation
 from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.files.images import Pixels
 from panoptic_blend.inference.evaluate import evaluate
-from panoptic_blend.inference.predictor import Prediction, Predictor
+from panoptic_blend.inference.prediction import Prediction
+from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.sources import ImageFiles, find_images
 from panoptic_blend.inference.writing import write_predictions
 from panoptic_blend.modeling.build import build_model
