@@ -146,8 +146,11 @@ class PredictionWriter:
 
         def move() -> None:
             bring(there, here)
-            target.parent.mkdir(parents=True, exist_ok=True)
-            os.replace(png, target)
+            try:
+                os.replace(png, target)
+            except FileNotFoundError:  # rather than looking each time
+                target.parent.mkdir(parents=True, exist_ok=True)
+                os.replace(png, target)
 
         self.progress.add(image, {**row["annotation"], "file_name": here}, row["image_file"], row["extra"], move)
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -101,9 +103,10 @@ class Progress:
         self._id_maps = id_maps
         self._positions: dict[ImageId, int] = {}
         self._names: set[int] = set()  # hashes: two of five million are the same in one run of a million
-        self._journal = Journal(path)
+        self._header: Any = None
+        self._journal = Journal(path, partial(self._take_up, path, overwrite))
         try:
-            self._take_up(json.loads(json.dumps(made_with)), overwrite, forget)
+            self._begin(json.loads(json.dumps(made_with)), overwrite, forget)
         except BaseException:
             self._journal.close()
             raise
@@ -158,25 +161,30 @@ class Progress:
         """Nothing can be added any more."""
         self._journal.close()
 
-    def _take_up(self, made_with: object, overwrite: bool, forget: Callable[[str], None]) -> None:
-        rows = iter(self._journal)
-        header: Any = next(rows, (0, None))[1]
-        ours = isinstance(header, dict) and header.get("format") == FORMAT
-        if not ours and header is not None and not overwrite:
-            raise DatasetError(f"{self._journal.path}: is not a journal of this version's. {START_OVER}")
-        for position, row in rows if ours else ():
-            png = check_file_name(row["annotation"]["file_name"], str(self._journal.path))
+    def _take_up(self, path: Path, overwrite: bool, position: int, row: Any) -> None:
+        """A row of an earlier run."""
+        if position == 0:
+            self._header = row
+            if not self._is_ours() and not overwrite:
+                raise DatasetError(f"{path}: is not a journal of this version's. {START_OVER}")
+        elif self._is_ours():
+            png = check_file_name(row["annotation"]["file_name"], str(path))
             # An id map that somebody removed is made again, and so is one that was not written before a process ended.
-            if not overwrite and (self._id_maps / png).is_file():
+            if not overwrite and os.path.isfile(os.path.join(self._id_maps, png)):
                 self._keep(row["image"]["id"], png, position)
+
+    def _is_ours(self) -> bool:
+        return isinstance(self._header, dict) and self._header.get("format") == FORMAT
+
+    def _begin(self, made_with: object, overwrite: bool, forget: Callable[[str], None]) -> None:
         if overwrite or not self._positions:
-            if ours:
+            if self._is_ours():
                 self._remove_id_maps(forget)
             self._id_maps.with_suffix(".json").unlink(missing_ok=True)
             self._journal.clear()
             self._journal.append({"format": FORMAT, "made_with": made_with})
-        elif header["made_with"] != made_with:
-            differing = ", ".join(differences(header["made_with"], made_with))
+        elif self._header["made_with"] != made_with:
+            differing = ", ".join(differences(self._header["made_with"], made_with))
             raise DatasetError(f"{self._id_maps.parent}: holds predictions made with {differing}. {START_OVER}")
 
     def _remove_id_maps(self, forget: Callable[[str], None]) -> None:

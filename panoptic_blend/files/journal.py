@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,17 +19,24 @@ class Journal:
 
     Args:
         path: the file; it is made when it is missing.
+        see: is shown every row that is there already, with its position: read once, for finding what is torn as well.
     """
 
-    def __init__(self, path: Path):
+    def __init__(self, path: Path, see: Callable[[int, Any], None] = lambda position, row: None):
         self.path = path
         self._file = open(path, "a+b")  # noqa: SIM115  # closed by `close`
         self._reader = open(path, "rb")  # noqa: SIM115  # its place in the file is not that of who appends
         self._reading = threading.Lock()
-        end = 0
-        for position, line, _ in self._lines():
-            end = position + len(line)
-        self._file.truncate(end)
+        try:
+            end = 0
+            for position, line, row in self._lines():
+                end = position + len(line)
+                see(position, row)
+            if end < os.fstat(self._file.fileno()).st_size:
+                self._file.truncate(end)
+        except BaseException:
+            self.close()
+            raise
 
     def __enter__(self) -> Journal:
         return self

@@ -45,7 +45,8 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
     file = _wait_for_lock(folder / LOCK) if wait else _open_locked(folder / LOCK)
     _held.add(file)
     try:
-        os.ftruncate(file, 0)
+        if os.fstat(file).st_size:  # else some file systems would write an empty file out, and wait
+            os.ftruncate(file, 0)
         if was_killed:
             _remove_unfinished(folder)
         since = time.strftime("%Y-%m-%d %H:%M:%S")

@@ -47,4 +47,8 @@ def comparison_key(file_name: str) -> str:
 
 def _is_unicode(text: str) -> bool:
     """False for lone surrogates, which JSON can spell but no file name can hold."""
-    return not any("\ud800" <= character <= "\udfff" for character in text)
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

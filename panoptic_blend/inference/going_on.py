@@ -14,10 +14,11 @@ from rich.console import Console
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.predictions import FOLDER, PredictionWriter
 from panoptic_blend.coco.progress import JOURNAL, START_OVER, Kept, Progress
+from panoptic_blend.coco.segments_tiff import FOLDER as TIFF_FOLDER
 from panoptic_blend.coco.segments_tiff import tiff_path
 from panoptic_blend.errors import DatasetError, out_of_memory
 from panoptic_blend.files.lock import lock_folder
-from panoptic_blend.inference.overlays import overlay_path
+from panoptic_blend.inference.overlays import OVERLAY_FOLDER, overlay_path
 from panoptic_blend.inference.sources import Samples
 from panoptic_blend.inference.summaries import forget_summaries
 
@@ -76,12 +77,9 @@ def go_on(
             shutil.rmtree(output / PARTS, ignore_errors=True)
         join_parts(writer)
         kept = writer.progress.kept
-        check_images(source, kept, output)
+        wanted = find_wanted(source, kept, output, again)
         if was_there and len(kept) < len(source):
             forget_summaries(output)  # of fewer images, or of others
-        locations = map(source.locate, range(len(source)))
-        kept_before = (kept.get(location.image_id) for location in locations)
-        wanted = [index for index, before in enumerate(kept_before) if before is None or again(before)]
         try:
             yield ToDo(writer, wanted, len(kept))
         except (KeyboardInterrupt, SystemExit):
@@ -136,14 +134,15 @@ def join_part(writer: PredictionWriter, part: Path) -> list[str]:
                 path.replace(target)
 
     with lock_folder(part, wait=True):  # of a worker that does not know yet that nobody waits for it
+        has_more = any((part / folder).is_dir() for folder in (OVERLAY_FOLDER, TIFF_FOLDER))
         with closing(Progress(part, part / FOLDER, writer.made_with, overwrite=False)) as there:
-            for kept in there.kept.values():
-                row = there.read(kept)
+            for row in there.rows():
                 try:
-                    writer.take(row, part / FOLDER / kept.png, bring)
+                    png = part / FOLDER / row["annotation"]["file_name"]
+                    writer.take(row, png, *([bring] if has_more else []))
                 except FAILURES as error:
-                    size = row["image"]["height"], row["image"]["width"]
-                    failures.append(explain_failure(error, kept.file_name, size))
+                    image = row["image"]
+                    failures.append(explain_failure(error, image["file_name"], (image["height"], image["width"])))
         shutil.rmtree(part)
     return failures
 
@@ -176,12 +175,20 @@ def describe_file(path: Path) -> list[int] | None:
     return [found.st_size, found.st_mtime_ns]
 
 
-def check_images(source: Samples, kept: Mapping[int | str, Kept], output: Path) -> None:
-    """Raise `DatasetError` unless the images of an earlier run are among the source's, and have not changed since."""
-    found = 0
-    for location in map(source.locate, range(len(source))):
+def find_wanted(
+    source: Samples, kept: Mapping[int | str, Kept], output: Path, again: Callable[[Kept], bool]
+) -> list[int]:
+    """Indices of the images to predict, or to use again: each is looked up once, since there may be millions.
+
+    Raises:
+        DatasetError: an image of an earlier run is not among the source's, or has changed since.
+    """
+    found, wanted = 0, []
+    for index in range(len(source)):
+        location = source.locate(index)
         before = kept.get(location.image_id)
         if before is None:
+            wanted.append(index)
             continue
         found += 1
         if before.file_name != location.file_name:
@@ -189,9 +196,11 @@ def check_images(source: Samples, kept: Mapping[int | str, Kept], output: Path) 
         elif before.image_file != describe_file(location.path):
             problem = f"{location.path} has changed since"
         else:
+            wanted += [index] if again(before) else []
             continue
         raise DatasetError(f"{output}: holds predictions of other images: {problem}. {START_OVER}")
     if found < len(kept):
         asked = {source.locate(index).image_id for index in range(len(source))}
         gone = next(before.file_name for image_id, before in kept.items() if image_id not in asked)
         raise DatasetError(f"{output}: holds predictions of other images: {gone} is not asked for now. {START_OVER}")
+    return wanted
