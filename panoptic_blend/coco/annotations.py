@@ -14,7 +14,7 @@ import numpy as np
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotation_rows import check_complete, parse_annotations
-from panoptic_blend.coco.index_cache import keep_index, read_index, stamp_to_keep
+from panoptic_blend.coco.index_cache import KeptIndex, first_to_read, keep_index, read_index, stamp_to_keep
 from panoptic_blend.coco.json_rows import (
     ImageRows,
     check_categories,
@@ -117,7 +117,8 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         """Read and check a COCO panoptic JSON, or an image-info JSON (no `annotations`).
 
         The id-map PNGs are not opened; `id_maps.read_segments` checks them one by one. What was read of a large file is
-        kept beside it (see `index_cache`), and is opened at once as long as the file does not change.
+        kept beside it (see `index_cache`), and is opened at once as long as the file does not change. Of processes that
+        ask for it together, one reads it and the others wait.
 
         Args:
             on_bad_sample: stop at an image whose rows do not hold together, or leave such images out.
@@ -128,15 +129,26 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         """
         path = Path(path)
         kept = read_index(path)
-        if kept is None:
-            before = stamp_to_keep(path)
-            index, categories, has_segments, left_out = _read(path, on_bad_sample)
-            if before is None or left_out:
-                return cls(path, categories, index, has_segments, left_out)
+        if kept is None and stamp_to_keep(path) is not None:
+            with first_to_read(path) as is_first:
+                kept = read_index(path)  # the first may have kept it since
+                if kept is None and is_first:
+                    return cls._read_and_keep(path, on_bad_sample)
+        return cls._read_and_keep(path, on_bad_sample) if kept is None else cls._of_kept(path, kept)
+
+    @classmethod
+    def _read_and_keep(cls, path: Path, on_bad_sample: OnBadSample) -> PanopticAnnotations:
+        before = stamp_to_keep(path)
+        index, categories, has_segments, left_out = _read(path, on_bad_sample)
+        if before is not None and not left_out:
             keep_index(path, before, index, categories, has_segments)
-            kept = read_index(path)  # from here on as at any later start: one copy for all processes
-            if kept is None:
-                return cls(path, categories, index, has_segments)
+            kept = read_index(path)
+            if kept is not None:  # from here on as at any later start: one copy for all processes
+                return cls._of_kept(path, kept)
+        return cls(path, categories, index, has_segments, left_out)
+
+    @classmethod
+    def _of_kept(cls, path: Path, kept: KeptIndex) -> PanopticAnnotations:
         return cls(path, kept.categories, kept.index, kept.has_segments, kept_for=kept.kept_for)
 
     @classmethod

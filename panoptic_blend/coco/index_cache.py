@@ -6,6 +6,7 @@ had when it was read; else the JSON is read again. It may be deleted at any time
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.table import Index
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.columns import read_columns, write_columns
+from panoptic_blend.files.lock import first_come
 from panoptic_blend.files.stamps import Stamp, stamp
 
 WORTH_KEEPING = 4 * 2**20
@@ -85,6 +87,12 @@ def keep_index(path: Path, before: Stamp, index: Index, categories: Categories |
             write_columns(_place(path), index.columns(), about)
     except OSError:
         return
+
+
+def first_to_read(path: Path) -> AbstractContextManager[bool]:
+    """Of processes that are to read a JSON at once, one is told True at once, the others False when it is done."""
+    place = _place(path)
+    return first_come(place.with_name(f"{place.name}.lock"))
 
 
 def _made_by() -> list[object]:

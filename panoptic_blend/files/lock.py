@@ -1,4 +1,4 @@
-"""One command at a time writes into a folder."""
+"""One command at a time writes into a folder, and one process at a time makes what many of them need."""
 
 from __future__ import annotations
 
@@ -42,9 +42,7 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     was_killed = (folder / LOCK).exists()  # who ends otherwise takes it along
-    file = _wait_for_lock(folder / LOCK) if wait else _open_locked(folder / LOCK)
-    _held.add(file)
-    try:
+    with _locked(folder / LOCK, _wait_for_lock(folder / LOCK) if wait else _open_locked(folder / LOCK)) as file:
         if os.fstat(file).st_size:  # else some file systems would write an empty file out, and wait
             os.ftruncate(file, 0)
         if was_killed:
@@ -52,10 +50,48 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
         os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
         yield
+
+
+@contextmanager
+def first_come(path: Path) -> Iterator[bool]:
+    """Let the first of many processes make something while the block runs, and the others wait for it before theirs.
+
+    Where no lock can be had, for lack of leave to write or since the file system has none, each is a first one.
+
+    Args:
+        path: of the lock, a file that is there for as long as it is held.
+
+    Yields:
+        True for the first, who holds the lock; False for one that waited, which holds it no more: should the first
+        have made nothing, the others go on side by side.
+    """
+    first = True
+    try:
+        file = _open_locked(path, warn=False)
+    except FolderInUseError:
+        first = False
+    except OSError:
+        yield True
+        return
+    if first:
+        with _locked(path, file):
+            yield True
+    else:
+        with _locked(path, _wait_for_lock(path)):
+            pass
+        yield False
+
+
+@contextmanager
+def _locked(path: Path, file: int) -> Iterator[int]:
+    """Give a lock free when the block ends."""
+    _held.add(file)
+    try:
+        yield file
     finally:
         _held.discard(file)
         if sys.platform != "win32":  # which removes no open files; there an unlocked one stays behind
-            (folder / LOCK).unlink(missing_ok=True)
+            path.unlink(missing_ok=True)
         os.close(file)
 
 
@@ -88,7 +124,7 @@ def _wait_for_lock(path: Path) -> int:
             time.sleep(_LOOK_AGAIN)
 
 
-def _open_locked(path: Path) -> int:
+def _open_locked(path: Path, warn: bool = True) -> int:
     while True:
         file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
@@ -101,10 +137,11 @@ def _open_locked(path: Path) -> int:
                 "output folder."
             ) from None
         except OSError as error:
-            logging.getLogger(__name__).warning(
-                f"{path.parent}: this file system has no locks ({error.strerror}). Make sure yourself that no two "
-                "commands write here at once."
-            )
+            if warn:
+                logging.getLogger(__name__).warning(
+                    f"{path.parent}: this file system has no locks ({error.strerror}). Make sure yourself that no two "
+                    "commands write here at once."
+                )
             return file
         if _is_there(path, file):
             return file

@@ -4,6 +4,9 @@ import json
 import multiprocessing
 import os
 import pickle
+import subprocess
+import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from operator import attrgetter
 
@@ -218,3 +221,82 @@ def test_a_process_of_its_own_maps_the_same_file(tmp_path):
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as executor:
         names = list(executor.map(attrgetter("file_name"), [loaded[4]])), executor.submit(len, loaded).result()
     assert names == (["4/ä.jpg"], 5)
+
+
+LOAD = """
+import sys, time
+from pathlib import Path
+from panoptic_blend.coco import annotations, index_cache
+from panoptic_blend.files import stamps
+
+index_cache.WORTH_KEEPING, stamps._SETTLED_NS = 1, -(10**15)
+folder, on_bad_sample, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
+read = annotations.LongJson
+
+def read_slowly(path, lists):
+    with open(folder / "readings", "a") as file:
+        file.write("read\\n")
+    time.sleep(seconds)  # so that all others ask meanwhile
+    return read(path, lists)
+
+annotations.LongJson = read_slowly
+print("ready", flush=True)
+sys.stdin.readline()
+loaded = annotations.PanopticAnnotations.load(folder / "a.json", on_bad_sample)
+print(len(loaded), len(loaded[-1].segments), loaded._kept_for is not None)
+"""
+
+
+def load_in_processes(folder, number=4, on_bad_sample="raise", seconds=1.5):
+    """Let processes load a JSON, all at once."""
+    command = [sys.executable, "-c", LOAD, str(folder), on_bad_sample, str(seconds)]
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    processes = [subprocess.Popen(command, **pipes) for _ in range(number)]
+    for process in processes:
+        assert process.stdout.readline() == "ready\n"
+    for process in processes:
+        process.stdin.write("\n")
+        process.stdin.flush()
+    return processes
+
+
+def number_of_readings(folder):
+    path = folder / "readings"
+    return len(path.read_text().splitlines()) if path.exists() else 0
+
+
+def test_of_processes_that_ask_together_one_reads_and_the_others_map_what_it_kept(tmp_path):
+    write(tmp_path / "a.json")
+    told = {process.communicate()[0] for process in load_in_processes(tmp_path)}
+    assert told == {"5 4 True\n"}
+    assert number_of_readings(tmp_path) == 1
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".a.json.index", "a.json", "readings"]
+
+
+@pytest.mark.parametrize("why", ["no leave to write", "a sample is left out"])
+def test_where_nothing_can_be_kept_all_read_at_once(why, tmp_path):
+    write(tmp_path / "a.json")
+    if why == "no leave to write":
+        (tmp_path / ".a.json.index.lock").mkdir()  # as little as in a folder of somebody else can a file be made there
+        (tmp_path / ".a.json.index").mkdir()
+    else:
+        (tmp_path / "a.json").write_text((tmp_path / "a.json").read_text().replace('"width": 30', '"width": 0'))
+    started = time.perf_counter()
+    told = [process.communicate()[0] for process in load_in_processes(tmp_path, 6, "skip")]
+    assert told == ["5 4 False\n" if why == "no leave to write" else "4 4 False\n"] * 6
+    assert number_of_readings(tmp_path) == 6
+    assert time.perf_counter() - started < 6 * 1.5  # not one after the other
+
+
+def test_when_the_one_that_reads_is_killed_another_reads(tmp_path):
+    write(tmp_path / "a.json")
+    (killed,) = load_in_processes(tmp_path, 1, seconds=60)
+    while number_of_readings(tmp_path) == 0:
+        time.sleep(0.05)
+    (waiting,) = load_in_processes(tmp_path, 1, seconds=0)
+    time.sleep(1)
+    assert waiting.poll() is None
+    killed.kill()
+    killed.communicate()
+    assert waiting.communicate()[0] == "5 4 True\n"
+    assert number_of_readings(tmp_path) == 2
