@@ -182,7 +182,10 @@ def _add_segment(table: SegmentTableBuilder, row: object, order: Mapping[int, in
         raise DatasetError(f"{where}: a segment must be an object with id and category_id, found {row!r:.80}.")
     segment_id, category_id = row.get("id"), row.get("category_id")
     if type(segment_id) is not int or not 1 <= segment_id <= MAX_ID:
-        raise DatasetError(f"{where}: a segment 'id' must be an integer in 1..{MAX_ID}, found {segment_id!r:.80}.")
+        raise DatasetError(
+            f"{where}: a segment 'id' must be an integer in 1..{MAX_ID}, which a PNG can hold, found "
+            f"{segment_id!r:.80}. Number the segments of each image from 1, in its PNG as well."
+        )
     category = order.get(category_id) if type(category_id) is int else None
     if category is None:
         lists = (

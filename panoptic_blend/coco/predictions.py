@@ -15,7 +15,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.coco.counting import measure_segments
 from panoptic_blend.coco.progress import Kept, Progress
-from panoptic_blend.coco.segments_png import read_id_map, write_id_map
+from panoptic_blend.coco.segments_png import check_ids, read_id_map, write_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.names import check_file_name, segments_name
@@ -103,8 +103,8 @@ class PredictionWriter:
             extra: more to keep for a later run, as JSON can hold it.
 
         Raises:
-            DatasetError: an unsafe file name, an image written twice, a wrong size, ids that do not match the map,
-                or an unknown category.
+            DatasetError: an unsafe file name, an image written twice, a wrong size, ids that do not match the map or
+                that a PNG cannot hold, or an unknown category.
         """
         where = f"{self.output}: image {record.image_id}"
         if record.image_id in self.progress.kept:
@@ -174,6 +174,7 @@ class PredictionWriter:
 
     def _segments_info(self, id_map: IdMap, segments: list[Segment], where: str) -> list[dict[str, object]]:
         ids, areas, boxes = measure_segments(id_map)
+        check_ids(ids, where)  # before anything is noted of the image
         listed = [int(segment.id) for segment in segments]
         painted = {int(i) for i in ids if i != 0}
         if len(set(listed)) < len(listed) or set(listed) != painted:

@@ -46,14 +46,26 @@ def rgb_to_ids(rgb: npt.NDArray[np.uint8]) -> IdMap:
     return ids.reshape(height, width)
 
 
-def ids_to_rgb(id_map: IdMap) -> npt.NDArray[np.uint8]:
+def check_ids(ids: npt.NDArray[np.integer], where: str) -> None:
+    """Raise `DatasetError` for ids outside 0..256^3-1.
+
+    Args:
+        where: what the message starts with: the file or the image.
+    """
+    if ids.size and (ids.min() < 0 or ids.max() > MAX_ID):
+        raise DatasetError(
+            f"{where}: segment ids run from {ids.min()} to {ids.max()}, but a PNG holds 0..{MAX_ID}. Number the "
+            "segments of each image from 1."
+        )
+
+
+def ids_to_rgb(id_map: IdMap, where: str = "id map") -> npt.NDArray[np.uint8]:
     """Integer [H, W] -> uint8 [H, W, 3].
 
     Raises:
-        DatasetError: an id outside 0..256^3-1.
+        DatasetError: what `check_ids` raises.
     """
-    if id_map.size and (id_map.min() < 0 or id_map.max() > MAX_ID):
-        raise DatasetError(f"id map: ids run from {id_map.min()} to {id_map.max()}; a PNG holds 0..{MAX_ID}.")
+    check_ids(id_map, where)
     return np.stack([id_map & 255, (id_map >> 8) & 255, id_map >> 16], axis=-1).astype(np.uint8)
 
 
@@ -122,7 +134,7 @@ def write_id_map(path: Path, id_map: IdMap) -> None:
         compression = zlib.compressobj(6)
         above = np.zeros(3 * width, np.uint8)
         for rows in strips(id_map):
-            filtered, above = _filter_up(ids_to_rgb(id_map[rows]).reshape(-1, 3 * width), above)
+            filtered, above = _filter_up(ids_to_rgb(id_map[rows], str(path)).reshape(-1, 3 * width), above)
             compressed = compression.compress(filtered)
             if compressed:
                 file.write(_chunk(b"IDAT", compressed))

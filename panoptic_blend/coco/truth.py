@@ -15,7 +15,7 @@ import numpy as np
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.counting import contiguous_labels, label_boxes
-from panoptic_blend.coco.segments_png import write_id_map
+from panoptic_blend.coco.segments_png import check_ids, write_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.names import check_file_name, comparison_key, segments_name
@@ -117,9 +117,11 @@ class TruthWriter:
             segments: what the ids mean.
 
         Raises:
-            DatasetError: an unsafe file name, an image added twice, an id without a meaning or an unknown category.
+            DatasetError: an unsafe file name, an image added twice, an id without a meaning or that a PNG cannot hold,
+                or an unknown category.
         """
         name = self.free_name(file_name)
+        check_ids(id_map, f"{self.json_path}: {file_name}")
         write_id_map(self.staging / name, id_map)
         height, width = id_map.shape
         self.add(file_name, name, width, height, segments_info(id_map, segments))

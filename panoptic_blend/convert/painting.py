@@ -11,6 +11,7 @@ import numpy as np
 from scipy import ndimage
 
 from panoptic_blend.categories import Category
+from panoptic_blend.coco.segments_png import MAX_ID
 from panoptic_blend.coco.truth import TrueSegment
 from panoptic_blend.convert.source import ImageLabels, Region
 from panoptic_blend.errors import DatasetError
@@ -57,7 +58,7 @@ def paint(
         min_area: connected parts of fewer pixels become void.
 
     Raises:
-        DatasetError: objects overlap and `overlap` is "error".
+        DatasetError: objects overlap and `overlap` is "error", or there are more segments than a PNG has ids.
     """
     wanted = [region for region in labels.regions if region.category in categories]
     if labels.rest and labels.rest in categories:
@@ -80,6 +81,11 @@ def paint(
         window[region.mask] = position + 1
     painted.overlaps = len(hidden)
     _number(owner, wanted, categories, min_area, painted)
+    if len(painted.segments) > MAX_ID:
+        raise DatasetError(
+            f"has {len(painted.segments)} segments, but a PNG holds {MAX_ID} ids. Cut the image into smaller ones, or "
+            "leave small parts out by --min-area."
+        )
     return painted
 
 

@@ -69,6 +69,9 @@ class Stitcher:
 
         Yields:
             int32 [h, W]: things from 1 on, stuff of label s as -s, 0 for void.
+
+        Raises:
+            DatasetError: there are more segments than a PNG's ids, told as soon as it is certain.
         """
         window = _Window(self._width)
         above: list[IdMap] = []
@@ -78,6 +81,7 @@ class Stitcher:
             above = self._add_row(row, window, tiles, above, following)
             # Nothing later reaches above `following`, but for the last cell before it, from which pixels interpolate.
             yield self._finish(window, row.stop if following == row.stop else following - GRID)
+            self._check_number(above)
 
     def _add_row(
         self, row: Span, window: _Window, tiles: Iterator[TilePrediction], above: list[IdMap], following: int
@@ -134,6 +138,21 @@ class Stitcher:
             self._stuff_areas += np.bincount(labels[things == 0], minlength=len(self._stuff_areas))
         return codes
 
+    def _check_number(self, above: Sequence[IdMap]) -> None:
+        """Raise `DatasetError` once there are too many segments, however many of those `above` become one later."""
+        if len(self._parents) <= MAX_ID:
+            return
+        found = {self._root(code) for code in np.flatnonzero(self._thing_areas).tolist()} - {0}
+        may_join = {self._root(code) for codes in above for code in np.unique(codes).tolist()}
+        self._refuse_more_than_fit(len(found - may_join))
+
+    def _refuse_more_than_fit(self, segments: int) -> None:
+        if segments > MAX_ID:
+            raise DatasetError(
+                f"the picture has more than {MAX_ID} segments, which is as many as a PNG holds. Cut it into several "
+                "pictures."
+            )
+
     def finish(self) -> tuple[list[Segment], IdMap, IdMap]:
         """Segments with ids 1, 2, ..., things by falling score, then stuff; and what `ids` needs.
 
@@ -156,10 +175,7 @@ class Stitcher:
             if label and area and area >= self.min_stuff_area:
                 segments.append(Segment(len(segments) + 1, self.categories.stuff[label - 1].id, False, 1.0, area))
                 stuff_ids[label] = len(segments)
-        if len(segments) > MAX_ID:
-            raise DatasetError(
-                f"the picture has {len(segments)} segments; a PNG holds {MAX_ID}. Cut it into several pictures."
-            )
+        self._refuse_more_than_fit(len(segments))
         return segments, thing_ids[roots], stuff_ids
 
 

@@ -139,3 +139,15 @@ def test_submission_refuses_odd_names_and_empty_folders(tmp_path):
         write_submission(tmp_path, "test-dev2017", "../x")
     with pytest.raises(DatasetError, match=r"predictions\.json: no such file"):
         write_submission(tmp_path, "test-dev2017", "x")
+
+
+@pytest.mark.parametrize("bad", [-1, 2**24])
+def test_ids_that_a_png_cannot_hold_are_told_with_the_image_and_nothing_is_noted(bad, tmp_path):
+    id_map = np.full((4, 6), bad, np.int32)
+    with PredictionWriter(tmp_path, categories()) as writer:
+        before = (tmp_path / "progress.jsonl").read_text()
+        with pytest.raises(
+            DatasetError, match=rf"image 5: segment ids run from {bad} to {bad}, but a PNG holds 0\.\.1"
+        ):
+            writer.write(record(5, "a.jpg"), id_map, [Segment(bad, 90, False, 1.0, 24)])
+        assert (tmp_path / "progress.jsonl").read_text() == before

@@ -69,3 +69,12 @@ def test_a_failure_leaves_nothing_new_and_what_was_there_as_it_was(tmp_path: Pat
 def test_no_image_is_written_over_another(names: tuple[str, ...], tmp_path: Path):
     with pytest.raises(DatasetError, match="two images are named"):
         write(tmp_path, *((name, {7: TrueSegment(3)}) for name in names))
+
+
+def test_ids_that_a_png_cannot_hold_are_told_with_the_image(tmp_path: Path):
+    with (
+        pytest.raises(DatasetError, match=r"panoptic_train\.json: b\.jpg: segment ids run from 16777216 to 16777216"),
+        TruthWriter(tmp_path, "train", CATEGORIES) as writer,
+    ):
+        writer.write("b.jpg", np.array([[2**24]], np.int32), {2**24: TrueSegment(3)})
+    assert not any(path.is_file() for path in tmp_path.rglob("*"))

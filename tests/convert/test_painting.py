@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_blend.categories import Categories
+from panoptic_blend.convert import painting
 from panoptic_blend.convert.painting import paint
 from panoptic_blend.convert.source import ImageLabels, Region, region_from_mask, region_from_polygons
 from panoptic_blend.errors import DatasetError
@@ -103,3 +104,14 @@ def test_polygons_are_filled_and_cut_at_the_border():
     assert (region.top, region.left, region.mask.shape) == (1, 2, (3, 6))
     assert region.mask.all()
     assert region_from_polygons("car", [[20, 1, 30, 1, 30, 4]], 6, 8) is None
+
+
+def test_more_segments_than_a_png_has_ids_are_refused(monkeypatch: pytest.MonkeyPatch):
+    dots = np.zeros((6, 8), bool)
+    dots[::2, ::2] = True  # 12 that do not touch
+    spotted = labels(region_from_mask("car", dots, is_object=False))
+    monkeypatch.setattr(painting, "MAX_ID", 12)
+    assert len(paint(spotted, CATEGORIES).segments) == 12
+    monkeypatch.setattr(painting, "MAX_ID", 11)
+    with pytest.raises(DatasetError, match="has 12 segments, but a PNG holds 11 ids"):
+        paint(spotted, CATEGORIES)

@@ -11,6 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from panoptic_blend.categories import Categories
+from panoptic_blend.errors import DatasetError
+from panoptic_blend.inference import stitching
 from panoptic_blend.inference.stitching import Stitcher, TilePrediction, ids
 from panoptic_blend.inference.tiles import GRID, Span, cut
 from panoptic_blend.structures import IdMap, Segment
@@ -158,3 +160,32 @@ def test_a_map_without_a_stuff_branch_leaves_the_rest_void() -> None:
     id_map, segments = two_tiles((0, 10, 0.9, 0), (90, 104, 0.8, 1))
     assert [segment.category_id for segment in segments] == [3, 5]
     assert not id_map[:, 10:90].any()
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.integers(1, 300), st.integers(1, 300), st.integers(0, 1000), st.integers(-2, 2))
+def test_more_segments_than_ids_are_refused_and_no_fewer(height: int, width: int, seed: int, spare: int) -> None:
+    scene = Scene(height, width, np.random.default_rng(seed))
+    number = len(stitch(scene)[1])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stitching, "MAX_ID", number + spare)
+        if spare >= 0:
+            assert len(stitch(scene)[1]) == number
+        else:
+            with pytest.raises(DatasetError, match="Cut it into several pictures"):
+                stitch(scene)
+
+
+def test_too_many_segments_are_told_before_the_picture_is_predicted_to_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    scene = Scene(600, 100, np.random.default_rng(0))
+    scene.things, scene.stuff = np.zeros((600, 100), np.int32), np.ones((600, 100), np.int32)
+    scene.things[2:600:4, 2:100:4] = np.arange(1, 150 * 25 + 1).reshape(150, 25)
+    scene.labels = [0] * (150 * 25)
+    rows, columns = (cut(length, TILE, OVERLAP) for length in scene.things.shape)
+    stitcher, predicted = Stitcher(rows, columns, CATEGORIES, 0), []
+    monkeypatch.setattr(stitching, "MAX_ID", 1000)
+    with pytest.raises(DatasetError, match="more than 1000 segments"):
+        for _ in stitcher.strips(predicted.append(tile) or tile for tile in scene.tiles(rows, columns)):
+            pass
+    # 1000 of them lie in the first 160 rows of pixels, which four rows of tiles have finished.
+    assert len(predicted) == 4 * len(columns) < len(rows) * len(columns)
