@@ -95,10 +95,7 @@ def read_id_map(path: Path) -> IdMap:
     except FileNotFoundError:
         raise _missing(path) from None
     except Image.DecompressionBombError as error:
-        raise DatasetError(
-            f"{path}: too large to decode safely ({error}). Cut image and id map into smaller ones, or scale both "
-            "down, the id map without mixing colours (nearest neighbour)."
-        ) from error
+        raise _too_large(path, str(error)) from error
     except _DAMAGED as error:
         raise DatasetError(f"{path}: cannot be read as a PNG ({error}). Write the file again.") from error
 
@@ -116,6 +113,13 @@ def read_png_size(path: Path) -> tuple[int, int]:
         raise _missing(path) from None
     except OSError as error:
         raise DatasetError(f"{path}: cannot be read ({error}).") from error
+
+
+def check_decodable(path: Path, size: tuple[int, int]) -> None:
+    """Raise `DatasetError` for an id map that `read_id_map` would refuse for its (height, width)."""
+    pixels = size[0] * size[1]
+    if Image.MAX_IMAGE_PIXELS is not None and pixels > 2 * Image.MAX_IMAGE_PIXELS:
+        raise _too_large(path, f"{pixels} pixels")
 
 
 def write_id_map(path: Path, id_map: IdMap) -> None:
@@ -152,6 +156,14 @@ def _filter_up(rows: npt.NDArray[np.uint8], above: npt.NDArray[np.uint8]) -> tup
 
 def _chunk(kind: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def _too_large(path: Path, how_large: str) -> DatasetError:
+    return DatasetError(
+        f"{path}: too large to decode safely ({how_large}). Allow more by --max-pixels of `score` or `evaluate`, or "
+        "cut image and id map into smaller ones, or scale both down, the id map without mixing colours (nearest "
+        "neighbour)."
+    )
 
 
 def _missing(path: Path) -> DatasetError:

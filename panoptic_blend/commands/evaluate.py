@@ -34,7 +34,7 @@ def make_parser() -> Parser:
     add_batch(parser)
     add_tile(parser)
     add_tta(parser)
-    add_max_pixels(parser)
+    add_max_pixels(parser, more="; a TIFF predicted by tiles is not decoded whole")
     parser.add_argument("--images", metavar="DIR", type=Path, required=True, help="folder of the images")
     parser.add_argument("--annotations", metavar="JSON", type=Path, required=True, help="their COCO panoptic JSON")
     add_segments(parser, "--segments", "annotations")

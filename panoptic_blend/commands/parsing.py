@@ -144,15 +144,15 @@ def add_tta(parser: Parser) -> None:
     )
 
 
-def add_max_pixels(parser: Parser) -> None:
+def add_max_pixels(parser: Parser, what: str = "picture", more: str = "") -> None:
     """`--max-pixels`, of every command that decodes pictures of any size."""
     parser.add_argument(
         "--max-pixels",
         action=_AllowPixels,
         metavar="N",
         type=one_or_more,
-        help=f"largest picture that is decoded whole, against files that would fill memory (default: {MAX_PIXELS}); "
-        "a TIFF predicted by tiles is not decoded whole",
+        help=f"largest {what} that is decoded whole, against files that would fill memory (default: {MAX_PIXELS})"
+        f"{more}",
     )
 
 

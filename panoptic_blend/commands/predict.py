@@ -55,7 +55,7 @@ examples:
     add_batch(parser)
     add_tile(parser)
     add_tta(parser)
-    add_max_pixels(parser)
+    add_max_pixels(parser, more="; a TIFF predicted by tiles is not decoded whole")
     parser.add_argument(
         "--input",
         metavar="IMAGE",

@@ -7,7 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
-from panoptic_blend.commands.parsing import Parser, add_cluster, add_segments, command, one_or_more, parse
+from panoptic_blend.commands.parsing import (
+    Parser,
+    add_cluster,
+    add_max_pixels,
+    add_segments,
+    command,
+    one_or_more,
+    parse,
+)
 from panoptic_blend.distributed.pool import Cluster
 
 if TYPE_CHECKING:
@@ -45,6 +53,7 @@ def make_parser() -> Parser:
         help="score films: VPQ and STQ beside PQ; the truth's images have video_id and frame_id",
     )
     parser.add_argument("--workers", metavar="N", type=one_or_more, help="processes or threads (default: one per core)")
+    add_max_pixels(parser, "id map")
     add_cluster(parser)
     return parser
 

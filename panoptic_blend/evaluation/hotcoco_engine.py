@@ -13,7 +13,7 @@ import numpy as np
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.coco.id_maps import check_size
-from panoptic_blend.coco.segments_png import read_png_size
+from panoptic_blend.coco.segments_png import check_decodable, read_png_size
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.pq_result import PQResult, summarize
 
@@ -88,7 +88,9 @@ def check_files(records: Sequence[ImageRecord], folder: Path, source: Path) -> N
     """
     for record in records:
         path = folder / record.segments_file_name
-        check_size(record, read_png_size(path), path, source)
+        size = read_png_size(path)
+        check_size(record, size, path, source)
+        check_decodable(path, size)  # which hotcoco does not ask
         for segment in record.segments:
             if segment.area == 0:
                 raise DatasetError(

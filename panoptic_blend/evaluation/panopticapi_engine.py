@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
+from panoptic_blend.coco.segments_png import check_decodable, read_png_size
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.pq_result import PQResult, summarize
 
@@ -32,6 +33,10 @@ def score_with_panopticapi(
         ) from None
     if any(segment.area < 0 for record in truth for segment in record.segments):
         raise DatasetError(f"{truth.path}: panopticapi needs the 'area' of every segment. Add it, or score without.")
+    for records, where in ((truth, folder), (predictions, predicted_folder)):
+        for record in records:
+            path = where / record.segments_file_name
+            check_decodable(path, read_png_size(path))
     pairs = [(_as_json(true), _as_json(predicted)) for true, predicted in zip(truth, predictions, strict=True)]
     categories = {category.id: {"isthing": int(category.is_thing)} for category in truth.categories}
     try:

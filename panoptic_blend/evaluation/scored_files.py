@@ -15,6 +15,7 @@ from panoptic_blend.coco.id_maps import check_painted_ids, read_sized_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation.image_pair import ImagePair
 from panoptic_blend.evaluation.metric import Metric, SomeMetric, State, merge_states
+from panoptic_blend.files.bounds import allow_pixels, pixels_asked_for
 from panoptic_blend.processes import in_processes
 
 CHUNK = 32
@@ -27,12 +28,14 @@ class ScoredFiles:
 
     Attributes:
         predictions: for the images of `truth`, in its order.
+        max_pixels: of an id map, in every process that reads; None where `--max-pixels` was not given.
     """
 
     truth: PanopticAnnotations
     predictions: PanopticAnnotations
     folder: Path
     predicted_folder: Path
+    max_pixels: int | None = None
 
     @staticmethod
     def open(
@@ -57,12 +60,14 @@ class ScoredFiles:
         for path in (folder, predicted_folder):
             if not path.is_dir():
                 raise DatasetError(f"{path}: no such folder. Give the folder that holds the id-map PNGs.")
-        return ScoredFiles(truth, predictions, folder, predicted_folder)
+        return ScoredFiles(truth, predictions, folder, predicted_folder, pixels_asked_for())
 
     def only(self, positions: Sequence[int]) -> ScoredFiles:
         """Some of the images, one at least, in a copy small enough to be sent to a process in another folder."""
         folders = self.folder.absolute(), self.predicted_folder.absolute()
-        return ScoredFiles(self.truth.only(positions), self.predictions.only(positions), *folders)
+        return ScoredFiles(
+            self.truth.only(positions), self.predictions.only(positions), *folders, max_pixels=self.max_pixels
+        )
 
     def read(self, position: int) -> ImagePair:
         """One image, its id maps checked.
@@ -70,6 +75,8 @@ class ScoredFiles:
         Raises:
             DatasetError: they do not hold together.
         """
+        if self.max_pixels is not None and self.max_pixels != pixels_asked_for():  # in a process of its own
+            allow_pixels(self.max_pixels)
         truth, predictions = self.truth, self.predictions
         true, predicted = truth[position], predictions[position]
         truth_ids = read_sized_id_map(true, self.folder, truth.path)

@@ -2,6 +2,8 @@
 
 import json
 import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -13,6 +15,7 @@ from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation import hotcoco_engine
 from panoptic_blend.evaluation.pq import panoptic_quality
+from panoptic_blend.evaluation.scored_files import CHUNK
 from panoptic_blend.files import stamps
 
 from .test_pq import spoil, write_random_set
@@ -185,3 +188,33 @@ def test_auto_waits_until_files_are_settled_and_does_without_leave_to_write(tmp_
     for _ in range(2):
         assert BY_HOTCOCO not in panoptic_quality(truth, predictions, workers=1).notes
     assert json.loads(truth.read_text())
+
+
+SCORE = """
+import multiprocessing, sys
+from panoptic_blend.cli import main
+
+if __name__ == "__main__":
+    multiprocessing.set_start_method("spawn")  # whose processes inherit no bound
+    sys.exit(main(["score", *sys.argv[1:]]))
+"""
+
+
+@pytest.mark.parametrize("engine", ["builtin", "hotcoco", "panopticapi"])
+@pytest.mark.parametrize("workers", [1, 2])
+def test_score_decodes_so_many_pixels_as_are_asked_for_in_every_process(engine, workers, tmp_path):
+    pytest.importorskip(engine if engine != "builtin" else "numpy")
+    truth, predictions, _ = write_random_set(tmp_path, images=2 * CHUNK, seed=3, size=(8, 10))
+    (tmp_path / "score.py").write_text(SCORE)
+    files = ["--ground-truth", truth, "--predictions", predictions]
+    codes, told = [], ""
+    for pixels in ("80", "60"):
+        options = ["--engine", engine, "--workers", str(workers), "--max-pixels", pixels]
+        run = subprocess.run(
+            [sys.executable, tmp_path / "score.py", *files, *options], capture_output=True, text=True, check=False
+        )
+        codes.append(run.returncode)
+        told = run.stderr
+    assert codes[0] == 0 != codes[1]
+    assert "too large to decode safely" in told
+    assert "--max-pixels" in told
