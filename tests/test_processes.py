@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
+import time
+from contextlib import suppress
 
 import pytest
 
@@ -31,3 +35,25 @@ def test_results_come_in_the_order_of_the_tasks(workers, at_once):
 def test_a_killed_process_is_told_in_a_sentence():
     with pytest.raises(ResourceError, match="ended from outside"):
         list(in_processes(_die, range(8), 2, at_once=1))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_processes_end_when_who_gives_them_work_is_killed():
+    # Their standard output is closed when the last of them is gone.
+    program = "from tests.test_processes import _wait, in_processes\nlist(in_processes(_wait, range(100), 2, 1))"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as process:
+        assert process.stdout is not None
+        first = process.stdout.readline()
+        process.kill()
+        try:
+            process.communicate(timeout=30)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert first == b"at work\n"
+
+
+def _wait(number: int) -> None:
+    sys.stdout.write("at work\n")
+    sys.stdout.flush()
+    time.sleep(0.1)
