@@ -6,6 +6,7 @@ modules take explicit arguments.
 
 from __future__ import annotations
 
+from panoptic_blend.config.backbone import BackboneConfig
 from panoptic_blend.config.masks import (
     BlenderConfig,
     CenterMaskPointConfig,
@@ -14,7 +15,6 @@ from panoptic_blend.config.masks import (
     SAGConfig,
 )
 from panoptic_blend.config.model import (
-    BackboneConfig,
     BasesConfig,
     FCOSConfig,
     FPNConfig,

@@ -25,9 +25,7 @@ from panoptic_blend.errors import MALFORMED, TrainingStopped
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.modeling.build import build_model
-from panoptic_blend.modeling.hardware import can_compile
-from panoptic_blend.modeling.network.winograd import compute_by_tiles
-from panoptic_blend.modeling.panoptic_blend import PanopticBlend
+from panoptic_blend.training.build import build_module, build_trainer
 from panoptic_blend.training.callbacks import RunKeeper
 from panoptic_blend.training.data_module import CheckTogether, DataModule, load_data
 from panoptic_blend.training.failures import failures_told
@@ -40,7 +38,6 @@ from panoptic_blend.training.hardware import (
     settle_precision,
 )
 from panoptic_blend.training.loggers import CSV, RunLoggers, make_loggers
-from panoptic_blend.training.module import TrainingModule
 from panoptic_blend.training.progress import StepLog
 from panoptic_blend.training.resume import (
     ResumePoint,
@@ -140,7 +137,7 @@ def _train(
     elif point is None:  # else the run's state has its weights
         for line in load_backbone_weights(model):
             console.print(line, highlight=False, markup=False, soft_wrap=True)
-    module = _build_module(config, model, accelerator)
+    module = build_module(config, model, accelerator)
     data = DataModule(
         training,
         validation,
@@ -167,7 +164,7 @@ def _train(
     )
     # Only once the state has loaded: settings it does not fit would keep the run from ever going on.
     settings_kept = LambdaCallback(on_train_start=lambda trainer, _: _keep_settings(trainer, config, run / CONFIG))
-    trainer = _build_trainer(config, accelerator, run, [settings_kept, log, keeper])
+    trainer = build_trainer(config, accelerator, run, [settings_kept, log, keeper])
     if processes > 1 and accelerator == "cpu" and any(isinstance(m, nn.BatchNorm2d) for m in module.modules()):
         console.print(
             "On CPUs every process normalises by its own batch: batch norm is synchronised on GPUs only.",
@@ -196,46 +193,6 @@ def _train(
         markup=False,
     )
     return run
-
-
-def _build_module(config: Config, model: PanopticBlend, accelerator: Accelerator) -> TrainingModule:
-    settings = config.trainer
-    if settings.channels_last:
-        model.to(memory_format=torch.channels_last)
-    compiled = settings.compile and can_compile(torch.device("cuda" if accelerator == "gpu" else "cpu"))
-    if settings.tiles and accelerator == "cpu" and settings.precision == "fp32" and not compiled:
-        compute_by_tiles(model.network)
-    module = TrainingModule(
-        model, config.optimizer, settings.batch_size, settings.max_steps, settings.ema_decay, settings.seed
-    )
-    if compiled:
-        model.network.compile()  # in place: the names of the weights stay as they are
-    return module
-
-
-def _build_trainer(config: Config, accelerator: Accelerator, run: Path, callbacks: list[pl.Callback]) -> pl.Trainer:
-    settings = config.trainer
-    several = settings.devices * settings.num_nodes > 1
-    return pl.Trainer(
-        accelerator=accelerator,
-        devices=settings.devices,
-        num_nodes=settings.num_nodes,
-        strategy="ddp" if several else "auto",
-        sync_batchnorm=several and accelerator == "gpu",
-        precision={"fp32": "32-true", "bf16": "bf16-mixed", "fp16": "16-mixed"}[settings.precision],  # type: ignore[arg-type]
-        max_epochs=-1,  # `RunKeeper` ends the run: a validation may be left to do when there is no step left
-        accumulate_grad_batches=settings.accumulate,
-        gradient_clip_val=config.optimizer.clip_norm or None,
-        logger=False,  # `StepLog` and `RunKeeper` write to loggers themselves, and outlive those that fail
-        callbacks=callbacks,
-        default_root_dir=run,
-        # Sampling, checkpoints, validation and progress are the callbacks' and loaders' own.
-        use_distributed_sampler=False,
-        enable_checkpointing=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        limit_val_batches=0,
-    )
 
 
 def _keep_settings(trainer: pl.Trainer, config: Config, path: Path) -> None:

@@ -17,7 +17,7 @@ from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.network.winograd import TiledConv, compute_by_tiles
 from panoptic_blend.structures import Targets
 from panoptic_blend.synthetic.scene import SHAPES
-from panoptic_blend.training import run
+from panoptic_blend.training import build, run
 from tests.tiny import tiny_model_config
 from tests.training.tiny_run import tiny_config
 
@@ -63,7 +63,7 @@ def test_tiles_are_for_single_precision_and_can_be_switched_off(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     networks: list[nn.Module] = []
-    monkeypatch.setattr(run, "compute_by_tiles", networks.append)
+    monkeypatch.setattr(build, "compute_by_tiles", networks.append)
     config = tiny_config(shapes_root, tmp_path / "run", max_steps=1)
     config.trainer.precision, config.trainer.tiles = precision, setting
     run.train(config, console=Console(quiet=True))
