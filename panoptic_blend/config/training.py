@@ -137,7 +137,8 @@ class TrainerConfig:
         accelerator: 'auto' takes a GPU when there is one.
         devices: processes on this machine; when torchrun starts them, as many as its --nproc-per-node.
         num_nodes: machines; when torchrun starts them, as many as its --nnodes.
-        ema_decay: keep an exponential moving average of the weights and validate with it; 0 = off.
+        ema_decay: keep an exponential moving average of the weights and validate with it; 0 = off. After n steps, its
+            decay is (1 + n) / (10 + n) at most, so that it forgets how the run began.
         val_every: validate (PQ) every so many steps and at the end; 0 = only at the end.
         checkpoint_every: write resumable state every so many steps.
         patience: end early when so many validations in a row bring no higher PQ; 0 = never.

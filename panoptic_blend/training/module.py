@@ -29,7 +29,8 @@ class TrainingModule(pl.LightningModule):
         optimizer: its settings.
         batch_size: images per optimiser step over all processes; scales the learning rate.
         max_steps: length of the schedule in optimiser steps.
-        ema_decay: decay of the moving average of weights and norm statistics; 0 keeps none.
+        ema_decay: decay of the moving average of weights and norm statistics, (1 + n) / (10 + n) after n steps where
+            that is less; 0 keeps none.
         seed: of any randomness inside the model, which depends on it and the position in the run alone.
     """
 
@@ -51,7 +52,7 @@ class TrainingModule(pl.LightningModule):
         # Part of this module's state, so that it moves between devices and into checkpoints like the model itself.
         self.averaged: AveragedModel | None = None
         if ema_decay > 0:
-            self.averaged = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(ema_decay), use_buffers=True)
+            self.averaged = AveragedModel(model, multi_avg_fn=_moving_average(ema_decay), use_buffers=True)
             self.averaged.requires_grad_(False)
 
     @property
@@ -119,3 +120,16 @@ class TrainingModule(pl.LightningModule):
         passes = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
         missing = step * self.trainer.accumulate_grad_batches - passes["ready"]
         passes.update({name: count + missing for name, count in passes.items()})
+
+
+def _moving_average(decay: float) -> Callable[[Any, Any, Tensor | int], None]:
+    """An exponential moving average whose memory grows with the run, as TensorFlow's ExponentialMovingAverage does.
+
+    With the full decay from the first step on, 8 % of a run's first weights would be left after 1,250 steps of 0.998.
+    """
+
+    def update(averaged: Any, current: Any, count: Tensor | int) -> None:
+        seen = int(count)
+        get_ema_multi_avg_fn(min(decay, (1 + seen) / (10 + seen)))(averaged, current, count)
+
+    return update

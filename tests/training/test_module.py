@@ -69,8 +69,9 @@ def test_the_average_follows_the_weights_by_its_decay(shapes_root: Path, tmp_pat
         if not first.is_floating_point():
             continue
         expected = first
-        for state in states[1:]:
-            expected = 0.8 * expected + 0.2 * state[f"model.{name}"]
+        for seen, state in enumerate(states[1:], start=1):
+            decay = min(0.8, (1 + seen) / (10 + seen))
+            expected = decay * expected + (1 - decay) * state[f"model.{name}"]
         torch.testing.assert_close(states[2][f"averaged.module.{name}"], expected)
     assert any(not torch.equal(states[2][f"model.{n}"], states[2][f"averaged.module.{n}"]) for n in weights)
 
