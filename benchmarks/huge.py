@@ -1,9 +1,10 @@
-"""Memory and time of predicting a picture that is larger than memory should be: a TIFF of many tiles."""
+"""Memory and time of predicting a picture that is larger than memory should be: a TIFF of many tiles. Linux only."""
 
 from __future__ import annotations
 
 import argparse
 import json
+import resource
 import subprocess
 import sys
 import tempfile
@@ -48,9 +49,12 @@ def main() -> None:
         seconds, total, own = watch(command)
         segments = json.loads((output / "predictions.json").read_text())["annotations"][0]["segments_info"]
     draw(options.figure, options.size, seconds, total, own)
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
     Console().print(
-        f"{options.size} x {options.size} pixels, {len(segments)} segments: {seconds[-1]:.0f} s, at most "
-        f"{max(total):.2f} GB resident, {max(own):.2f} GB of them not backed by a file; see {options.figure}",
+        f"{options.size} x {options.size} pixels, {len(segments)} segments: {seconds[-1]:.0f} s, of which it computed "
+        f"for {used.ru_utime + used.ru_stime:.0f}; at most {used.ru_maxrss * 1024 / 1e9:.2f} GB resident, as the "
+        f"operating system noted; when looked at {max(total):.2f} GB, {max(own):.2f} GB of them not backed by a file; "
+        f"see {options.figure}",
         soft_wrap=True,
     )
 

@@ -2,8 +2,10 @@
 
 import json
 import os
+import pickle
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from panoptic_blend.coco.segments_png import write_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.evaluation import hotcoco_engine
 from panoptic_blend.evaluation.pq import panoptic_quality
-from panoptic_blend.evaluation.scored_files import CHUNK
+from panoptic_blend.evaluation.scored_files import CHUNK, ScoredFiles
 from panoptic_blend.files import stamps
 
 from .test_pq import spoil, write_random_set
@@ -218,3 +220,9 @@ def test_score_decodes_so_many_pixels_as_are_asked_for_in_every_process(engine, 
     assert codes[0] == 0 != codes[1]
     assert "too large to decode safely" in told
     assert "--max-pixels" in told
+
+
+def test_workers_on_other_machines_are_sent_the_bound_with_their_images(tmp_path):
+    truth, predictions, _ = write_random_set(tmp_path, images=3, seed=3)
+    files = replace(ScoredFiles.open(truth, predictions), max_pixels=60)
+    assert pickle.loads(pickle.dumps(files.only([1, 2]))).max_pixels == 60
