@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,23 +13,19 @@ from typing import Any
 import numpy as np
 
 from panoptic_blend.categories import Categories
-from panoptic_blend.coco.annotation_rows import check_complete, parse_annotations
+from panoptic_blend.coco.annotation_rows import parse_annotations
 from panoptic_blend.coco.index_cache import KeptIndex, first_to_read, keep_index, read_index, stamp_to_keep
+from panoptic_blend.coco.json_reading import LISTS, make_index, read_json
 from panoptic_blend.coco.json_rows import (
     ImageRows,
-    check_categories,
     name_images,
     names_by_id,
-    parse_images,
 )
 from panoptic_blend.coco.left_out import BadSample, ImageId, LeftOut, OnBadSample
-from panoptic_blend.coco.table import Index, SegmentTable, SegmentTableBuilder, Texts, TextsBuilder
+from panoptic_blend.coco.table import Index, TextsBuilder
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.long_json import LongJson
 from panoptic_blend.files.stamps import Stamp
-
-LISTS = ("images", "annotations")
-"""Fields of a COCO JSON that may be too long to be decoded at once."""
 
 
 @dataclass(frozen=True)
@@ -139,7 +135,7 @@ class PanopticAnnotations(Sequence[ImageRecord]):
     @classmethod
     def _read_and_keep(cls, path: Path, on_bad_sample: OnBadSample) -> PanopticAnnotations:
         before = stamp_to_keep(path)
-        index, categories, has_segments, left_out = _read(path, on_bad_sample)
+        index, categories, has_segments, left_out = read_json(path, on_bad_sample)
         if before is not None and not left_out:
             keep_index(path, before, index, categories, has_segments)
             kept = read_index(path)
@@ -178,7 +174,7 @@ class PanopticAnnotations(Sequence[ImageRecord]):
             raise DatasetError(
                 f"{path}: no prediction for {name_images(missing, images)} of {truth.path}. Predict every image."
             )
-        return cls(path, truth.categories, _make_index(images, table.build(), names), has_segments=True)
+        return cls(path, truth.categories, make_index(images, table.build(), names), has_segments=True)
 
     @property
     def has_categories(self) -> bool:
@@ -273,44 +269,6 @@ class PanopticAnnotations(Sequence[ImageRecord]):
             heights=array("q", self._index.sizes[1].tobytes()),
             positions={image_id: position for position, image_id in enumerate(ids)},
         )
-
-
-def _read(path: Path, on_bad_sample: OnBadSample) -> tuple[Index, Categories | None, bool, Sequence[BadSample]]:
-    """Read and check a JSON: what it says, its categories, whether it has segments, and what is left out."""
-    data = LongJson(path, LISTS)
-    source, left_out = str(path), LeftOut(on_bad_sample)
-    images = parse_images(data.rows("images"), source, left_out)
-    has_segments = "annotations" in data
-    categories: Categories | None
-    if has_segments:
-        categories = check_categories(data.content.get("categories"), source)
-        builder, names = parse_annotations(data.rows("annotations"), images, categories, source, left_out)
-        check_complete(builder, images, source, left_out)
-    else:
-        categories = Categories.from_json(data.content["categories"], source) if "categories" in data else None
-        builder, names = SegmentTableBuilder(len(images.ids)), TextsBuilder([""] * len(images.ids)).build()
-    index = _make_index(images, builder.build(), names)
-    if left_out.ids:
-        good = [position for position, image_id in enumerate(images.ids) if image_id not in left_out.ids]
-        index = index.only(good)
-    return index, categories, has_segments, left_out.samples
-
-
-def _make_index(images: ImageRows, segments: SegmentTable, segments_file_names: Texts) -> Index:
-    has_films = any(each is not None for column in (images.video_ids, images.frame_ids) for each in column)
-    return Index(
-        image_ids=_as_json(images.ids),
-        file_names=images.file_names.build(),
-        segments_file_names=segments_file_names,
-        sizes=np.array([images.widths, images.heights], np.int64),
-        segments=segments,
-        video_ids=_as_json(images.video_ids if has_films else ()),
-        frame_ids=np.array([-1 if i is None else i for i in images.frame_ids] if has_films else (), np.int64),
-    )
-
-
-def _as_json(ids: Iterable[ImageId | None]) -> Texts:
-    return TextsBuilder(str(i) if type(i) is int else json.dumps(i) for i in ids).build()
 
 
 def _known(frame_id: int) -> int | None:

@@ -12,7 +12,7 @@ from operator import attrgetter
 
 import pytest
 
-from panoptic_blend.coco import annotations, index_cache
+from panoptic_blend.coco import index_cache, json_reading
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.images import EvaluationDataset
 from panoptic_blend.data.dataset import TrainingDataset
@@ -58,13 +58,13 @@ def small_and_old(monkeypatch):
 @pytest.fixture
 def readings(monkeypatch):
     """Which JSON files were read."""
-    read, paths = annotations.LongJson, []
+    read, paths = json_reading.LongJson, []
 
     def note(path, lists):
         paths.append(path.name)
         return read(path, lists)
 
-    monkeypatch.setattr(annotations, "LongJson", note)
+    monkeypatch.setattr(json_reading, "LongJson", note)
     return paths
 
 
@@ -127,14 +127,14 @@ def test_a_file_that_changed_just_now_is_not_kept(tmp_path, monkeypatch):
 
 def test_a_file_that_changes_while_it_is_read_is_not_kept(tmp_path, monkeypatch):
     path = write(tmp_path / "a.json")
-    read = annotations.check_complete
+    read = json_reading.check_complete
 
     def read_and_change(*arguments):
         read(*arguments)
         write(path, images=6)
 
     with monkeypatch.context() as changing:
-        changing.setattr(annotations, "check_complete", read_and_change)
+        changing.setattr(json_reading, "check_complete", read_and_change)
         assert len(PanopticAnnotations.load(path)) == 5
     assert len(PanopticAnnotations.load(path)) == 6
 
@@ -226,12 +226,12 @@ def test_a_process_of_its_own_maps_the_same_file(tmp_path):
 LOAD = """
 import sys, time
 from pathlib import Path
-from panoptic_blend.coco import annotations, index_cache
+from panoptic_blend.coco import annotations, index_cache, json_reading
 from panoptic_blend.files import stamps
 
 index_cache.WORTH_KEEPING, stamps._SETTLED_NS = 1, -(10**15)
 folder, on_bad_sample, seconds = Path(sys.argv[1]), sys.argv[2], float(sys.argv[3])
-read = annotations.LongJson
+read = json_reading.LongJson
 
 def read_slowly(path, lists):
     with open(folder / "readings", "a") as file:
@@ -239,7 +239,7 @@ def read_slowly(path, lists):
     time.sleep(seconds)  # so that all others ask meanwhile
     return read(path, lists)
 
-annotations.LongJson = read_slowly
+json_reading.LongJson = read_slowly
 print("ready", flush=True)
 sys.stdin.readline()
 loaded = annotations.PanopticAnnotations.load(folder / "a.json", on_bad_sample)
