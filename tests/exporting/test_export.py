@@ -86,6 +86,25 @@ def test_the_readme_s_c_plus_plus_says_the_same(model: PanopticBlend, tmp_path: 
     assert done.stdout.splitlines() == [f"{each.id} {each.category_id} {each.score:.3f}" for each in expected.segments]
 
 
+def test_the_readme_s_javascript_says_the_same(model: PanopticBlend, tmp_path: Path):
+    """With node's packages onnxruntime-node and sharp where node looks for them: NODE_PATH."""
+    if shutil.which("node") is None:
+        pytest.skip("needs node")
+    for package in ("onnxruntime-node", "sharp"):
+        if subprocess.run(["node", "-e", f"require('{package}')"], capture_output=True).returncode:
+            pytest.skip(f"needs node's package {package}: npm install {package}, and NODE_PATH to where it is")
+    folder = tmp_path / "out"
+    export_model(model, folder, ExportSettings())
+    # Decoders of JPEG may differ by a level; what a file holds is told by its bytes, not by its name.
+    Image.fromarray(picture(40, 60)).save(folder / "picture.jpg", format="PNG")
+    (block,) = [each for each in code_blocks(folder) if "require(" in each]
+    done = subprocess.run(["node", "-e", block], cwd=folder, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    (expected,) = ExportedModel(folder).predict([picture(40, 60)])
+    assert expected.segments
+    assert done.stdout.splitlines() == [f"{each.id} {each.category_id} {each.score:.3f}" for each in expected.segments]
+
+
 def code_blocks(folder: Path) -> list[str]:
     """The indented blocks of a folder's README.md, with the empty lines within."""
     text = (folder / "README.md").read_text(encoding="utf-8")
