@@ -9,6 +9,7 @@ from onnxscript import OpBuilder, ir
 
 from panoptic_blend.config import PredictionSettings
 from panoptic_blend.exporting.image import channels_of
+from panoptic_blend.modeling.postprocess.decoding import least_logit
 
 BOXES_TORCHVISION_SHIFTS = 1000
 """Up to so many boxes, torchvision tells classes apart by shifting boxes, which rounds their coordinates."""
@@ -71,10 +72,13 @@ def _candidates(
 ) -> DetectedValues:
     """The best cells of a level; their scores are still squared."""
     logits, centerness = head.class_logits[level], head.centerness[level]
-    probability = op.Sigmoid(op.Reshape(logits, [channels_of(logits), -1]))  # [T, cells]
-    weighted = op.Mul(probability, op.Sigmoid(op.Reshape(centerness, [1, -1])))
+    flat = op.Reshape(logits, [channels_of(logits), -1])
+    likely = op.Greater(op.ReduceMax(flat, [0], keepdims=0), least_logit(settings.score_threshold))
+    promising = op.Squeeze(op.NonZero(likely), [0])
+    probability = op.Sigmoid(op.Gather(flat, promising, axis=1))  # [T, promising cells]
+    weighted = op.Mul(probability, op.Sigmoid(op.Gather(op.Reshape(centerness, [1, -1]), promising, axis=1)))
     compared = weighted if settings.threshold_with_centerness else probability
-    places = op.NonZero(op.Greater(compared, float(settings.score_threshold)))  # [2, n]: label, cell
+    places = op.NonZero(op.Greater(compared, float(settings.score_threshold)))  # [2, n]: label, promising cell
     scores = op.GatherND(weighted, op.Transpose(places, perm=[1, 0]))
     count = op.Shape(scores)
     most = op.Min(count, [settings.pre_nms_top_k])
@@ -82,6 +86,7 @@ def _candidates(
     every = op.Range(0, op.Squeeze(most), 1)
     best = op.Where(op.LessOrEqual(count, [settings.pre_nms_top_k]), every, best)  # all of them stay in their order
     labels, cells = (op.Gather(op.Gather(places, row, axis=0), best, axis=0) for row in (0, 1))
+    cells = op.Gather(promising, cells)
     width = op.Shape(logits, start=3, end=4)
     row, column = op.Div(cells, width), op.Mod(cells, width)
     reach = op.Mul(op.Gather(op.Reshape(head.distances[level], [4, -1]), cells, axis=1), float(stride))

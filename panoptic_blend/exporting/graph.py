@@ -13,7 +13,15 @@ from panoptic_blend.config import PredictionSettings
 from panoptic_blend.exporting.detections import detect
 from panoptic_blend.exporting.image import Sizes, normalise
 from panoptic_blend.exporting.masks import MaskValues, draw_masks
-from panoptic_blend.exporting.merging import Painted, Thresholds, paint_instances, paint_stuff, place_in_output
+from panoptic_blend.exporting.merging import (
+    Painted,
+    Things,
+    Thresholds,
+    paint_instances,
+    paint_stuff,
+    place_in_output,
+    without_stuff,
+)
 from panoptic_blend.exporting.network import (
     INPUT,
     OPSET,
@@ -140,11 +148,8 @@ def _second_half(
 ) -> Painted:
     op, categories = builder.op, model.categories
     if output.detector is None:
-        painted = Painted(
-            op.Expand(op.Cast(0, to=ir.DataType.INT32), sizes.output),
-            op.Expand(op.Cast(0, to=ir.DataType.INT32), [0, len(COLUMNS)]),
-            op.Expand(0.0, [0]),
-        )
+        nothing = op.Expand(op.Cast(0, to=ir.DataType.INT32), sizes.output)
+        things = Things(nothing, op.Expand(0, [0]), op.Expand(0.0, [0]))
     else:
         assert model.mask_head is not None
         found = detect(op, output.detector, model.postprocess.strides, model.settings)
@@ -153,7 +158,7 @@ def _second_half(
         found, boxes = found.where(op, keep), op.Compress(boxes, keep, axis=0)
         features = MaskValues(output.bases, output.detector.towers, output.pyramid)
         patches = op.Sigmoid(draw_masks(op, model.mask_head, features, found))
-        painted = paint_instances(
+        things = paint_instances(
             op,
             boxes,
             patches,
@@ -165,9 +170,9 @@ def _second_half(
             model.settings.max_detections,
         )
     if output.semantic is None:
-        return painted
+        return without_stuff(op, things)
     labels = label_pixels(op, output.semantic, sizes)
-    return paint_stuff(op, painted, labels, categories, thresholds)
+    return paint_stuff(op, things, labels, categories, thresholds)
 
 
 def _place(graph: ir.Graph, network: ir.Graph, images: ir.Value) -> list[ir.Value]:

@@ -59,26 +59,30 @@ def _crop_nearest(
 
 def conv3x3_at(op: OpBuilder, layer: nn.Conv2d, levels: list[ir.Value], found: DetectedValues) -> ir.Value:
     """[N, out] of a 3x3 convolution at the detections' cells only, see `conv3x3_at`."""
-    channels = layer.in_channels
-    table = op.Concat(*(op.Reshape(level, [channels, -1]) for level in levels), axis=1)  # [C, cells of all levels]
-    heights, widths = (op.Concat(*(op.Shape(x, start=i, end=i + 1) for x in levels), axis=0) for i in (2, 3))
-    cells = op.Mul(heights, widths)
-    first = op.Gather(op.CumSum(cells, 0, exclusive=1), found.level)
-    height, width = op.Gather(heights, found.level), op.Gather(widths, found.level)
     steps = constant(op, np.array([-1, 0, 1])[None])  # [1, 3]
-    places, inside = [], []
-    for place, length in ((found.row, height), (found.column, width)):
-        moved, last = op.Add(op.Unsqueeze(place, [1]), steps), op.Sub(op.Unsqueeze(length, [1]), 1)  # [N, 3]
-        places.append(op.Max(op.Min(moved, last), 0))
-        inside.append(op.And(op.GreaterOrEqual(moved, 0), op.LessOrEqual(moved, last)))
-    row_start = op.Add(op.Mul(places[0], op.Unsqueeze(width, [1])), op.Unsqueeze(first, [1]))
-    flat = op.Add(op.Unsqueeze(row_start, [2]), op.Unsqueeze(places[1], [1]))  # [N, 3, 3]
-    seen = op.And(op.Unsqueeze(inside[0], [2]), op.Unsqueeze(inside[1], [1]))
-    flat, seen = (op.Transpose(op.Reshape(each, [-1, 9]), perm=[1, 0]) for each in (flat, seen))  # [9, N]
-    values = op.Where(op.Unsqueeze(seen, [0]), op.Gather(table, flat, axis=1), 0.0)  # [C, 9, N]
-    neighbours = op.Reshape(values, op.Concat([channels * 9], op.Shape(found.row), axis=0), allowzero=1)
+    neighbours, order = [], []
+    for number, level in enumerate(levels):
+        own = op.Squeeze(op.NonZero(op.Equal(found.level, number)), [0])  # [n], the detections of this level
+        places, inside = [], []
+        for axis, place in ((2, found.row), (3, found.column)):
+            moved = op.Add(op.Unsqueeze(op.Gather(place, own), [1]), steps)  # [n, 3]
+            last = op.Sub(op.Shape(level, start=axis, end=axis + 1), 1)
+            places.append(op.Max(op.Min(moved, last), 0))
+            inside.append(op.And(op.GreaterOrEqual(moved, 0), op.LessOrEqual(moved, last)))
+        row_start = op.Mul(places[0], op.Shape(level, start=3, end=4))
+        flat = op.Add(op.Unsqueeze(row_start, [2]), op.Unsqueeze(places[1], [1]))  # [n, 3, 3]
+        seen = op.And(op.Unsqueeze(inside[0], [2]), op.Unsqueeze(inside[1], [1]))
+        flat, seen = (op.Transpose(op.Reshape(each, [-1, 9]), perm=[1, 0]) for each in (flat, seen))  # [9, n]
+        values = op.Gather(op.Reshape(level, [layer.in_channels, -1]), flat, axis=1)  # [C, 9, n]
+        neighbours.append(op.Where(op.Unsqueeze(seen, [0]), values, 0.0))
+        order.append(own)
+    count = op.Shape(found.row)
+    joined = op.Concat(*neighbours, axis=2)
+    joined = op.Reshape(joined, op.Concat([layer.in_channels * 9], count, axis=0), allowzero=1)
     weight, bias = layer_weights(op, layer)
-    return op.Gemm(neighbours, op.Reshape(weight, [layer.out_channels, -1]), bias, transA=1, transB=1)
+    by_level = op.Gemm(joined, op.Reshape(weight, [layer.out_channels, -1]), bias, transA=1, transB=1)
+    _, back = op.TopK(op.Concat(*order, axis=0), count, largest=0, _outputs=2)
+    return op.Gather(by_level, back, axis=0)
 
 
 def convolve(op: OpBuilder, layer: nn.Module, x: ir.Value) -> ir.Value:

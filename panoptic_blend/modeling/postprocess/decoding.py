@@ -95,8 +95,12 @@ def cells_above(logits: Tensor, threshold: float) -> Tensor:
     Returns:
         [N] int64 flat indices, ascending; among them every cell with a class probability above the threshold.
     """
-    least = torch.tensor(threshold, dtype=torch.float64).logit().item() - 1e-3  # so much rounding cannot bridge
-    return (_rows(logits).amax(dim=1).float() > least).nonzero().squeeze(1)
+    return (_rows(logits).amax(dim=1).float() > least_logit(threshold)).nonzero().squeeze(1)
+
+
+def least_logit(threshold: float) -> float:
+    """Below the logit of a probability by more than rounding can bridge."""
+    return torch.tensor(threshold, dtype=torch.float64).logit().item() - 1e-3
 
 
 def _rows(level: Tensor) -> Tensor:
