@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import logging
 import os
@@ -39,6 +38,7 @@ from panoptic_blend.commands import (
 from panoptic_blend.commands.completion import SHELLS, completion_script
 from panoptic_blend.commands.parsing import command
 from panoptic_blend.errors import ConfigError, PanopticBlendError, TrainingStopped, out_of_memory
+from panoptic_blend.files.room import NO_ROOM, no_room
 from panoptic_blend.spelling import did_you_mean
 
 FAILURE, USAGE_ERROR, INTERRUPTED = 1, 2, 130
@@ -101,10 +101,12 @@ def _replace_what_a_console_lacks() -> None:
 
 def _system_error(error: Exception) -> str | None:
     """What the operating system said about a file, or about a disk that is full; else nothing."""
-    if not isinstance(error, OSError) or (error.filename is None and error.errno != errno.ENOSPC):
+    if isinstance(error, OSError) and error.errno in NO_ROOM:
+        return no_room(error)
+    if not isinstance(error, OSError) or error.filename is None:
         return None
     # Of a file that is moved, the second name is the one the person gave.
-    return f"{error.filename2 or error.filename or 'writing results'}: {error.strerror}."
+    return f"{error.filename2 or error.filename}: {error.strerror}."
 
 
 def _missing_package(error: Exception) -> str | None:

@@ -12,6 +12,7 @@ from panoptic_blend.catalogue.models import NUCLEI_PICTURES
 from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.inference.evaluate import evaluate
 from panoptic_blend.inference.loading import load
 from panoptic_blend.inference.overlays import OVERLAY_FOLDER
@@ -51,7 +52,7 @@ def run_demo(config: Config, output: Path, console: Console, train_images: int =
     predictor = Predictor(load_model(run), precision="fp32")
     evaluate(predictor, annotations, images, results, console, overlays=OVERLAYS)
     drawn = sorted((results / OVERLAY_FOLDER).glob("*.jpg"))[:SHEET]
-    contact_sheet([Image.open(file) for file in drawn]).save(output / "demo.png")
+    _save(contact_sheet([Image.open(file) for file in drawn]), output / "demo.png")
     _show_nuclei(output / "nuclei.png", console)
     for what, where in (
         ("images and their truth", data),
@@ -73,9 +74,14 @@ def _show_nuclei(path: Path, console: Console) -> None:
     predictor = Predictor(load("nuclei-nano"), precision="fp32")
     found = [predictor(picture) for picture in NUCLEI_PICTURES]
     pairs = [side_by_side([("image", Image.fromarray(each.image)), ("nuclei-nano", each.overlay())]) for each in found]
-    contact_sheet(pairs).save(path)
+    _save(contact_sheet(pairs), path)
     counts = " and ".join(str(sum(segment.is_thing for segment in each.segments)) for each in found)
     console.print(f"nuclei-nano, a model of the package, finds {counts} nuclei in two real pictures.", soft_wrap=True)
+
+
+def _save(picture: Image.Image, path: Path) -> None:
+    with atomic_path(path) as unfinished:
+        picture.save(unfinished, format="png")
 
 
 def _free_folder(folder: Path) -> Path:

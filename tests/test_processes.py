@@ -27,18 +27,18 @@ def _die(number: int) -> int:
 
 @pytest.mark.parametrize("workers", [1, 2])
 @pytest.mark.parametrize("at_once", [1, 4])
-def test_results_come_in_the_order_of_the_tasks(workers, at_once):
+def test_results_come_in_the_order_of_the_tasks(workers, at_once) -> None:
     assert list(in_processes(_square, range(11), workers, at_once)) == [number**2 for number in range(11)]
     assert list(in_processes(_square, [], workers, at_once)) == []
 
 
-def test_a_killed_process_is_told_in_a_sentence():
+def test_a_killed_process_is_told_in_a_sentence() -> None:
     with pytest.raises(ResourceError, match="ended from outside"):
         list(in_processes(_die, range(8), 2, at_once=1))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal")
-def test_processes_end_when_who_gives_them_work_is_killed():
+def test_processes_end_when_who_gives_them_work_is_killed() -> None:
     # Their standard output is closed when the last of them is gone.
     program = "from tests.test_processes import _wait, in_processes\nlist(in_processes(_wait, range(100), 2, 1))"
     with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, start_new_session=True) as process:

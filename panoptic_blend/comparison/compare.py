@@ -40,7 +40,7 @@ def compare(ablations: Sequence[Ablation], seeds: int, output: Path, console: Co
         The Markdown files.
 
     Raises:
-        TrainingStopped: Ctrl-C or `kill`; the same call goes on.
+        TrainingStopped: Ctrl-C or `kill` in a training; the same call goes on.
     """
     jobs = [
         (ablation, variant, prepare(config, seed, output / "runs"))
@@ -52,7 +52,7 @@ def compare(ablations: Sequence[Ablation], seeds: int, output: Path, console: Co
         console.rule(escape(f"{number}/{len(jobs)}  {ablation.name}: {variant}, seed {config.trainer.seed}"))
         try:
             metrics = finish(config, console)
-        except TrainingStopped:
+        except (TrainingStopped, KeyboardInterrupt, SystemExit):
             console.print("The same command again goes on with the comparison.")
             raise
         console.print(

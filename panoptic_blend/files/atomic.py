@@ -13,6 +13,7 @@ from pathlib import Path
 
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.lock import UNFINISHED, is_abandoned, lock_folder
+from panoptic_blend.files.room import written_as
 
 
 @contextmanager
@@ -25,8 +26,9 @@ def atomic_path(path: Path) -> Iterator[Path]:
     # A short name of its own: the final one may already be as long as the file system allows.
     temporary = path.parent / f".{uuid.uuid4().hex}{UNFINISHED}"
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with written_as(path, temporary):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -43,7 +45,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     check_new_folder(folder)
     temporary = _make_temporary(folder.name, folder.parent)
     try:
-        with lock_folder(temporary):
+        with written_as(folder, temporary), lock_folder(temporary):
             yield temporary
         os.chmod(temporary, 0o777 & ~_umask())  # mkdtemp's folder is its owner's alone
         if folder.exists():
@@ -63,7 +65,7 @@ def temporary_folder(name: str, beside: Path) -> Iterator[Path]:
     """
     temporary = _make_temporary(name, beside)
     try:
-        with lock_folder(temporary):
+        with written_as(temporary), lock_folder(temporary):
             content = temporary / "content"  # beside the lock
             content.mkdir()
             yield content

@@ -10,6 +10,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from panoptic_blend.files.room import written_as
+
 
 class Journal:
     """Appends rows to a file of JSON lines, and reads them back by their position.
@@ -53,8 +55,9 @@ class Journal:
     def append(self, row: object) -> int:
         """Add a row, which is with the operating system when this returns; its position."""
         position = self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps(row).encode() + b"\n")
-        self._file.flush()
+        with written_as(self.path):
+            self._file.write(json.dumps(row).encode() + b"\n")
+            self._file.flush()
         return position
 
     def read(self, position: int) -> Any:
@@ -72,8 +75,11 @@ class Journal:
 
     def close(self) -> None:
         """Nothing can be added or read any more."""
-        self._file.close()
-        self._reader.close()
+        try:
+            with written_as(self.path):
+                self._file.close()  # tries once more to write what there was no room for
+        finally:
+            self._reader.close()
 
     def _lines(self) -> Iterator[tuple[int, bytes, Any]]:
         position = 0

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from panoptic_blend.errors import FolderInUseError
+from panoptic_blend.files.room import written_as
 
 LOCK = ".lock"
 UNFINISHED = ".tmp"
@@ -48,7 +49,8 @@ def lock_folder(folder: Path, wait: bool = False) -> Iterator[None]:
         if was_killed:
             _remove_unfinished(folder)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
+        with written_as(folder / LOCK):
+            os.write(file, f"process {os.getpid()} on {socket.gethostname()}, since {since}".encode())
         yield
 
 

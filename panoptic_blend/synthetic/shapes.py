@@ -11,6 +11,7 @@ from PIL import Image
 
 from panoptic_blend.coco.truth import TruthWriter
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.room import written_as
 from panoptic_blend.synthetic.scene import SHAPES, paint_scene
 
 VERSION = 1
@@ -49,7 +50,8 @@ def generate_shapes(
             for index in range(count):
                 scene = paint_scene(np.random.default_rng([seed, salt, index]))
                 name = f"{split}_{index:06d}.jpg"
-                Image.fromarray(scene.image).save(root / split / name, quality=95, subsampling=0)
+                with written_as(root / split / name):
+                    Image.fromarray(scene.image).save(root / split / name, quality=95, subsampling=0)
                 writer.write(name, scene.id_map, scene.segments)
                 if progress is not None:
                     progress()

@@ -13,6 +13,7 @@ from panoptic_blend.modeling.network.winograd import compute_by_tiles
 from panoptic_blend.modeling.panoptic_blend import PanopticBlend
 from panoptic_blend.training.hardware import Accelerator
 from panoptic_blend.training.module import TrainingModule
+from panoptic_blend.training.saving import WrittenInPlace
 
 
 def build_module(config: Config, model: PanopticBlend, accelerator: Accelerator) -> TrainingModule:
@@ -54,4 +55,5 @@ def build_trainer(config: Config, accelerator: Accelerator, run: Path, callbacks
         enable_progress_bar=False,
         enable_model_summary=False,
         limit_val_batches=0,
+        plugins=[WrittenInPlace()],
     )

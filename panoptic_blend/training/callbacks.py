@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from panoptic_blend.coco.images import EvaluationSample
 from panoptic_blend.data.dataset import Batch
 from panoptic_blend.errors import TrainingError, TrainingStopped
 from panoptic_blend.evaluation.pq_result import PQResult
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.structures import PanopticPrediction
 from panoptic_blend.training.data_module import DataModule
 from panoptic_blend.training.module import TrainingModule
@@ -156,10 +157,11 @@ class RunKeeper(pl.Callback):
                 "Lower optimizer.lr, lengthen optimizer.warmup_steps or set "
                 "optimizer.clip_norm."
             )
-        unfinished = self.run / f".{STATE}.unfinished"
-        trainer.save_checkpoint(unfinished, weights_only=False)
+        state = self.run / STATE
+        # Every process takes part, the first one writes.
+        with atomic_path(state) if trainer.is_global_zero else nullcontext(state) as unfinished:
+            trainer.save_checkpoint(unfinished, weights_only=False)
         if trainer.is_global_zero:
-            os.replace(unfinished, self.run / STATE)
             save_model(module.result, self.run / LAST)
         self._saved_step = self.step
 

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from panoptic_blend.config import Config
 from panoptic_blend.data.loading import killed_loaders_told
 from panoptic_blend.errors import PanopticBlendError, ResourceError, TrainingError, out_of_memory
+from panoptic_blend.files.room import NO_ROOM
 
 
 @contextmanager
@@ -19,7 +20,7 @@ def failures_told(config: Config, kept: Callable[[], str]) -> Iterator[None]:
         kept: tells what is saved, and ends every message.
 
     Raises:
-        ResourceError: memory ran out, or a loader process was killed.
+        ResourceError: memory or the disk's room ran out, or a loader process was killed.
         TrainingError: batch norm met a single value per channel.
         PanopticBlendError: any other of ours that the block raised.
     """
@@ -46,6 +47,11 @@ def _causes_told(config: Config) -> Iterator[None]:
             f"Raise trainer.accumulate (now {trainer.accumulate}) to split a batch into smaller passes, or lower "
             f"trainer.batch_size, {sizes}."
         ) from error
+    except OSError as error:
+        if error.errno not in NO_ROOM:
+            raise
+        name = error.filename2 or error.filename or "results"
+        raise ResourceError(f"{name}: cannot be written ({error.strerror}). Make room on its disk.") from error
     except ValueError as error:
         if "more than 1 value per channel" not in str(error):
             raise

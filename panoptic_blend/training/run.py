@@ -107,6 +107,8 @@ def _train(
         config = settle_precision(config, accelerator, run / CONFIG)
         _announce_resume(config, point, run / CONFIG, console)
         if point.validated_step == point.step >= config.trainer.max_steps:
+            if not (run / CURVES).exists():  # the program was killed just before the end
+                _draw_curves(run, console)
             console.print(
                 f"Nothing to train: {run} is at step {point.step} of {config.trainer.max_steps}.", markup=False
             )
