@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from multiprocessing import parent_process
 from typing import Any, TypeVar
 
@@ -40,7 +42,9 @@ def in_processes(
         return
     executor = ProcessPoolExecutor(min(workers, len(tasks)), initializer=_begin, initargs=(work,))
     try:
-        yield from executor.map(_work_here, tasks, chunksize=at_once)
+        with _signals_wait():
+            results = executor.map(_work_here, tasks, chunksize=at_once)
+        yield from results
     except BrokenProcessPool as error:
         raise ResourceError(
             "A process was ended from outside, probably for lack of memory. Try --workers 1."
@@ -53,9 +57,39 @@ _here: list[Callable[[Any], Any]] = []
 """The work of this process."""
 
 
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""What ends a command. Windows has no SIGHUP."""
+
+
 def _begin(work: Callable[[Any], Any]) -> None:
+    for number in _SIGNALS:  # Ctrl-C reaches all processes of a command; the main one ends the others
+        signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     _here[:] = [work]
     threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+@contextmanager
+def _signals_wait() -> Iterator[None]:
+    """Obey signals that end a command when the block has ended: half-started processes would be waited for in vain.
+
+    Blocking them would not do, since another thread might be given them.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # Python's handlers run in the main thread
+        return
+    noted: list[int] = []
+    before = {number: signal.getsignal(number) for number in _SIGNALS}
+    for number in _SIGNALS:
+        if before[number] not in (None, signal.SIG_IGN):
+            signal.signal(number, lambda number, frame: noted.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:  # of a program in another language, which Python is part of
+                signal.signal(number, handler)
+        if noted:
+            signal.raise_signal(noted[0])
 
 
 def _end_with_parent() -> None:

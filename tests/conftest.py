@@ -49,6 +49,17 @@ def pytest_ignore_collect(collection_path: Path) -> bool | None:
     return True if _without_onnx and collection_path in _EXPORTED else None
 
 
+_PROCESS = os.getpid()
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> None:
+    """End a forked process that an exception brought out of its test: it would run the tests that follow once more."""
+    if os.getpid() != _PROCESS:
+        os.write(2, f"{item.nodeid}: a forked process left the test: {call.excinfo}\n".encode())
+        os._exit(1)
+
+
 def pytest_report_header() -> list[str]:
     """Say what is left out."""
     left_out = ", ".join(str(path.relative_to(_TESTS.parent)) for path in _EXPORTED)

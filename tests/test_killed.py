@@ -70,7 +70,9 @@ def test_a_command_that_is_killed_and_run_again_leaves_what_it_leaves_otherwise(
     assert expected
     rng = random.Random(int(os.environ.get("KILLED_SEED", "0")))
     stopped = 0
-    for _ in range(MOMENTS):
+    for _ in range(10 * MOMENTS):
+        if stopped >= MOMENTS:
+            break
         shutil.rmtree(where.parent)
         where.parent.mkdir()
         for _ in range(2):  # the second time perhaps in the middle of going on
@@ -89,4 +91,4 @@ def test_a_command_that_is_killed_and_run_again_leaves_what_it_leaves_otherwise(
         found = comparable(where.parent)
         assert sorted(found) == sorted(expected)
         assert [name for name in expected if found[name] != expected[name]] == []
-    assert stopped >= MOMENTS / 2
+    assert stopped >= MOMENTS

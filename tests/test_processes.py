@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import time
+from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
+from multiprocessing import active_children
 
 import pytest
 
@@ -57,3 +59,29 @@ def _wait(number: int) -> None:
     sys.stdout.write("at work\n")
     sys.stdout.flush()
     time.sleep(0.1)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_processes_start_ends_them_all(number: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    # One is there, the next is not: what waits for them has not begun.
+    def end(number: int, frame: object) -> None:
+        raise TimeoutError
+
+    start = ProcessPoolExecutor._spawn_process
+    started = []
+
+    def signalled_start(self: ProcessPoolExecutor) -> None:
+        start(self)
+        started.extend(active_children())
+        signal.raise_signal(number)
+
+    monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", signalled_start)
+    before = signal.signal(number, end)
+    try:
+        with pytest.raises(TimeoutError):
+            list(in_processes(_square, range(100), 2))
+        assert signal.getsignal(number) is end
+    finally:
+        signal.signal(number, before)
+    assert started
+    assert not any(process.is_alive() for process in started)

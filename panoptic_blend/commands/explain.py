@@ -44,7 +44,6 @@ def run(arguments: list[str]) -> None:
     from panoptic_blend.checkpoints.names import load_checkpoint
     from panoptic_blend.config_files import change_settings
     from panoptic_blend.files.atomic import atomic_path
-    from panoptic_blend.files.lock import lock_folder
     from panoptic_blend.inference.explain import explain
     from panoptic_blend.inference.explanation_figure import draw_explanation
     from panoptic_blend.inference.torch_model import TorchModel
@@ -54,7 +53,6 @@ def run(arguments: list[str]) -> None:
     explanation = explain(TorchModel(model, options.device, "fp32"), options.input, options.instances)
     figure = draw_explanation(explanation, model.categories)
     path = options.output / f"{options.input.stem}_explained.png"
-    # The lock's other use: after a `kill -9`, the next command removes what was left unfinished.
-    with lock_folder(options.output, wait=True), atomic_path(path) as unfinished:
+    with atomic_path(path) as unfinished:
         figure.savefig(unfinished, format="png", dpi=120)
     Console().print(f"Drawn: {path}", soft_wrap=True, highlight=False, markup=False)

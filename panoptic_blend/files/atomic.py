@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import shutil
 import tempfile
@@ -12,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.files.lock import UNFINISHED, is_abandoned, lock_folder
+from panoptic_blend.files.lock import UNFINISHED, held_alone, is_abandoned, lock_folder
 from panoptic_blend.files.room import written_as
 
 
@@ -21,16 +22,30 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that becomes `path` when the block ends well.
 
     Missing folders are made. When the block raises, the temporary file is removed and an older `path` stays as it was.
+    What a process left that was killed is overwritten by the next one that writes this path.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # A short name of its own: the final one may already be as long as the file system allows.
-    temporary = path.parent / f".{uuid.uuid4().hex}{UNFINISHED}"
-    try:
-        with written_as(path, temporary):
+    with _temporary_file(path) as temporary, written_as(path, temporary):
+        yield temporary
+        os.replace(temporary, path)
+
+
+@contextmanager
+def _temporary_file(path: Path) -> Iterator[Path]:
+    """A hidden file beside another, removed when the block raises.
+
+    Its name is always the same, so that nothing piles up, but while another process or thread writes that path. It is
+    short, as the final one may already be as long as the file system allows.
+    """
+    temporary = path.with_name(f".{hashlib.md5(path.name.encode(), usedforsecurity=False).hexdigest()}{UNFINISHED}")
+    with held_alone(temporary) as alone:
+        if not alone:
+            temporary = path.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
+        try:
             yield temporary
-            os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 @contextmanager

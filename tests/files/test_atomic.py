@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,6 +27,10 @@ if sys.argv[2] == "folder":
 elif sys.argv[2] == "temporary":
     with temporary_folder(place.name, place.parent) as folder:
         (folder / "file").write_text("text")
+        os.kill(os.getpid(), signal.SIGKILL)
+elif sys.argv[2] == "alone":
+    with atomic_path(place) as unfinished:
+        unfinished.write_text("a long text")
         os.kill(os.getpid(), signal.SIGKILL)
 else:
     with lock_folder(place), atomic_path(place / "below" / "file") as unfinished:
@@ -83,3 +89,44 @@ def test_unfinished_files_go_with_the_next_lock(tmp_path: Path):
                 raise KeyError
             assert unfinished.is_file()
     assert sorted(path.name for path in below.iterdir()) == [".mine.tmp", "file"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows renames no file that is held")
+def test_a_file_is_written_over_what_a_killed_process_left_of_it(tmp_path: Path):
+    for _ in range(2):
+        be_killed(tmp_path / "file", "alone")
+        assert len(list(tmp_path.iterdir())) == 1
+    with atomic_path(tmp_path / "file") as unfinished:
+        assert unfinished.read_text() == ""
+        unfinished.write_text("text")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    assert (tmp_path / "file").read_text() == "text"
+
+
+def test_many_that_write_the_same_file_at_once_do_not_meet(tmp_path: Path):
+    texts = [str(number) * 10_000 for number in range(16)]
+
+    def write(text: str) -> str:
+        for _ in range(50):
+            with atomic_path(tmp_path / "file") as unfinished, unfinished.open("w") as file:
+                for start in range(0, len(text), 1000):
+                    file.write(text[start : start + 1000])
+                    file.flush()
+        return (tmp_path / "file").read_text()
+
+    with ThreadPoolExecutor(len(texts)) as threads:
+        read = list(threads.map(write, texts))
+    assert set(read) <= set(texts)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows renames no file that is held")
+def test_without_locks_files_are_written_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def no_locks(file: int) -> None:
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr("panoptic_blend.files.lock._lock", no_locks)
+    for text in ("one", "two"):
+        with atomic_path(tmp_path / "file") as unfinished:
+            unfinished.write_text(text)
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "two")]
