@@ -91,6 +91,12 @@ def arguments_of(command: str, place: Path, output: Path) -> list[str]:
         "train": ["train", "--config", base, "--trainer.output", str(output), "--restartable"],
         "suggest-config": ["suggest-config", annotations, "--images", images, "--output", str(output / "mine.yaml")],
         "explain": ["explain", *model, "--input", str(next((shapes / "val").iterdir())), *where],
+        "benchmark": ["benchmark", *model, "--size", "64x96", "--output", str(output / "speed.json")],
+        "convert-checkpoint": ["convert-checkpoint", "--from", "adelaidet", str(place / "published.pth"),
+                               "--output", str(output / "model.safetensors")],
+        "doctor": ["doctor"],
+        "models": ["models"],
+        "serve": ["serve", *model, "--port", "0"],
         "demo": ["demo", "--config", base, "--train-images", "4", "--val-images", "4", *where],
     }[command]  # fmt: skip
 

@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.files.lock import UNFINISHED, held_alone, is_abandoned, lock_folder
+from panoptic_blend.files.lock import UNFINISHED, held_alone, hold_folder, is_abandoned
 from panoptic_blend.files.room import written_as
 
 
@@ -58,16 +58,12 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
         ConfigError: the folder has something in it already.
     """
     check_new_folder(folder)
-    temporary = _make_temporary(folder.name, folder.parent)
-    try:
-        with written_as(folder, temporary), lock_folder(temporary):
-            yield temporary
+    with _hidden_folder(folder.name, folder.parent) as temporary, written_as(folder, temporary):
+        yield temporary
         os.chmod(temporary, 0o777 & ~_umask())  # mkdtemp's folder is its owner's alone
         if folder.exists():
             folder.rmdir()
         os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextmanager
@@ -78,23 +74,27 @@ def temporary_folder(name: str, beside: Path) -> Iterator[Path]:
         name: of what it is for.
         beside: folder to make it in, on a disk with room.
     """
-    temporary = _make_temporary(name, beside)
-    try:
-        with written_as(temporary), lock_folder(temporary):
-            content = temporary / "content"  # beside the lock
-            content.mkdir()
-            yield content
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with _hidden_folder(name, beside) as temporary, written_as(temporary):
+        yield temporary
 
 
-def _make_temporary(name: str, beside: Path) -> Path:
-    """A hidden folder; those of the name that a process left which was killed are removed."""
+@contextmanager
+def _hidden_folder(name: str, beside: Path) -> Iterator[Path]:
+    """A folder that is gone after the block; those of the name that a process left which was killed are removed."""
     beside.mkdir(parents=True, exist_ok=True)
-    for left in beside.glob(f".{glob.escape(name)}-????????"):
+    for left in beside.glob(f".{glob.escape(name)}-????????{UNFINISHED}"):
         if is_abandoned(left):
             shutil.rmtree(left, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f".{name}-", dir=beside))
+    while True:
+        temporary = Path(tempfile.mkdtemp(UNFINISHED, f".{name}-", beside))
+        with hold_folder(temporary):
+            if not temporary.is_dir():  # taken for one that was left, just before it was held
+                continue
+            try:
+                yield temporary
+            finally:
+                shutil.rmtree(temporary, ignore_errors=True)
+            return
 
 
 def check_new_folder(folder: Path) -> None:

@@ -137,19 +137,41 @@ def _open_alone(path: Path) -> int | None:
         os.close(file)  # renamed or removed by who held it until now
 
 
-def is_abandoned(folder: Path) -> bool:
-    """Whether a process that held the lock of a folder was killed; False where that is not certain."""
+@contextmanager
+def hold_folder(folder: Path) -> Iterator[None]:
+    """Tell `is_abandoned` that a process works in a folder, which it may rename or remove, while the block runs."""
+    file = _open_held(folder)
+    if file is None:
+        yield
+        return
+    _held.add(file)
     try:
-        file = os.open(folder / LOCK, os.O_RDWR)
+        yield
+    finally:
+        _held.discard(file)
+        os.close(file)
+
+
+def is_abandoned(folder: Path) -> bool:
+    """Whether the process that worked in a folder is gone; False where that is not certain."""
+    file = _open_held(folder)
+    if file is not None:
+        os.close(file)
+    return file is not None
+
+
+def _open_held(folder: Path) -> int | None:
+    """A folder that nobody else holds; None where somebody does, and where folders cannot be held, as on Windows."""
+    try:
+        file = os.open(folder, os.O_RDONLY)
     except OSError:
-        return False
+        return None
     try:
         _lock(file)
     except OSError:
-        return False
-    finally:
         os.close(file)
-    return True
+        return None
+    return file
 
 
 def _remove_unfinished(folder: Path) -> None:

@@ -28,6 +28,10 @@ elif sys.argv[2] == "temporary":
     with temporary_folder(place.name, place.parent) as folder:
         (folder / "file").write_text("text")
         os.kill(os.getpid(), signal.SIGKILL)
+elif sys.argv[2] == "just before":
+    os.replace = lambda *names: os.kill(os.getpid(), signal.SIGKILL)
+    with atomic_folder(place) as unfinished:
+        (unfinished / "some").write_text("text")
 elif sys.argv[2] == "alone":
     with atomic_path(place) as unfinished:
         unfinished.write_text("a long text")
@@ -45,10 +49,10 @@ def be_killed(place: Path, kind: str) -> None:
 
 
 @pytest.mark.skipif(os.name == "nt", reason="no such signal")
-def test_the_next_process_takes_away_what_a_killed_one_left(tmp_path: Path):
-    other = tmp_path / ".out-notours0"
-    other.mkdir()  # nobody's lock is in it
-    be_killed(tmp_path / "out", "folder")
+@pytest.mark.parametrize("moment", ["folder", "just before"])
+def test_the_next_process_takes_away_what_a_killed_one_left(moment: str, tmp_path: Path):
+    (tmp_path / ".out-notours0").mkdir()
+    be_killed(tmp_path / "out", moment)
     assert len(list(tmp_path.iterdir())) == 2
     with atomic_folder(tmp_path / "out") as running:
         (running / "file").write_text("x")
@@ -68,7 +72,7 @@ def test_a_temporary_folder_goes_with_its_block_or_with_the_next(tmp_path: Path)
         raise KeyError
     assert list((tmp_path / "below").iterdir()) == []
     be_killed(tmp_path / "a", "temporary")
-    assert len(list(tmp_path.glob(".a-*/content/file"))) == 1
+    assert len(list(tmp_path.glob(".a-*/file"))) == 1
     with temporary_folder("a", tmp_path) as folder:
         assert list(folder.iterdir()) == []
         assert len(list(tmp_path.glob(".a-*"))) == 1
