@@ -121,7 +121,7 @@ def paint_instances(
         mask = op.GreaterOrEqual(op.MatMul(op.MatMul(by_row, own(patches)), by_column), FOREGROUND)
         lines = op.Slice(id_map, y0, y1, [0])
         free = op.And(mask, op.Equal(op.Slice(lines, x0, x1, [1]), nothing))
-        area, free_area = (op.ReduceSum(op.Cast(each, to=ir.DataType.INT32), keepdims=0) for each in (mask, free))
+        area, free_area = (_count(op, each) for each in (mask, free))
         covered = op.Div(
             op.Cast(op.Sub(area, free_area), to=ir.DataType.FLOAT), op.Cast(op.Max(area, 1), to=ir.DataType.FLOAT)
         )
@@ -157,6 +157,12 @@ def paint_instances(
         op.Compress(categories_of, placed, axis=0),
         op.Compress(found.scores, placed, axis=0),
     )
+
+
+def _count(op: OpBuilder, mask: ir.Value) -> ir.Value:
+    """Pixels of a mask. Numbers with a point, exact in one line, are added up several times as fast as integers."""
+    lines = op.ReduceSum(op.Cast(mask, to=ir.DataType.FLOAT), [1], keepdims=0)
+    return op.ReduceSum(op.Cast(lines, to=ir.DataType.INT32), keepdims=0)
 
 
 def _shares(op: OpBuilder, centres: ir.Value, cells: ir.Value) -> ir.Value:
