@@ -171,7 +171,7 @@ def run(arguments: list[str]) -> None:
 
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.coco.images import EvaluationDataset
-    from panoptic_blend.coco.predictions import submission_name, write_submission
+    from panoptic_blend.coco.submission import submission_name, write_submission
     from panoptic_blend.inference.sources import ImageFiles, describe_left_out, find_images
     from panoptic_blend.inference.writing import (
         check_same_meaning,

@@ -1,12 +1,11 @@
 import json
-import zipfile
 
 import numpy as np
 import pytest
 
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.coco.id_maps import read_segments
-from panoptic_blend.coco.predictions import PredictionWriter, write_submission
+from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import Segment
 
@@ -120,25 +119,6 @@ def test_maps_and_segments_that_do_not_match_are_refused(change, message, tmp_pa
     arguments = {"id_map": small_id_map(), "segments": SEGMENTS} | change
     with PredictionWriter(tmp_path, categories()) as writer, pytest.raises(DatasetError, match=f"image 1.*{message}"):
         writer.write(record(1, "a.jpg"), **arguments)
-
-
-def test_submission_has_the_layout_of_the_server(tmp_path):
-    data = write(tmp_path, "a.jpg", "b.jpg")
-    path = write_submission(tmp_path, "test-dev2017", "blend")
-    assert path == tmp_path / "panoptic_test-dev2017_blend_results.zip"
-    with zipfile.ZipFile(path) as archive:
-        assert archive.testzip() is None
-        stem = "panoptic_test-dev2017_blend_results"
-        assert sorted(archive.namelist()) == [f"{stem}.json", f"{stem}/a.png", f"{stem}/b.png"]
-        assert json.loads(archive.read(f"{stem}.json"))["annotations"] == data["annotations"]
-        assert archive.read(f"{stem}/a.png") == (tmp_path / "predictions" / "a.png").read_bytes()
-
-
-def test_submission_refuses_odd_names_and_empty_folders(tmp_path):
-    with pytest.raises(DatasetError, match=r"name '\.\./x'"):
-        write_submission(tmp_path, "test-dev2017", "../x")
-    with pytest.raises(DatasetError, match=r"predictions\.json: no such file"):
-        write_submission(tmp_path, "test-dev2017", "x")
 
 
 @pytest.mark.parametrize("bad", [-1, 2**24])
