@@ -97,6 +97,10 @@ def padded_size(model: PanopticBlend, size: tuple[int, int]) -> tuple[int, int]:
     return height, width
 
 
+_PLACE = "pkg.torch.onnx.stack_trace"
+"""Where torch's exporter writes lines of source code that a node comes from, with paths of this machine."""
+
+
 def export_network(network: FlatNetwork, half: bool = False, size: tuple[int, int] | None = None) -> ir.Model:
     """A network as an ONNX graph with the input `images` [1, 3, H, W] and the outputs of `flatten`."""
     images, dynamic = example_input(half, size)
@@ -111,6 +115,8 @@ def export_network(network: FlatNetwork, half: bool = False, size: tuple[int, in
         verbose=False,
     )
     assert program is not None
+    for node in program.model.graph.all_nodes():
+        node.metadata_props.pop(_PLACE, None)
     return program.model
 
 

@@ -32,6 +32,8 @@ def write_program(model: PanopticBlend, folder: Path, settings: ExportSettings, 
     images, dynamic = example_input(half, None if settings.size is None else padded_size(model, settings.size))
     network = prepare_network(model, half)
     program = torch.export.export(network, (images,), dynamic_shapes=None if dynamic is None else (dynamic,))
+    for node in program.graph.nodes:  # lines of source code, with paths of this machine
+        node.meta.pop("stack_trace", None)
     torch.export.save(program, folder / NAME)
     loaded = torch.export.load(folder / NAME).module()
     images = torch.randn(images.shape, generator=torch.Generator().manual_seed(0)).to(images.dtype)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
+import panoptic_blend
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
 from panoptic_blend.errors import CheckpointError, ConfigError
@@ -122,6 +124,17 @@ def test_a_torch_program_gives_what_the_network_gives(model: PanopticBlend, tmp_
     assert expected.detector is not None
     torch.testing.assert_close(found[0], expected.detector.class_logits[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found[-1], expected.semantic, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch", pytest.param("openvino", marks=pytest.mark.slow)])
+def test_files_tell_nothing_of_the_machine_they_were_made_on(form: str, model: PanopticBlend, tmp_path: Path):
+    # Paths have the names of people in them; torch writes those of its callers beside every operator.
+    pytest.importorskip(form)
+    export_model(model, tmp_path / "out", ExportSettings(format=form))  # type: ignore[arg-type]
+    places = [Path(panoptic_blend.__file__).parents[1], Path(torch.__file__).parents[1], tmp_path]
+    for file in (tmp_path / "out").iterdir():
+        found = [str(place) for place in places if os.fsencode(place) in file.read_bytes()]
+        assert not found, file.name
 
 
 def test_what_gives_other_maps_is_not_written(model: PanopticBlend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
