@@ -40,8 +40,9 @@ from panoptic_blend.commands.parsing import command
 from panoptic_blend.errors import ConfigError, PanopticBlendError, TrainingStopped, out_of_memory
 from panoptic_blend.files.room import NO_ROOM, no_room
 from panoptic_blend.spelling import did_you_mean
+from panoptic_blend.stop_signals import STOP_SIGNALS
 
-FAILURE, USAGE_ERROR, INTERRUPTED = 1, 2, 130
+FAILURE, USAGE_ERROR = 1, 2
 NOT_FOR_EXPORTED = frozenset(("lightning", "matplotlib", "safetensors", "tensorboard", "torch", "torchvision"))
 """Packages that running an exported folder does without: they are not in requirements-runtime.txt."""
 
@@ -62,23 +63,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _replace_what_a_console_lacks()
     logging.basicConfig(format="%(message)s")
     logging.getLogger("panoptic_blend").setLevel(logging.INFO)
+    received: list[int] = []
     try:
-        with _kill_cleans_up():
+        with _signals_end_it(received):
             return _run(words)
     except TrainingStopped as stopped:
         _complain(str(stopped))
         return stopped.exit_code
     except PanopticBlendError as error:
+        if received:
+            return _interrupted(received[0])
         _complain(str(error))
         return USAGE_ERROR if isinstance(error, ConfigError) else FAILURE
     except KeyboardInterrupt:
-        _complain("interrupted")
-        return INTERRUPTED
+        return _interrupted(signal.SIGINT)
     except BrokenPipeError:
         # The reader (head, less) has left; nothing may be flushed to it when the interpreter ends.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FAILURE
     except Exception as error:  # the outermost edge: nothing above this could still tell what happened
+        if received:
+            return _interrupted(received[0])
         if not out_of_memory(error):
             _complain(_system_error(error) or _missing_package(error) or _report(error, words))
             return FAILURE
@@ -133,23 +138,34 @@ def _report(error: Exception, arguments: Sequence[str]) -> str:
     return f"Unexpected {short} - a fault of this program. Details {place}: please send them to its maintainers."
 
 
+def _interrupted(number: int) -> int:
+    if number == signal.SIGINT:
+        _complain("interrupted")
+    return 128 + number
+
+
 @contextmanager
-def _kill_cleans_up() -> Iterator[None]:
+def _signals_end_it(received: list[int]) -> Iterator[None]:
     """Let `kill`, or a terminal that closes, end a command as Ctrl-C does: nothing half-written stays behind.
 
     Training listens in its own way.
+
+    Args:
+        received: gets the number of a signal. Libraries have been seen to swallow what it raises, and to fail of that.
     """
 
     def leave(number: int, frame: FrameType | None) -> None:
+        received.append(number)
+        if number == signal.SIGINT:
+            raise KeyboardInterrupt
         raise SystemExit(128 + number)
 
     if threading.current_thread() is not threading.main_thread():
         yield  # Python allows no handlers here
         return
     before = {}
-    for name in ("SIGTERM", "SIGHUP"):  # Windows has no SIGHUP
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) != signal.SIG_IGN:  # as nohup wants it
+    for number in STOP_SIGNALS:  # which nohup and a shell's background jobs ignore
+        if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             before[number] = signal.signal(number, leave)
     try:
         yield

@@ -8,11 +8,11 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
 from multiprocessing import parent_process
 from typing import Any, TypeVar
 
 from panoptic_blend.errors import ResourceError
+from panoptic_blend.stop_signals import STOP_SIGNALS, signals_wait
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -42,7 +42,7 @@ def in_processes(
         return
     executor = ProcessPoolExecutor(min(workers, len(tasks)), initializer=_begin, initargs=(work,))
     try:
-        with _signals_wait():
+        with signals_wait():  # half-started processes would be waited for in vain
             results = executor.map(_work_here, tasks, chunksize=at_once)
         yield from results
     except BrokenProcessPool as error:
@@ -57,39 +57,11 @@ _here: list[Callable[[Any], Any]] = []
 """The work of this process."""
 
 
-_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
-"""What ends a command. Windows has no SIGHUP."""
-
-
 def _begin(work: Callable[[Any], Any]) -> None:
-    for number in _SIGNALS:  # Ctrl-C reaches all processes of a command; the main one ends the others
+    for number in STOP_SIGNALS:  # Ctrl-C reaches all processes of a command; the main one ends the others
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
     _here[:] = [work]
     threading.Thread(target=_end_with_parent, daemon=True).start()
-
-
-@contextmanager
-def _signals_wait() -> Iterator[None]:
-    """Obey signals that end a command when the block has ended: half-started processes would be waited for in vain.
-
-    Blocking them would not do, since another thread might be given them.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield  # Python's handlers run in the main thread
-        return
-    noted: list[int] = []
-    before = {number: signal.getsignal(number) for number in _SIGNALS}
-    for number in _SIGNALS:
-        if before[number] not in (None, signal.SIG_IGN):
-            signal.signal(number, lambda number, frame: noted.append(number))
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            if handler is not None:  # of a program in another language, which Python is part of
-                signal.signal(number, handler)
-        if noted:
-            signal.raise_signal(noted[0])
 
 
 def _end_with_parent() -> None:

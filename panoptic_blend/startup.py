@@ -8,6 +8,8 @@ import sys
 from importlib import import_module
 from types import ModuleType
 
+from panoptic_blend.stop_signals import signals_wait
+
 _COMPILER = "torch._dynamo.utils"
 
 
@@ -23,7 +25,8 @@ def start_torch() -> None:
     collecting = gc.isenabled()
     gc.disable()
     try:
-        import_torchvision()
+        with signals_wait():  # torch's C++ ends the process where Python's Ctrl-C comes out of it
+            import_torchvision()
     finally:
         gc.freeze()
         if collecting:

@@ -12,6 +12,7 @@ import sys
 import tempfile
 import time
 import zipfile
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 
@@ -312,6 +313,30 @@ def test_ctrl_c_is_no_traceback(monkeypatch: pytest.MonkeyPatch, capsys: pytest.
     monkeypatch.setattr("panoptic_blend.commands.score.run", interrupt)
     assert main(["score"]) == 130
     assert capsys.readouterr().err == "interrupted\n"
+
+
+@pytest.mark.parametrize("error", [ConfigError("no such thing"), AttributeError("half imported")])
+@pytest.mark.parametrize(("number", "code", "says"), [(signal.SIGINT, 130, "interrupted\n"), (signal.SIGTERM, 143, "")])
+def test_what_fails_of_a_signal_that_was_swallowed_is_not_told(
+    number: signal.Signals,
+    code: int,
+    says: str,
+    error: Exception,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def swallow(arguments: list[str]) -> None:
+        with suppress(BaseException):
+            signal.raise_signal(number)
+        raise error
+
+    monkeypatch.setattr("panoptic_blend.commands.score.run", swallow)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        assert main(["score"]) == code
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert capsys.readouterr().err == says
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)])
