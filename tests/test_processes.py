@@ -10,6 +10,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from multiprocessing import active_children
+from multiprocessing.process import BaseProcess
 
 import pytest
 
@@ -68,11 +69,12 @@ def test_a_signal_while_processes_start_ends_them_all(number: int, monkeypatch: 
         raise TimeoutError
 
     start = ProcessPoolExecutor._spawn_process
-    started = []
+    others = set(active_children())  # of other tests
+    started: set[BaseProcess] = set()
 
     def signalled_start(self: ProcessPoolExecutor) -> None:
         start(self)
-        started.extend(active_children())
+        started.update(set(active_children()) - others)
         signal.raise_signal(number)
 
     monkeypatch.setattr(ProcessPoolExecutor, "_spawn_process", signalled_start)
