@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, get_worker_info
 
 from panoptic_blend.errors import DatasetError, ResourceError
+from panoptic_blend.stop_signals import STOP_SIGNALS
 
 _REMEDY = (
     "Give the container more shared memory (docker run --shm-size=2g), or lower data.workers: 0 loads in the main "
@@ -120,9 +121,8 @@ def _end_loaders() -> None:
 
 def ignore_stop_signals(worker: int) -> None:
     """Leave stopping to the main process: Ctrl-C and `kill` of a process group reach loader processes too."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        if hasattr(signal, name):  # Windows has no SIGHUP
-            signal.signal(getattr(signal, name), signal.SIG_IGN)
+    for number in STOP_SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 class _ErrorsAsSamples(Dataset[Any]):
