@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from panoptic_blend.checkpoints.native import LAST, load_model
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
 from panoptic_blend.config.plain import plain_settings
-from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.inference.evaluate import evaluate
 from panoptic_blend.inference.predictor import Predictor
+from panoptic_blend.inference.summaries import METRICS
 from panoptic_blend.training.callbacks import STATE
 from panoptic_blend.training.run import train
 
@@ -42,23 +44,21 @@ def finish(config: Config, console: Console) -> dict[str, Any]:
         What `metrics.json` holds.
     """
     run = Path(config.trainer.output)
-    metrics = run / "val" / "metrics.json"
+    metrics = run / METRICS  # there once every image is judged; the evaluation's own may be of some
     if not metrics.is_file():
         train(config, run if (run / STATE).is_file() else None, console)
         data = config.data
         root = Path(data.root)
-        try:
-            evaluate(
-                load_predictor(config),
-                PanopticAnnotations.load(root / data.val_annotations),
-                root / data.val_images,
-                metrics.parent,
-                Console(quiet=True),
-                root / data.val_segments if data.val_segments else None,
-            )
-        except DatasetError:
-            metrics.unlink(missing_ok=True)  # of some images only
-            raise
+        evaluated = evaluate(
+            load_predictor(config),
+            PanopticAnnotations.load(root / data.val_annotations),
+            root / data.val_images,
+            run / "val",
+            Console(quiet=True),
+            root / data.val_segments if data.val_segments else None,
+        )
+        with atomic_path(metrics) as temporary:
+            shutil.copyfile(evaluated, temporary)
     return json.loads(metrics.read_text(encoding="utf-8"))
 
 

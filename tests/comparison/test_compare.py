@@ -81,6 +81,26 @@ def test_every_run_is_made_once_and_a_stopped_one_goes_on(
     assert len(trained) == 5
 
 
+def test_figures_of_some_images_are_never_those_of_a_run(
+    shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = runs.prepare(tiny_config(shapes_root, tmp_path, max_steps=1), 0, tmp_path)
+    of_some = Path(config.trainer.output) / "val" / "metrics.json"
+
+    def killed_while_an_image_fails(*arguments: object) -> Path:
+        of_some.parent.mkdir()
+        of_some.write_text(json.dumps({"PQ": 99.0}))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(runs, "evaluate", killed_while_an_image_fails)
+        with pytest.raises(KeyboardInterrupt):
+            runs.finish(config, QUIET)
+    found = runs.finish(config, QUIET)
+    assert found["PQ"] != 99.0
+    assert found == json.loads(of_some.read_text())
+
+
 def test_changed_settings_are_a_new_run(shapes_root: Path, tmp_path: Path) -> None:
     config = tiny_config(shapes_root, tmp_path)
     same = runs.prepare(tiny_config(shapes_root, tmp_path / "elsewhere"), 0, tmp_path)
