@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +51,10 @@ def generate_shapes(
             for index in range(count):
                 scene = paint_scene(np.random.default_rng([seed, salt, index]))
                 name = f"{split}_{index:06d}.jpg"
+                encoded = BytesIO()  # Pillow would not notice a disk that is full
+                Image.fromarray(scene.image).save(encoded, format="JPEG", quality=95, subsampling=0)
                 with written_as(root / split / name):
-                    Image.fromarray(scene.image).save(root / split / name, quality=95, subsampling=0)
+                    (root / split / name).write_bytes(encoded.getvalue())
                 writer.write(name, scene.id_map, scene.segments)
                 if progress is not None:
                     progress()

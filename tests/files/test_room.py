@@ -12,15 +12,16 @@ from panoptic_blend.cli import main
 from panoptic_blend.files.atomic import atomic_folder, atomic_path
 from panoptic_blend.files.journal import Journal
 from panoptic_blend.files.room import NO_ROOM
+from panoptic_blend.synthetic.shapes import generate_shapes
 
 resource = pytest.importorskip("resource")
 
 
 @contextmanager
-def refused() -> Iterator[pytest.ExceptionInfo[OSError]]:
-    """No file can be written beyond its first hundred bytes, which the block meets."""
+def refused(largest: int = 100) -> Iterator[pytest.ExceptionInfo[OSError]]:
+    """No file can be written beyond its first so many bytes, which the block meets."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (100, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (largest, before[1]))
     try:
         with pytest.raises(OSError, match="File too large") as told:
             yield told
@@ -77,3 +78,12 @@ def test_the_command_line_says_which_file_and_what_to_do(
     said = capsys.readouterr().err
     assert said.count("\n") == 1
     assert f"out/scores.json: cannot be written ({os.strerror(number)}). Make room" in said
+
+
+@pytest.mark.parametrize("missing", [1, 11, 2000])
+def test_a_generated_picture_is_whole_or_told(shapes: Path, tmp_path: Path, missing: int) -> None:
+    """A disk takes what it has room for: the end of a picture alone may be lost."""
+    size = (shapes / "train" / "train_000000.jpg").stat().st_size
+    with refused(size - missing) as told:
+        generate_shapes(tmp_path, train=7, val=3, seed=5)
+    assert told.value.filename == str(tmp_path / "train" / "train_000000.jpg")
