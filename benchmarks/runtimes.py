@@ -42,14 +42,14 @@ Run = Callable[[Pixels, Clock], int]
 """Predicts a picture, times its stages, and says how many segments there are."""
 STAGES = ("input", "network", "rest")
 WHOLE = "whole"
-PLAIN, OURS, BF16 = "torch as commonly run", "fp32", "bf16"
+PLAIN, UNTILED, OURS, BF16 = "torch as commonly run", "fp32 without tiles", "fp32", "bf16"
 EXPORTS: dict[str, dict[str, Any]] = {
     "onnxruntime fp32": {"format": "onnx"},
     "onnxruntime int8": {"format": "onnx", "precision": "int8"},
     "OpenVINO fp32": {"format": "openvino"},
     "OpenVINO int8": {"format": "openvino", "precision": "int8"},
 }
-WAYS = (OURS, PLAIN, BF16, *EXPORTS, EOMT, MASK2FORMER)
+WAYS = (OURS, PLAIN, UNTILED, BF16, *EXPORTS, EOMT, MASK2FORMER)
 PICTURE, CHECKPOINT = "picture.png", "model.safetensors"
 PEAK_OF_EXPORT = """
 import sys
@@ -155,7 +155,9 @@ def open_way(way: str, folder: Path) -> Run:
     if way in EXPORTS:
         return run_export(folder / way, read_rgb(folder / PICTURE))
     model = load_model(folder / CHECKPOINT).eval()
-    return run_torch(model if way == PLAIN else prepare(model, CPU, "bf16" if way == BF16 else "fp32"))
+    if way == PLAIN:
+        return run_torch(model)
+    return run_torch(prepare(model, CPU, "bf16" if way == BF16 else "fp32", tiles=way != UNTILED))
 
 
 def run_torch(model: PanopticBlend) -> Run:
