@@ -15,6 +15,7 @@ _FASTEST = {
         "exported with --format onnx --precision int8, 2.4 to 4.4 times as fast as the checkpoint in fp32; the "
         "checkpoint with --precision bf16, where the processor multiplies it, 2.1 to 2.8 times"
     ),
+    "x86_64 AVX2": "exported with --format onnx --precision int8, 1.67 times as fast as the checkpoint in fp32",
 }
 """By kind, as measured by `benchmarks/runtimes.py`: docs/speed.md has the tables."""
 

@@ -64,6 +64,9 @@ def build_world(root: Path) -> None:
         for category in found["categories"]:
             category["name"] = NAMES.get(category["name"], category["name"])
         path.write_text(json.dumps(found), encoding="utf-8")
+    for folder in ("", "panoptic_"):
+        shutil.copytree(mine / f"{folder}val", mine / f"{folder}test")
+    shutil.copy(mine / "annotations/panoptic_val.json", mine / "annotations/panoptic_test.json")
     pictures = sorted((mine / "val").iterdir())
     shutil.copytree(mine / "val", root / "photos")
     shutil.copytree(mine / "val", root / "test2017")
