@@ -127,7 +127,8 @@ def paint_instances(
         )
         placed = op.And(op.Cast(free_area, to=ir.DataType.BOOL), op.LessOrEqual(covered, thresholds.max_overlap))
         painted = op.Where(op.And(free, placed), op.Cast(next_id, to=small), nothing)
-        painted = op.Max(lines, op.Pad(painted, own(margins)))  # it is free where something is painted
+        # One of the two is 0. `Max` of bytes would do, but comes with onnxruntime 1.24.
+        painted = op.BitwiseOr(lines, op.Pad(painted, own(margins)))
         id_map = op.ScatterND(id_map, op.Slice(row_numbers, y0, y1, [0]), painted)
         return [op.Identity(condition), id_map, op.Add(next_id, op.Cast(placed, to=ir.DataType.INT32)), placed]
 

@@ -260,3 +260,26 @@ def test_runtime_requirements_are_the_package_s_own_without_torch() -> None:
     assert {line.partition(">")[0] for line in whole - listed} == NOT_FOR_EXPORTED
     (instead,) = (line.removeprefix("# ").split()[0] for line in lines if line.startswith("# openvino"))
     assert instead in extras["openvino"].split()
+
+
+@pytest.mark.slow
+def test_the_oldest_onnxruntime_that_is_allowed_gives_the_same(
+    exported: pb.Predictor, root: Path, tmp_path: Path
+) -> None:
+    lines = (ROOT / "requirements-runtime.txt").read_text().splitlines()
+    (oldest,) = (line.partition(">=")[2] for line in lines if line.startswith("onnxruntime"))
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", str(tmp_path / "oldest")]
+    if subprocess.run([*pip, f"onnxruntime=={oldest}"]).returncode:
+        pytest.skip(f"onnxruntime {oldest} cannot be installed for this Python")
+    program = f"""
+import sys
+sys.path.insert(0, {str(tmp_path / "oldest")!r})
+import numpy, onnxruntime
+import panoptic_blend as pb
+assert onnxruntime.__version__.startswith({oldest!r})
+image = numpy.load({str(tmp_path / "image.npy")!r})
+numpy.save({str(tmp_path / "id_map.npy")!r}, pb.Predictor(pb.load({str(root / "exported")!r}))(image).id_map)
+"""
+    np.save(tmp_path / "image.npy", picture(160, 224))
+    subprocess.run([sys.executable, "-c", program], check=True)
+    assert (np.load(tmp_path / "id_map.npy") == exported(picture(160, 224)).id_map).all()
