@@ -164,7 +164,8 @@ def _signals_end_it(received: list[int]) -> Iterator[None]:
         yield  # Python allows no handlers here
         return
     before = {}
-    for number in STOP_SIGNALS:  # which nohup and a shell's background jobs ignore
+    for number in STOP_SIGNALS:
+        # Not where nohup or a shell's background job ignores it, or a program has a handler of its own.
         if signal.getsignal(number) in (signal.SIG_DFL, signal.default_int_handler):
             before[number] = signal.signal(number, leave)
     try:

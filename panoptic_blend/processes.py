@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import signal
 import threading
@@ -9,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import parent_process
+from multiprocessing.synchronize import Event
 from typing import Any, TypeVar
 
 from panoptic_blend.errors import ResourceError
@@ -40,7 +42,8 @@ def in_processes(
     if min(workers, len(tasks)) <= 1:
         yield from map(work, tasks)
         return
-    executor = ProcessPoolExecutor(min(workers, len(tasks)), initializer=_begin, initargs=(work,))
+    enough = multiprocessing.Event()
+    executor = ProcessPoolExecutor(min(workers, len(tasks)), initializer=_begin, initargs=(work, enough))
     try:
         with signals_wait():  # half-started processes would be waited for in vain
             results = executor.map(_work_here, tasks, chunksize=at_once)
@@ -50,17 +53,20 @@ def in_processes(
             "A process was ended from outside, probably for lack of memory. Try --workers 1."
         ) from error
     finally:
-        executor.shutdown(cancel_futures=True)
+        with signals_wait():  # a second Ctrl-C would leave processes that nobody ends
+            enough.set()
+            executor.shutdown(cancel_futures=True)
 
 
-_here: list[Callable[[Any], Any]] = []
-"""The work of this process."""
+_here: list[tuple[Callable[[Any], Any], Event]] = []
+"""The work of this process, and whether no more of it is wanted."""
 
 
-def _begin(work: Callable[[Any], Any]) -> None:
-    for number in STOP_SIGNALS:  # Ctrl-C reaches all processes of a command; the main one ends the others
+def _begin(work: Callable[[Any], Any], enough: Event) -> None:
+    # Ctrl-C reaches all processes of a command: the others finish their task, and the main one ends them.
+    for number in STOP_SIGNALS:
         signal.signal(number, signal.SIG_DFL if number == signal.SIGTERM else signal.SIG_IGN)
-    _here[:] = [work]
+    _here[:] = [(work, enough)]
     threading.Thread(target=_end_with_parent, daemon=True).start()
 
 
@@ -73,4 +79,5 @@ def _end_with_parent() -> None:
 
 
 def _work_here(task: Any) -> Any:
-    return _here[0](task)
+    work, enough = _here[0]
+    return None if enough.is_set() else work(task)

@@ -29,7 +29,7 @@ def signals_wait() -> Iterator[None]:
         yield
     finally:
         for number, handler in before.items():
-            if handler is not None:  # of a program in another language, which Python is part of
+            if handler is not None:  # None: set by a program in another language, of which Python is part
                 signal.signal(number, handler)
         if noted:
             signal.raise_signal(noted[0])

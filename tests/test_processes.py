@@ -56,6 +56,31 @@ def test_processes_end_when_who_gives_them_work_is_killed() -> None:
     assert first == b"at work\n"
 
 
+@pytest.mark.skipif(os.name == "nt", reason="no such signal")
+def test_ctrl_c_ends_the_tasks_that_run_and_a_second_one_nothing_more() -> None:
+    program = "from tests.test_processes import _wait_long, in_processes\nlist(in_processes(_wait_long, range(100), 2))"
+    with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                          start_new_session=True) as process:  # fmt: skip
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"at work\n"
+        try:
+            for _ in range(2):
+                os.killpg(process.pid, signal.SIGINT)
+                time.sleep(0.2)
+            said, errors = process.communicate(timeout=30)
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGINT, errors
+    assert said.count(b"at work") <= 3  # one that the other process has begun, or each one more at the same moment
+
+
+def _wait_long(number: int) -> None:
+    sys.stdout.write("at work\n")
+    sys.stdout.flush()
+    time.sleep(1)
+
+
 def _wait(number: int) -> None:
     sys.stdout.write("at work\n")
     sys.stdout.flush()

@@ -6,14 +6,15 @@ import glob
 import hashlib
 import os
 import shutil
+import socket
 import tempfile
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from panoptic_blend.errors import ConfigError
-from panoptic_blend.files.lock import UNFINISHED, held_alone, hold_folder, is_abandoned
+from panoptic_blend.files.lock import UNFINISHED, held_alone, hold_folder, remove_abandoned
 from panoptic_blend.files.room import written_as
 
 
@@ -22,10 +23,10 @@ def atomic_path(path: Path) -> Iterator[Path]:
     """A temporary path in the same folder that becomes `path` when the block ends well.
 
     Missing folders are made. When the block raises, the temporary file is removed and an older `path` stays as it was.
-    What a process left that was killed is overwritten by the next one that writes this path.
+    What a process left that was killed is overwritten by the next one that writes this path, but on Windows.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    with _temporary_file(path) as temporary, written_as(path, temporary):
+    with _temporary_file(path) as temporary:
         yield temporary
         os.replace(temporary, path)
 
@@ -34,25 +35,29 @@ def atomic_path(path: Path) -> Iterator[Path]:
 def _temporary_file(path: Path) -> Iterator[Path]:
     """A hidden file beside another, removed when the block raises.
 
-    Its name is always the same, so that nothing piles up, but while another process or thread writes that path. It is
-    short, as the final one may already be as long as the file system allows.
+    Its name is always the same, so that nothing piles up, except while another process or thread writes that path. It
+    is short, as the final one may already be as long as the file system allows.
     """
     temporary = path.with_name(f".{hashlib.md5(path.name.encode(), usedforsecurity=False).hexdigest()}{UNFINISHED}")
-    with held_alone(temporary) as alone:
-        if not alone:
-            temporary = path.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
-        try:
+    with written_as(path, temporary), held_alone(temporary) as alone:
+        if alone:
             yield temporary
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+            return
+    temporary = path.with_name(f".{uuid.uuid4().hex}{UNFINISHED}")
+    try:
+        with written_as(path, temporary):
+            yield temporary
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 @contextmanager
 def atomic_folder(folder: Path) -> Iterator[Path]:
     """A temporary folder that becomes `folder`, a new one, when the block ends well; else it is removed.
 
-    What a process left that was killed is removed by the next one that makes this folder.
+    What a process of this machine left that was killed is removed by the next one that makes this folder, but on
+    Windows.
 
     Raises:
         ConfigError: the folder has something in it already.
@@ -68,7 +73,7 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
 
 @contextmanager
 def temporary_folder(name: str, beside: Path) -> Iterator[Path]:
-    """An empty folder that is removed when the block ends, or, after a `kill -9`, when the next is made.
+    """An empty folder that is removed when the block ends, or, after a `kill -9`, when this machine makes the next.
 
     Args:
         name: of what it is for.
@@ -80,21 +85,34 @@ def temporary_folder(name: str, beside: Path) -> Iterator[Path]:
 
 @contextmanager
 def _hidden_folder(name: str, beside: Path) -> Iterator[Path]:
-    """A folder that is gone after the block; those of the name that a process left which was killed are removed."""
+    """A folder that is gone after the block; those of the name that a killed process of this machine left are removed.
+
+    Other machines' are left alone: network file systems do not tell them that a folder is held.
+    """
     beside.mkdir(parents=True, exist_ok=True)
-    for left in beside.glob(f".{glob.escape(name)}-????????{UNFINISHED}"):
-        if is_abandoned(left):
-            shutil.rmtree(left, ignore_errors=True)
-    while True:
-        temporary = Path(tempfile.mkdtemp(UNFINISHED, f".{name}-", beside))
-        with hold_folder(temporary):
-            if not temporary.is_dir():  # taken for one that was left, just before it was held
-                continue
-            try:
-                yield temporary
-            finally:
-                shutil.rmtree(temporary, ignore_errors=True)
-            return
+    machine = hashlib.md5(socket.gethostname().encode(), usedforsecurity=False).hexdigest()[:8]
+    for left in beside.glob(f".{glob.escape(name)}-{machine}-????????{UNFINISHED}"):
+        remove_abandoned(left)
+    with ExitStack() as stack:
+        while True:
+            temporary = _new_folder(f".{name}-{machine}-", beside, name)
+            with suppress(BlockingIOError):
+                stack.enter_context(hold_folder(temporary))
+                if temporary.is_dir():
+                    break
+            # Taken for one that was left, just before it was held.
+        try:
+            yield temporary
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _new_folder(prefix: str, beside: Path, name: str) -> Path:
+    try:
+        return Path(tempfile.mkdtemp(UNFINISHED, prefix, beside))
+    except OSError as error:
+        error.filename = str(beside / name)  # what a person knows
+        raise
 
 
 def check_new_folder(folder: Path) -> None:

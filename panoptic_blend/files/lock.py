@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import re
+import shutil
 import socket
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from panoptic_blend.errors import FolderInUseError
@@ -17,12 +19,15 @@ from panoptic_blend.files.room import written_as
 
 LOCK = ".lock"
 UNFINISHED = ".tmp"
-"""Ending of the names of files that are not whole yet; the name before it is hidden, and 32 digits."""
+"""Ending of the names of files and folders that are not whole yet. A file's is hidden, and 32 digits before it."""
 _LOOK_AGAIN = 0.2
 """Seconds between two looks at a lock that is waited for."""
 
 _held: set[int] = set()
 """Open lock files of this process."""
+
+_lets_write: dict[int, bool] = {}
+"""By device: whether a file that is locked can be written by another descriptor. SMB's cannot (flock(2))."""
 
 
 @contextmanager
@@ -101,8 +106,11 @@ def _locked(path: Path, file: int) -> Iterator[int]:
 def held_alone(path: Path) -> Iterator[bool]:
     """Hold a file, made if it is missing, that may be renamed or removed while the block runs.
 
+    When the block raises, the file is removed.
+
     Yields:
-        True if it is empty now and nobody else holds it; False where somebody does, and where that is not certain.
+        True if it is empty now and nobody else holds it; False where somebody does, where that is not certain, and
+        where what is held cannot be written.
     """
     file = None if sys.platform == "win32" else _open_alone(path)  # Windows renames no open files
     if file is None:
@@ -112,6 +120,10 @@ def held_alone(path: Path) -> Iterator[bool]:
     try:
         os.ftruncate(file, 0)
         yield True
+    except BaseException:
+        if _is_there(path, file):
+            path.unlink(missing_ok=True)
+        raise
     finally:
         _held.discard(file)
         os.close(file)
@@ -120,9 +132,11 @@ def held_alone(path: Path) -> Iterator[bool]:
 def _open_alone(path: Path) -> int | None:
     while True:
         try:
-            file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        except PermissionError:  # of another person's file
-            return None
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o666)
+        except OSError as error:
+            if error.errno in (errno.EACCES, errno.EPERM, errno.ELOOP):  # another person's file, or a link
+                return None
+            raise
         try:
             _lock(file)
         except BlockingIOError:
@@ -132,14 +146,37 @@ def _open_alone(path: Path) -> int | None:
             os.close(file)
             path.unlink(missing_ok=True)
             return None
-        if _is_there(path, file):
+        if not _is_there(path, file):
+            os.close(file)  # renamed or removed by who held it until now
+        elif _can_be_written(path, file):
             return file
-        os.close(file)  # renamed or removed by who held it until now
+        else:
+            path.unlink()
+            os.close(file)
+            return None
+
+
+def _can_be_written(path: Path, file: int) -> bool:
+    device = os.fstat(file).st_dev
+    if device not in _lets_write:
+        try:
+            path.write_bytes(b"?")
+        except PermissionError:
+            _lets_write[device] = False
+        except OSError:
+            return True  # a full disk, which is told when more is written
+        else:
+            _lets_write[device] = True
+    return _lets_write[device]
 
 
 @contextmanager
 def hold_folder(folder: Path) -> Iterator[None]:
-    """Tell `is_abandoned` that a process works in a folder, which it may rename or remove, while the block runs."""
+    """Keep `remove_abandoned` from a folder, which may be renamed or removed, while the block runs.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
     file = _open_held(folder)
     if file is None:
         yield
@@ -152,22 +189,30 @@ def hold_folder(folder: Path) -> Iterator[None]:
         os.close(file)
 
 
-def is_abandoned(folder: Path) -> bool:
-    """Whether the process that worked in a folder is gone; False where that is not certain."""
-    file = _open_held(folder)
-    if file is not None:
-        os.close(file)
-    return file is not None
+def remove_abandoned(folder: Path) -> None:
+    """Remove a folder whose process is gone. One of which that is not certain stays."""
+    with suppress(BlockingIOError):
+        file = _open_held(folder)
+        if file is not None:
+            shutil.rmtree(folder, ignore_errors=True)
+            os.close(file)
 
 
 def _open_held(folder: Path) -> int | None:
-    """A folder that nobody else holds; None where somebody does, and where folders cannot be held, as on Windows."""
+    """A folder that is held now; None where folders cannot be held, as on Windows.
+
+    Raises:
+        BlockingIOError: another process holds it.
+    """
     try:
         file = os.open(folder, os.O_RDONLY)
     except OSError:
         return None
     try:
         _lock(file)
+    except BlockingIOError:
+        os.close(file)
+        raise
     except OSError:
         os.close(file)
         return None

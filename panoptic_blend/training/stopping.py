@@ -14,9 +14,8 @@ import torch
 import torch.distributed as dist
 
 from panoptic_blend.errors import TrainingStopped
+from panoptic_blend.stop_signals import STOP_SIGNALS
 
-SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
-"""What asks a run to stop; Windows has no SIGHUP."""
 PATIENCE = 10.0
 """Seconds after which a second signal no longer waits for the step to end."""
 
@@ -41,7 +40,7 @@ class StopRequest:
         """Take over the signals. Outside the main thread, where Python allows no handlers, nothing changes."""
         if threading.current_thread() is not threading.main_thread():
             return
-        for number in SIGNALS:
+        for number in STOP_SIGNALS:
             # `nohup` lets a command ignore the loss of its terminal. An ignored Ctrl-C means nothing: a shell's
             # background jobs begin with it.
             if number == signal.SIGINT or signal.getsignal(number) != signal.SIG_IGN:

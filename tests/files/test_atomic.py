@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
@@ -51,7 +51,7 @@ def be_killed(place: Path, kind: str) -> None:
 @pytest.mark.skipif(os.name == "nt", reason="no such signal")
 @pytest.mark.parametrize("moment", ["folder", "just before"])
 def test_the_next_process_takes_away_what_a_killed_one_left(moment: str, tmp_path: Path):
-    (tmp_path / ".out-notours0").mkdir()
+    (tmp_path / ".out-12345678-notours0.tmp").mkdir()  # of another machine
     be_killed(tmp_path / "out", moment)
     assert len(list(tmp_path.iterdir())) == 2
     with atomic_folder(tmp_path / "out") as running:
@@ -61,7 +61,7 @@ def test_the_next_process_takes_away_what_a_killed_one_left(moment: str, tmp_pat
         with suppress(KeyError), atomic_folder(tmp_path / "out"):
             assert running.is_dir()  # another process's, which is at work
             raise KeyError
-    assert sorted(path.name for path in tmp_path.iterdir()) == [".out-notours0", "out", "out[1]"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [".out-12345678-notours0.tmp", "out", "out[1]"]
     assert [path.name for path in (tmp_path / "out").iterdir()] == ["file"]
 
 
@@ -134,3 +134,82 @@ def test_without_locks_files_are_written_as_well(tmp_path: Path, monkeypatch: py
         with atomic_path(tmp_path / "file") as unfinished:
             unfinished.write_text(text)
     assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "two")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows renames no file that is held")
+def test_where_a_locked_file_cannot_be_written_another_name_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def mandatory_lock(path: Path, content: bytes) -> None:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+
+    monkeypatch.setattr("panoptic_blend.files.lock._lets_write", {})
+    with monkeypatch.context() as smb:
+        smb.setattr(Path, "write_bytes", mandatory_lock)
+        with atomic_path(tmp_path / "file") as unfinished:
+            assert list(tmp_path.iterdir()) == []  # nothing is held
+            unfinished.touch()
+    with atomic_path(tmp_path / "file") as unfinished:
+        unfinished.write_bytes(b"text")
+    assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("file", b"text")]
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows renames no file that is held")
+def test_a_link_at_the_place_of_an_unfinished_file_is_not_followed(tmp_path: Path):
+    with atomic_path(tmp_path / "file") as unfinished:
+        unfinished.write_text("old")
+    (tmp_path / "precious").write_text("precious")
+    unfinished.symlink_to(tmp_path / "precious")
+    with atomic_path(tmp_path / "file") as another:
+        assert another != unfinished
+        another.write_text("new")
+    assert ((tmp_path / "precious").read_text(), (tmp_path / "file").read_text()) == ("precious", "new")
+    assert not (tmp_path / "file").is_symlink()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows renames no file that is held")
+def test_what_fails_once_the_file_is_there_takes_nothing_from_the_next_writer(tmp_path: Path):
+    other = ExitStack()
+    with suppress(KeyboardInterrupt), atomic_path(tmp_path / "file") as unfinished:
+        unfinished.write_text("ours")
+        os.replace(unfinished, tmp_path / "file")
+        theirs = other.enter_context(atomic_path(tmp_path / "file"))
+        assert theirs == unfinished
+        raise KeyboardInterrupt
+    theirs.write_text("theirs")
+    other.close()
+    assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [("file", "theirs")]
+
+
+@pytest.mark.skipif(os.name == "nt" or not hasattr(os, "geteuid"), reason="no such permissions")
+@pytest.mark.parametrize("make", [atomic_path, atomic_folder])
+def test_what_cannot_be_made_is_told_by_the_name_it_would_have_had(make, tmp_path: Path, monkeypatch):
+    def refuse(path: object, *others: object, **more: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))  # type: ignore[call-overload]
+
+    with monkeypatch.context() as full:
+        full.setattr("os.open", refuse)
+        full.setattr("os.mkdir", refuse)
+        with pytest.raises(OSError, match="No space") as told, make(tmp_path / "out"):
+            pass
+    assert told.value.filename == str(tmp_path / "out")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="folders cannot be held")
+def test_a_folder_that_is_taken_away_before_it_is_held_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    from panoptic_blend.files import lock
+
+    original, taken = lock._lock, []
+
+    def another_process_is_first(file: int) -> None:
+        for path in tmp_path.glob(".out-*.tmp"):
+            if not taken:
+                taken.append(path)
+                path.rmdir()
+                raise BlockingIOError
+        original(file)
+
+    monkeypatch.setattr(lock, "_lock", another_process_is_first)
+    with atomic_folder(tmp_path / "out") as unfinished:
+        (unfinished / "file").write_text("x")
+    assert taken
+    assert taken[0] != unfinished
+    assert (tmp_path / "out" / "file").read_text() == "x"

@@ -14,15 +14,16 @@ import pytest
 import torch
 
 from panoptic_blend.errors import TrainingStopped
+from panoptic_blend.stop_signals import STOP_SIGNALS
 from panoptic_blend.training import stopping
-from panoptic_blend.training.stopping import SIGNALS, StopRequest
+from panoptic_blend.training.stopping import StopRequest
 
 CPU = torch.device("cpu")
 
 
 @pytest.fixture
 def stop() -> Iterator[StopRequest]:
-    before = {number: signal.getsignal(number) for number in SIGNALS}
+    before = {number: signal.getsignal(number) for number in STOP_SIGNALS}
     request = StopRequest()
     request.listen()
     yield request
@@ -34,7 +35,7 @@ def stop() -> Iterator[StopRequest]:
 def test_the_first_signal_counts(stop: StopRequest, number: int) -> None:
     assert stop.agree(CPU) == 0
     signal.raise_signal(number)
-    for other in SIGNALS:
+    for other in STOP_SIGNALS:
         signal.raise_signal(other)
     assert stop.agree(CPU) == stop.agreed == number
 
