@@ -81,7 +81,8 @@ def test_a_command_that_is_killed_and_run_again_leaves_what_it_leaves_otherwise(
             if code == 0:
                 break
             stopped += 1
-            assert code == SIGNALS[number], said
+            # The second is the system's own way, before a command listens and once it has ended.
+            assert code in (SIGNALS[number], -number), said
             assert "Traceback" not in said
             if command not in KEPT and comparable(where.parent) == expected:
                 break  # just before the process would have ended
