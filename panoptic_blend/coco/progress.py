@@ -13,7 +13,7 @@ from typing import Any
 from panoptic_blend.coco.json_rows import ImageId
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.journal import Journal
-from panoptic_blend.files.names import check_file_name, comparison_key
+from panoptic_blend.files.names import check_file_name, comparison_key, remove_named
 
 JOURNAL = "progress.jsonl"
 FORMAT = 1
@@ -169,8 +169,9 @@ class Progress:
                 raise DatasetError(f"{path}: is not a journal of this version's. {START_OVER}")
         elif self._is_ours():
             png = check_file_name(row["annotation"]["file_name"], str(path))
-            # An id map that somebody removed is made again, and so is one that was not written before a process ended.
-            if not overwrite and os.path.isfile(os.path.join(self._id_maps, png)):
+            # An id map that somebody removed is made again, and so is one that was not written before a process or the
+            # power ended.
+            if not overwrite and _holds_something(os.path.join(self._id_maps, png)):
                 self._keep(row["image"]["id"], png, position)
 
     def _is_ours(self) -> bool:
@@ -193,7 +194,7 @@ class Progress:
         for _, row in rows:
             png = check_file_name(row["annotation"]["file_name"], str(self._journal.path))
             forget(png)
-            (self._id_maps / png).unlink(missing_ok=True)
+            remove_named(self._id_maps / png)
 
     def _keep(self, image_id: ImageId, png: str, position: int) -> None:
         self._positions[image_id] = position
@@ -213,3 +214,10 @@ def differences(before: object, now: object, name: str = "") -> list[str]:
     if any(isinstance(value, (dict, list)) or len(str(value)) > 30 for value in (before, now)):
         return [f"other {name}"]
     return [f"{name} {json.dumps(before)} (now {json.dumps(now)})"]
+
+
+def _holds_something(path: str) -> bool:
+    try:
+        return os.stat(path).st_size > 0
+    except (OSError, ValueError):
+        return False

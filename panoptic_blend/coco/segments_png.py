@@ -160,9 +160,8 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 
 def _too_large(path: Path, how_large: str) -> DatasetError:
     return DatasetError(
-        f"{path}: too large to decode safely ({how_large}). Allow more by --max-pixels of `score` or `evaluate`, or "
-        "cut image and id map into smaller ones, or scale both down, the id map without mixing colours (nearest "
-        "neighbour)."
+        f"{path}: too large to decode safely ({how_large}). Allow more by --max-pixels, or cut image and id "
+        "map into smaller ones, or scale both down, the id map without mixing colours (nearest neighbour)."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import glob
 import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -181,7 +182,7 @@ def run(arguments: list[str]) -> None:
     )
 
     console = Console(markup=False, highlight=False)
-    inputs = [os.path.abspath(text) for text in options.input] if options.engine == "ray" else options.input
+    inputs = [_absolute(text) for text in options.input] if options.engine == "ray" else options.input
     source: DivisibleSamples
     annotations = None
     if options.annotations:
@@ -218,3 +219,8 @@ def run(arguments: list[str]) -> None:
         split = submission_split(options.annotations)
         path = write_submission(options.output, split, options.coco_submission)
         console.print(f"Submission file: {path}", soft_wrap=True)
+
+
+def _absolute(text: str) -> str:
+    """An input for machines with another working folder, whose own name is no pattern."""
+    return os.path.abspath(text) if os.path.exists(text) else os.path.join(glob.escape(os.getcwd()), text)

@@ -9,14 +9,13 @@ from rich.console import Console
 from rich.markup import escape
 from torch import Tensor
 
-from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.comparison.ablation import Ablation
 from panoptic_blend.comparison.latency import measure_latency
-from panoptic_blend.comparison.runs import finish, load_predictor, prepare
+from panoptic_blend.comparison.runs import finish, load_predictor, prepare, validation_set
 from panoptic_blend.comparison.table import Row, markdown, write_csv, write_plot
 from panoptic_blend.config import Config
 from panoptic_blend.data.images import read_image
-from panoptic_blend.errors import TrainingStopped
+from panoptic_blend.errors import ConfigError, TrainingStopped
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.torch_model import TorchModel
@@ -40,8 +39,10 @@ def compare(ablations: Sequence[Ablation], seeds: int, output: Path, console: Co
         The Markdown files.
 
     Raises:
+        ConfigError: two ablations of one name, or variants for images of different bands.
         TrainingStopped: Ctrl-C or `kill` in a training; the same call goes on.
     """
+    _check(ablations)
     jobs = [
         (ablation, variant, prepare(config, seed, output / "runs"))
         for seed in range(seeds)
@@ -94,7 +95,21 @@ def _count_parameters(predictor: Predictor) -> int:
 
 
 def _some_images(config: Config) -> list[Tensor]:
-    root = Path(config.data.root)
-    annotations = PanopticAnnotations.load(root / config.data.val_annotations)
-    count = min(TIMED_IMAGES, len(annotations))
-    return [read_image(root / config.data.val_images / annotations[index].file_name) for index in range(count)]
+    judged = validation_set(config)
+    names = [record.file_name for record in judged.annotations[:TIMED_IMAGES]]
+    return [read_image(judged.images / name, config.model.input.channels) for name in names]
+
+
+def _check(ablations: Sequence[Ablation]) -> None:
+    """Raise `ConfigError` for what would fail after all the training."""
+    names = [ablation.name for ablation in ablations]
+    twice = next((name for name in names if names.count(name) > 1), None)
+    if twice is not None:
+        raise ConfigError(f"Two ablation files are named {twice}, as their tables would be. Rename one.")
+    for ablation in ablations:
+        bands = {config.model.input.channels for config in ablation.variants.values()}
+        if len(bands) > 1:
+            raise ConfigError(
+                f"{ablation.name}: its variants have {min(bands)} and {max(bands)} model.input.channels, so that no "
+                "image can time them all. Compare those of equal bands."
+            )

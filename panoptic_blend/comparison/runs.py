@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from panoptic_blend.checkpoints.native import LAST, load_model
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
 from panoptic_blend.config.plain import plain_settings
+from panoptic_blend.data.sample_checks import check_samples
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.inference.evaluate import evaluate
 from panoptic_blend.inference.predictor import Predictor
@@ -24,12 +25,14 @@ from panoptic_blend.training.run import train
 
 
 def prepare(config: Config, seed: int, runs: Path) -> Config:
-    """The settings of one run: its seed, no validation on the way, and a folder named after all that matters to it.
+    """The settings of one run: its seed, no validation on the way, which `patience` waits for, and a folder of its own.
+
+    The folder is named after all that matters to the run.
 
     Equal settings get the same folder, so that a variant which several ablations share is trained once, and settings
     that were changed never meet the results of older ones.
     """
-    settings = replace(config, trainer=replace(config.trainer, seed=seed, val_every=0, output="any"))
+    settings = replace(config, trainer=replace(config.trainer, seed=seed, val_every=0, patience=0, output="any"))
     text = json.dumps(plain_settings(settings), sort_keys=True)
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return replace(settings, trainer=replace(settings.trainer, output=str(runs / f"{digest}-seed{seed}")))
@@ -47,19 +50,36 @@ def finish(config: Config, console: Console) -> dict[str, Any]:
     metrics = run / METRICS  # there once every image is judged; the evaluation's own may be of some
     if not metrics.is_file():
         train(config, run if (run / STATE).is_file() else None, console)
-        data = config.data
-        root = Path(data.root)
+        judged = validation_set(config)
         evaluated = evaluate(
-            load_predictor(config),
-            PanopticAnnotations.load(root / data.val_annotations),
-            root / data.val_images,
-            run / "val",
-            Console(quiet=True),
-            root / data.val_segments if data.val_segments else None,
+            load_predictor(config), judged.annotations, judged.images, run / "val", Console(quiet=True), judged.segments
         )
         with atomic_path(metrics) as temporary:
             shutil.copyfile(evaluated, temporary)
     return json.loads(metrics.read_text(encoding="utf-8"))
+
+
+@dataclass
+class ValidationSet:
+    """The images that runs are judged by."""
+
+    annotations: PanopticAnnotations
+    images: Path
+    segments: Path
+
+
+def validation_set(config: Config) -> ValidationSet:
+    """Those of a configuration; without bad ones, where it says that these be left out."""
+    data, root = config.data, Path(config.data.root)
+    annotations = PanopticAnnotations.load(root / data.val_annotations, data.on_bad_sample)
+    images = root / data.val_images
+    segments = root / data.val_segments if data.val_segments else annotations.default_segments_folder
+    if data.on_bad_sample == "skip":  # training has told which
+        quiet, bands = Console(quiet=True), config.model.input.channels
+        good, bad = check_samples(annotations, images, segments, "skip", data.workers, quiet, bands)
+        if bad:
+            annotations = annotations.only(good.tolist())
+    return ValidationSet(annotations, images, segments)
 
 
 def load_predictor(config: Config) -> Predictor:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import re
 import unicodedata
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from panoptic_blend.errors import DatasetError
 
+ABOUT_A_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL)
+"""Errors of the operating system about a file's name alone."""
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -33,6 +36,15 @@ def check_file_name(name: object, where: str) -> str:
     if parts[-1] in ("", ".") or "\0" in name or not _is_unicode(name):
         raise DatasetError(f"{where}: file_name {name!r} is not the name of a file. Write a relative path to one.")
     return name
+
+
+def remove_named(path: Path) -> None:
+    """Remove a file, if it is there; one whose name cannot be had is not."""
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        if error.errno not in ABOUT_A_NAME:
+            raise
 
 
 def segments_name(file_name: str) -> str:

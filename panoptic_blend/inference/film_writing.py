@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from rich.console import Console
 
+from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.files.images import Pixels
 from panoptic_blend.files.lock import lock_folder
 from panoptic_blend.inference.films import Film, import_av
@@ -60,6 +61,11 @@ def write_film(
     def follow(prediction: Prediction) -> PanopticMap:
         return tracker.update(prediction.panoptic) if tracker else prediction.panoptic
 
+    def begin(writer: PredictionWriter) -> None:
+        if tracker:
+            for row in writer.progress.rows():
+                tracker.reserve(segment["id"] for segment in row["annotation"]["segments_info"])
+
     def draw(result: Result) -> None:
         if tracker and not result.is_new:
             tracker.remember(result.id_map, result.segments)
@@ -82,6 +88,7 @@ def write_film(
             overwrite=overwrite,
             made_with={"track": track, **started},
             refine=follow,
+            begin=begin,
         )
     failures = list(dict.fromkeys(result.failures))  # all frames after a film's end fail alike
     if not film.damage:  # it announced more frames than it shows

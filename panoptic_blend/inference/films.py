@@ -31,7 +31,8 @@ _CAMERA = re.compile(r"(?:camera:)?(\d{1,3})")
 
 def is_film(text: str) -> bool:
     """Whether an input of `predict` names a film or a camera: `0`, `camera:0`."""
-    return Path(text).suffix.lower() in FILM_SUFFIXES or camera_number(text) is not None
+    is_named_so = Path(text).suffix.lower() in FILM_SUFFIXES and not Path(text).is_dir()
+    return is_named_so or camera_number(text) is not None
 
 
 def camera_number(text: str) -> int | None:

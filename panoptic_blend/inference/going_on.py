@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import shutil
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
@@ -18,6 +17,7 @@ from panoptic_blend.coco.segments_tiff import FOLDER as TIFF_FOLDER
 from panoptic_blend.coco.segments_tiff import tiff_path
 from panoptic_blend.errors import DatasetError, out_of_memory
 from panoptic_blend.files.lock import lock_folder
+from panoptic_blend.files.names import ABOUT_A_NAME, remove_named
 from panoptic_blend.inference.overlays import OVERLAY_FOLDER, overlay_path
 from panoptic_blend.inference.sources import Samples
 from panoptic_blend.inference.summaries import forget_summaries
@@ -26,8 +26,6 @@ PARTS = ".parts"
 """Folder in an output folder where several workers keep what they predict, each in a folder of its own."""
 FAILURES = (DatasetError, MemoryError, RuntimeError, OSError)
 """What may be about one image alone; `explain_failure` tells."""
-_ABOUT_A_NAME = (errno.ENAMETOOLONG, errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.EINVAL)
-"""Errors of the operating system that another image's name would not meet."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ def go_on(
 
     def forget(png: str) -> None:
         for path in beside(output, png):
-            path.unlink(missing_ok=True)
+            remove_named(path)
 
     was_there = (output / JOURNAL).exists()  # else nothing in the folder is ours
     with PredictionWriter(output, categories, made_with, overwrite, forget) as writer:
@@ -161,7 +159,7 @@ def explain_failure(error: Exception, file_name: str, size: tuple[int, int] | No
             f"{file_name}{pixels}: does not fit into memory. Scale it down, or predict at a smaller "
             "--model.input.shortest_edge, which is built into an exported model."
         )
-    if isinstance(error, OSError) and error.errno in _ABOUT_A_NAME:
+    if isinstance(error, OSError) and error.errno in ABOUT_A_NAME:
         return f"{file_name}: cannot be written under this name ({error.strerror}). Rename it."
     raise error
 

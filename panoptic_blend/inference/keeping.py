@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import Progress as Bar
 
 from panoptic_blend.coco.images import EvaluationSample
+from panoptic_blend.coco.predictions import PredictionWriter
 from panoptic_blend.coco.progress import Kept
 from panoptic_blend.errors import DatasetError, out_of_memory
 from panoptic_blend.inference.going_on import FAILURES, describe_file, explain_failure, go_on
@@ -92,6 +93,7 @@ def keep_predictions(
     overwrite: bool = False,
     made_with: Mapping[str, object] = MappingProxyType({}),
     refine: Callable[[Prediction], PanopticMap] = lambda prediction: prediction.panoptic,
+    begin: Callable[[PredictionWriter], object] = lambda writer: None,
 ) -> WritingResult:
     """Predict what is not in `output/predictions` yet, each image kept as soon as it is predicted.
 
@@ -105,6 +107,7 @@ def keep_predictions(
         overwrite: predict all images again, and replace what is in the folder.
         made_with: what earlier results must share beside command, model and settings.
         refine: the map to keep of a prediction; called in the order of the source, between what `use` is given.
+        begin: is given the writer, with what earlier runs left, before anything is predicted.
 
     Raises:
         DatasetError: the folder holds predictions of other images, or made with another model or other settings.
@@ -113,6 +116,7 @@ def keep_predictions(
     made_with = {"command": command, **predictor.engine.made_with(), **made_with}
     with go_on(output, source, console, predictor.categories, made_with, overwrite, again) as to_do:
         writer = to_do.writer
+        begin(writer)
         earlier = writer.progress.kept.at_this_moment()
 
         def read(index: int) -> _Job:

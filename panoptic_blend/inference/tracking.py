@@ -7,7 +7,7 @@ thing looks like is not asked.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -106,6 +106,10 @@ class Tracker:
         result = PanopticMap(id_map, list(segments.values()))
         self.remember(result.id_map, result.segments)
         return result
+
+    def reserve(self, ids: Iterable[int]) -> None:
+        """Give none of these ids to what is new: frames that come later have them from an earlier run."""
+        self._next = max([self._next, *(i + 1 for i in ids)])
 
     def remember(self, id_map: IdMap, segments: Sequence[Segment]) -> None:
         """Take over a frame whose ids are given, as those of an earlier run; `update` calls this, too."""

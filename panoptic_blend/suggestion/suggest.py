@@ -48,7 +48,8 @@ class DataPaths:
         """Validation images are those named 'val' where these are named 'train'; without such, the same ones."""
         if val_annotations is None or val_images is None:
             val_annotations, val_images = _named_val(annotations), _named_val(images)
-            if not (val_annotations.is_file() and val_images.is_dir()):
+            is_named_so = annotations != val_annotations and val_annotations.is_file() and val_images.is_dir()
+            if not is_named_so:
                 val_annotations, val_images = annotations, images
         return DataPaths(annotations, images, val_annotations, val_images)
 

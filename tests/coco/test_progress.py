@@ -8,6 +8,7 @@ import pytest
 
 from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.coco.predictions import PredictionWriter
+from panoptic_blend.coco.segments_png import read_id_map
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import Segment
 
@@ -62,8 +63,10 @@ def test_after_kill_what_is_in_the_journal_counts(tmp_path: Path):
 def test_an_id_map_that_was_removed_is_written_again(tmp_path: Path):
     write(tmp_path, {1: "a.jpg", 2: "b.jpg"})
     (tmp_path / "predictions" / "a.png").unlink()
-    write(tmp_path, {1: "a.jpg"})
+    (tmp_path / "predictions" / "b.png").write_bytes(b"")  # as a file may be that was made before the power was cut
+    write(tmp_path, {1: "a.jpg", 2: "b.jpg"})
     assert names(tmp_path) == {"a.jpg": "a.png", "b.jpg": "b.png"}
+    assert np.array_equal(read_id_map(tmp_path / "predictions" / "b.png"), small_id_map())
 
 
 @pytest.mark.parametrize(
@@ -162,3 +165,11 @@ def test_replacing_takes_away_what_belongs_to_id_maps_before_they_are_forgotten(
         pass
     assert gone == ["a.png", "b.png"]
     assert not list((tmp_path / "predictions").iterdir())
+
+
+def test_a_name_that_cannot_be_had_does_not_make_a_folder_unusable(tmp_path: Path):
+    with pytest.raises(OSError, match="File name too long"):
+        write(tmp_path, {1: "x" * 254})
+    for _ in range(2):
+        write(tmp_path, {2: "a.jpg"}, overwrite=True)
+        assert names(tmp_path) == {"a.jpg": "a.png"}

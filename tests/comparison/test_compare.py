@@ -2,11 +2,13 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
 
 from panoptic_blend.cli import main
@@ -15,7 +17,7 @@ from panoptic_blend.comparison.ablation import Ablation
 from panoptic_blend.comparison.compare import compare
 from panoptic_blend.comparison.latency import measure_latency
 from panoptic_blend.config_files import write_config
-from panoptic_blend.errors import TrainingStopped
+from panoptic_blend.errors import ConfigError, TrainingStopped
 from panoptic_blend.training.module import TrainingModule
 from tests.tiny import tiny_model_config_with
 from tests.training.tiny_run import tiny_config
@@ -99,6 +101,39 @@ def test_figures_of_some_images_are_never_those_of_a_run(
     found = runs.finish(config, QUIET)
     assert found["PQ"] != 99.0
     assert found == json.loads(of_some.read_text())
+
+
+def test_samples_that_are_left_out_of_training_are_not_judged_by(shapes_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(shapes_root, tmp_path / "shapes")
+    pictures = sorted((tmp_path / "shapes" / "val").iterdir())
+    pictures[1].unlink()
+    config = tiny_config(tmp_path / "shapes", Path("unused"), max_steps=1)
+    config.data.on_bad_sample, config.trainer.patience = "skip", 2
+    (table,) = compare([Ablation("one", "one", {"plain": config})], 1, tmp_path / "out", QUIET)
+    assert "plain" in table.read_text()
+    (metrics,) = (tmp_path / "out" / "runs").glob("*/metrics.json")
+    assert len(json.loads(metrics.read_text())["per_image"]) == len(pictures) - 1
+
+
+def test_pictures_of_one_band_are_timed_as_such(shapes_root: Path, tmp_path: Path) -> None:
+    shutil.copytree(shapes_root, tmp_path / "gray")
+    for split in ("train", "val"):
+        for path in (tmp_path / "gray" / split).iterdir():
+            Image.open(path).convert("L").save(path)
+    gray = tiny_config(tmp_path / "gray", Path("unused"), max_steps=1)
+    gray.model.input.channels = 1
+    (table,) = compare([Ablation("gray", "gray", {"plain": gray})], 1, tmp_path / "out", QUIET)
+    assert "plain" in table.read_text()
+    color = tiny_config(shapes_root, Path("unused"), max_steps=1)
+    with pytest.raises(ConfigError, match=r"1 and 3 model\.input\.channels"):
+        compare([Ablation("both", "both", {"gray": gray, "color": color})], 1, tmp_path / "out", QUIET)
+
+
+def test_tables_of_one_name_are_refused_before_training(shapes_root: Path, tmp_path: Path) -> None:
+    pair = [ablation(shapes_root, "same", "fcis"), ablation(shapes_root, "same", "blender")]
+    with pytest.raises(ConfigError, match="Two ablation files are named same"):
+        compare(pair, 1, tmp_path, QUIET)
+    assert not list(tmp_path.iterdir())
 
 
 def test_changed_settings_are_a_new_run(shapes_root: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from panoptic_blend.inference.keeping import WritingResult
 from panoptic_blend.inference.prediction import Prediction
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.modeling.build import build_model
+from panoptic_blend.structures import PanopticMap, Segment
 from panoptic_blend.synthetic.scene import SHAPES
 from tests.tiny import talkative_model_config
 
@@ -108,8 +109,9 @@ def test_films_and_cameras_are_told_from_images(tmp_path: Path, monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     texts = "a.mp4", "a.MOV", "0", "camera:12", "a.png", "folder", "*.jpg", "camera:"
     assert [text for text in texts if is_film(text)] == ["a.mp4", "a.MOV", "0", "camera:12"]
-    (tmp_path / "0").mkdir()
-    assert not is_film("0")
+    for name in ("0", "frames.mp4"):
+        (tmp_path / name).mkdir()
+        assert not is_film(name)
 
 
 def bad_film(folder: Path, kind: str) -> Path:
@@ -217,6 +219,35 @@ def test_a_stopped_film_goes_on_with_the_same_ids(
     assert len(Film(str(tmp_path / "stopped" / "overlay.mp4"))) == FRAMES
     with pytest.raises(DatasetError, match="--overwrite"):  # other ids
         write_film(predictor, Film(str(film)), tmp_path / "stopped", QUIET, track=False)
+
+
+def test_a_frame_that_comes_late_takes_no_ids_of_later_ones(
+    predictor: Predictor, film: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """Three squares at three places, one a frame: each is another thing."""
+    columns = iter([0, 0, 0, 20, 20, 20, 40])
+
+    def see(images: list[np.ndarray]) -> list[Prediction]:
+        found = []
+        for image in images:
+            id_map = np.zeros(image.shape[:2], np.int32)
+            column = next(columns)
+            id_map[:8, column : column + 8] = 1
+            thing = next(each for each in SHAPES if each.is_thing)
+            found.append(Prediction(image, PanopticMap(id_map, [Segment(1, thing.id, True, 0.9, 64)]), SHAPES))
+        return found
+
+    def ids() -> list[int]:
+        rows = json.loads((tmp_path / "predictions.json").read_text())["annotations"]
+        return [segment["id"] for row in rows for segment in row["segments_info"]]
+
+    monkeypatch.setattr(predictor, "predict_batch", see)
+    predict(predictor, film, tmp_path)
+    first = len(SHAPES) + 1
+    assert ids() == [first] * 3 + [first + 1] * 3
+    (tmp_path / "predictions" / "street" / "000001.png").unlink()
+    predict(predictor, film, tmp_path)
+    assert ids() == [first, first + 2, first] + [first + 1] * 3
 
 
 def test_what_a_cut_film_holds_is_predicted_and_the_rest_reported(predictor: Predictor, tmp_path: Path):

@@ -94,3 +94,12 @@ def test_what_is_suggested_trains_as_it_is(shapes_root: Path, tmp_path: Path, mo
     assert read_config("mine.yaml").trainer.max_steps >= 10
     assert main(["train", "--config", "mine.yaml", "--trainer.max_steps", "2"]) == 0
     assert (tmp_path / "runs" / "mine" / "last.safetensors").is_file()
+
+
+def test_validation_images_are_never_read_with_the_truth_of_training(tmp_path: Path) -> None:
+    annotations, images = tmp_path / "panoptic.json", tmp_path / "train"
+    annotations.touch()
+    for folder in (images, tmp_path / "val"):
+        folder.mkdir()
+    found = DataPaths.find(annotations, images, None, None)
+    assert (found.val_annotations, found.val_images) == (annotations, images)

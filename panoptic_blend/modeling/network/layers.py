@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.ops import FrozenBatchNorm2d
@@ -25,9 +26,20 @@ class FrozenBatchNorm(FrozenBatchNorm2d):
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Also of groups with a single value, whose result is the shift; PyTorch's refuses them where it knows no better.
+
+    A narrow map of one cell has such, as the coarsest level of a small picture.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] -> [B, C, H, W]."""
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def group_norm(channels: int) -> nn.GroupNorm:
     """GroupNorm with the field's 32 groups, or fewer where 32 does not divide the width."""
-    return nn.GroupNorm(math.gcd(32, channels), channels)
+    return GroupNorm(math.gcd(32, channels), channels)
 
 
 def norm_layer(norm: Norm, channels: int) -> nn.Module:

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torchvision.models.segmentation.deeplabv3 import ASPP
 
 from panoptic_blend.modeling.network.bases import DeepLabBases
+from panoptic_blend.modeling.network.layers import GroupNorm
 
 
 def backbone_features(images: int) -> list[Tensor]:
@@ -44,7 +45,7 @@ def test_statistics_of_the_pooled_branch_come_from_several_images_only() -> None
 
 def test_the_norm_asked_for_is_everywhere() -> None:
     kinds = [type(module) for module in deeplab("group").modules()]
-    assert kinds.count(nn.GroupNorm) == 8  # the pooled branch has one value per channel, and no norm
+    assert kinds.count(GroupNorm) == 8  # the pooled branch has one value per channel, and no norm
     assert not any(issubclass(kind, nn.BatchNorm2d) for kind in kinds)
 
 
