@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from pathlib import Path
 
@@ -50,11 +51,17 @@ examples:
     parser.add_argument(
         "--most-pq-loss",
         metavar="POINTS",
-        type=float,
-        default=0.5,
+        type=_points,
         help="parts of the network stay in float until PQ loses no more than this (default: 0.5)",
     )
     return parser
+
+
+def _points(text: str) -> float:
+    points = float(text)
+    if not 0 <= points < math.inf:
+        raise ValueError
+    return points
 
 
 def run(arguments: list[str]) -> None:
@@ -69,6 +76,8 @@ def run(arguments: list[str]) -> None:
         size = height, width
     if (options.guard is None) != (options.images is None):
         parser.error("--guard and --images belong together")
+    if options.most_pq_loss is not None and options.guard is None:
+        parser.error("--most-pq-loss needs --guard, which measures PQ")
     start_torch()
     from rich.console import Console
 
@@ -88,7 +97,7 @@ def run(arguments: list[str]) -> None:
     if options.guard is not None:
         annotations = PanopticAnnotations.load(options.guard)
         truth = EvaluationDataset(annotations, options.images, annotations.default_segments_folder)
-        guard = Guard(truth, options.most_pq_loss)
+        guard = Guard(truth, 0.5 if options.most_pq_loss is None else options.most_pq_loss)
     if options.calibration is not None:
         calibration = [file.path for file in find_images([options.calibration], []).files]
     console = Console(soft_wrap=True, highlight=False, markup=False)

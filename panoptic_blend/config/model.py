@@ -203,7 +203,7 @@ class MergeConfig:
     def __post_init__(self) -> None:
         require(0 <= self.min_score <= 1, "model.merge.min_score", self.min_score, "in [0, 1]")
         require(0 <= self.max_overlap <= 1, "model.merge.max_overlap", self.max_overlap, "in [0, 1]")
-        require(self.min_stuff_area >= 0, "model.merge.min_stuff_area", self.min_stuff_area, "0 or more")
+        require(0 <= self.min_stuff_area < 2**63, "model.merge.min_stuff_area", self.min_stuff_area, "0 or more")
 
 
 @dataclass

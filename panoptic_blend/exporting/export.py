@@ -13,6 +13,7 @@ import torch
 from panoptic_blend._version import __version__
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.exporting.instructions import instructions
+from panoptic_blend.exporting.network import padded_size
 from panoptic_blend.exporting.settings import ExportSettings, Format, check_settings
 from panoptic_blend.files.atomic import atomic_folder
 from panoptic_blend.modeling.input_rule import SIZE_DIVISOR
@@ -61,7 +62,8 @@ def export_model(
         except ImportError as error:
             raise _not_installed(error) from error
         write_manifest(manifest, unfinished)
-        (unfinished / "README.md").write_text(instructions(manifest), encoding="utf-8")
+        example = (128, 160) if settings.size is None else padded_size(model, settings.size)
+        (unfinished / "README.md").write_text(instructions(manifest, example), encoding="utf-8")
     return manifest
 
 

@@ -10,7 +10,8 @@ _WHOLE = """\
 {file} a picture, uint8 RGB `[H, W, 3]` of {sizes}, and {give} `id_map` int32 `[H, W]` (0 = void), `segments`
 int32 `[N, 8]` (id, category_id, is_thing, area, x, y, width, height) and `scores` float `[N]`. What a category id
 means stands in `model.json`. `min_score`, `max_overlap` (float) and `min_stuff_area` (int64) may be given with each
-picture; by default they are {min_score:g}, {max_overlap:g} and {min_stuff_area}.
+picture; by default they are {min_score:g}, {max_overlap:g} and {min_stuff_area}. Pictures are upright and of
+8 bits: turn those of cameras as their EXIF says, and scale 16 bits down.
 
 `panoptic-blend predict --checkpoint FOLDER --input picture.jpg --output out` runs it as well, with or without torch.
 """
@@ -22,9 +23,9 @@ _ONNX = """
 Python (`pip install onnxruntime pillow`):
 
     import numpy as np, onnxruntime
-    from PIL import Image
+    from PIL import Image, ImageOps
     session = onnxruntime.InferenceSession("model.onnx")
-    picture = np.asarray(Image.open("picture.jpg").convert("RGB"))
+    picture = np.asarray(ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB"))
     id_map, segments, scores = session.run(["id_map", "segments", "scores"], {"image": picture})
     for (number, category, *_), score in zip(segments.tolist(), scores):
         print(number, category, round(float(score), 3))
@@ -63,7 +64,7 @@ JavaScript (`npm install onnxruntime-node sharp`):
     const ort = require("onnxruntime-node"), sharp = require("sharp");
     (async () => {
       const session = await ort.InferenceSession.create("model.onnx");
-      const picture = sharp("picture.jpg").removeAlpha().toColourspace("srgb").raw();
+      const picture = sharp("picture.jpg").rotate().removeAlpha().toColourspace("srgb").raw();
       const { data, info } = await picture.toBuffer({ resolveWithObject: true });
       const image = new ort.Tensor("uint8", new Uint8Array(data), [info.height, info.width, 3]);
       const { id_map, segments, scores } = await session.run({ image });
@@ -75,10 +76,10 @@ _OPENVINO = """
 Python (`pip install openvino onnxruntime pillow`):
 
     import numpy as np, onnxruntime, openvino
-    from PIL import Image
+    from PIL import Image, ImageOps
     before, after = (onnxruntime.InferenceSession(f"{name}.onnx") for name in ("before", "after"))
     network = openvino.Core().compile_model("network.xml", "CPU", {"INFERENCE_PRECISION_HINT": "f32"})
-    image = {"image": np.asarray(Image.open("picture.jpg").convert("RGB"))}
+    image = {"image": np.asarray(ImageOps.exif_transpose(Image.open("picture.jpg")).convert("RGB"))}
     raw = network(before.run(None, image)[0])
     raw = {port.any_name: values for port, values in raw.items()}
     id_map, segments, scores = after.run(["id_map", "segments", "scores"], image | raw)
@@ -95,15 +96,20 @@ network is not inside: `--format onnx` has it.
 
     import torch
     network = torch.export.load("model.pt2").module()
-    outputs = network(torch.zeros(1, 3, 128, 160{half}))
+    outputs = network(torch.zeros(1, 3, {height}, {width}{half}))
 """
 
 
-def instructions(manifest: Manifest) -> str:
-    """What stands in the folder's README.md."""
+def instructions(manifest: Manifest, example: tuple[int, int]) -> str:
+    """What stands in the folder's README.md.
+
+    Args:
+        example: (height, width) of an input that the network takes.
+    """
     file, size = manifest.files[MODEL].name, manifest.input.size
     if manifest.runtime == "torch":
-        return _NETWORK.format(file=file, half=", dtype=torch.float16" if manifest.precision == "fp16" else "")
+        half = ", dtype=torch.float16" if manifest.precision == "fp16" else ""
+        return _NETWORK.format(file=file, half=half, height=example[0], width=example[1])
     settings, openvino = manifest.settings, manifest.runtime == "openvino"
     text = _WHOLE.format(
         file="Together, `before.onnx`, `network.xml` and `after.onnx` take" if openvino else f"`{file}` takes",

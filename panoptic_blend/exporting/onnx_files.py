@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -60,8 +60,10 @@ def write_graphs(
         network = network_alone(model, half, settings.size)
     except torch.onnx.errors.OnnxExporterError as error:
         raise CheckpointError(f"torch {torch.__version__} cannot export this network: {_first_line(error)}") from error
-    pictures = _read_pictures(settings)
-    inputs = [model.input_rule([model.resize(to_tensor(picture))]).numpy() for picture in pictures]
+    first, inputs = None, []
+    for picture in _read_pictures(settings):
+        first = picture if first is None else first
+        inputs.append(model.input_rule([model.resize(to_tensor(picture))]).numpy())
 
     def write(network: onnx.ModelProto) -> ExportedModel:
         if settings.format == "openvino":
@@ -88,7 +90,7 @@ def write_graphs(
         write(network)
     exported = ExportedModel(folder)
     fewest_equal = _FEWEST_EQUAL[settings.precision] if settings.fewest_equal is None else settings.fewest_equal
-    compared = verify(model, exported, fewest_equal, pictures[0] if pictures else None)
+    compared = verify(model, exported, fewest_equal, first)
     return replace(exported.manifest, measured=compared | measured)
 
 
@@ -111,9 +113,8 @@ def _save_for_openvino(network: onnx.ModelProto, path: Path, half: bool) -> None
     openvino.save_model(converted, path, compress_to_fp16=half)
 
 
-def _read_pictures(settings: ExportSettings) -> list[Pixels]:
+def _read_pictures(settings: ExportSettings) -> Iterator[Pixels]:
     """The images to calibrate on, spread evenly over those given."""
-    pictures = []
     for path in spread(settings.calibration, CALIBRATED):
         picture = read_rgb(path)
         if settings.size not in (None, picture.shape[:2]):
@@ -122,8 +123,7 @@ def _read_pictures(settings: ExportSettings) -> list[Pixels]:
                 f"{path}: is {picture.shape[1]} x {picture.shape[0]}, but --size exports for {width} x {height} alone. "
                 "Calibrate on images of that size."
             )
-        pictures.append(picture)
-    return pictures
+        yield picture
 
 
 def spread(paths: Sequence[Path], most: int) -> list[Path]:

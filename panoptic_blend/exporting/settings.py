@@ -43,7 +43,7 @@ def check_settings(settings: ExportSettings, model: PanopticBlend) -> None:
     """See that settings fit together, and to a model.
 
     Raises:
-        CheckpointError: the model reads other bands than RGB.
+        CheckpointError: the model reads other bands than RGB, or has category ids of more than 31 bits.
         ConfigError: settings of which one excludes the other.
         DatasetError: the guard's files are incomplete, or have other categories.
     """
@@ -51,6 +51,12 @@ def check_settings(settings: ExportSettings, model: PanopticBlend) -> None:
         raise CheckpointError(
             f"This model reads {model.channels} bands (model.input.channels); models of RGB alone are exported. "
             "Predict with the checkpoint."
+        )
+    largest = max(category.id for category in model.categories)
+    if largest >= 2**31:
+        raise CheckpointError(
+            f"The model has category ids up to {largest}; an exported one tells ids below 2^31. Train on "
+            "annotations with smaller ones."
         )
     if settings.precision != "int8":
         if settings.calibration or settings.guard:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -116,6 +117,7 @@ class OpenVINO:
             raise _not_installed(path, "openvino", "openvino") from error
         self._path = path
         core = openvino.Core()
+        core.set_property({"ENABLE_MMAP": False})  # who writes over a file that is mapped would end this process
         # Single precision, as measured when it was exported.
         hints: dict[str, Any] = {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": "f32"}
         if threads is not None:
@@ -125,17 +127,19 @@ class OpenVINO:
         except (RuntimeError, ValueError) as error:
             raise _refused(path, f"OpenVINO {openvino.__version__}", error) from error
         self._request = compiled.create_infer_request()
+        self._one_at_a_time = threading.Lock()
         self.inputs, self.outputs = (
             [min(port.get_names(), default="") for port in ports] for ports in (compiled.inputs, compiled.outputs)
         )
 
     def run(self, feeds: Mapping[str, npt.NDArray[Any]]) -> dict[str, npt.NDArray[Any]]:
         """As `Session`'s."""
-        try:
-            results = self._request.infer(dict(feeds))
-        except RuntimeError as error:
-            raise _failed(self._path, error) from error
-        return {name: np.array(values) for name, values in zip(self.outputs, results.values(), strict=True)}
+        with self._one_at_a_time:  # the results lie in the request until they are copied
+            try:
+                results = self._request.infer(dict(feeds))
+            except RuntimeError as error:
+                raise _failed(self._path, error) from error
+            return {name: np.array(values) for name, values in zip(self.outputs, results.values(), strict=True)}
 
 
 def _onnx_value(found: Any) -> Value:

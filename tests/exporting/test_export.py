@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import re
 import shutil
@@ -17,6 +18,7 @@ import torch
 from PIL import Image
 
 import panoptic_blend
+from panoptic_blend.categories import Categories, Category
 from panoptic_blend.checkpoints.native import save_model
 from panoptic_blend.cli import main
 from panoptic_blend.errors import CheckpointError, ConfigError
@@ -59,7 +61,9 @@ def test_the_command_writes_a_folder_that_describes_itself(model: PanopticBlend,
 def test_the_lines_of_its_readme_run_it(form: str, model: PanopticBlend, tmp_path: Path):
     pytest.importorskip(form)
     export_model(model, tmp_path / "out", ExportSettings(format=form))  # type: ignore[arg-type]
-    Image.fromarray(picture(40, 60)).save(tmp_path / "out" / "picture.jpg", quality=95)
+    orientation = Image.Exif()
+    orientation[0x0112] = 6  # as cameras write that are held upright
+    Image.fromarray(picture(40, 60)).save(tmp_path / "out" / "picture.jpg", quality=95, exif=orientation)
     block = code_blocks(tmp_path / "out")[0]
     done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path / "out", capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -124,6 +128,44 @@ def test_a_torch_program_gives_what_the_network_gives(model: PanopticBlend, tmp_
     assert expected.detector is not None
     torch.testing.assert_close(found[0], expected.detector.class_logits[0], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found[-1], expected.semantic, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "fp16"])
+def test_the_lines_of_a_program_s_readme_run_it(precision: str, model: PanopticBlend, tmp_path: Path):
+    settings = ExportSettings(format="torch", precision=precision, size=(40, 60))  # type: ignore[arg-type]
+    export_model(model, tmp_path / "out", settings)
+    (block,) = code_blocks(tmp_path / "out")
+    done = subprocess.run([sys.executable, "-c", block], cwd=tmp_path / "out", capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_program_that_overflows_is_not_written(model: PanopticBlend, tmp_path: Path):
+    loud = copy.deepcopy(model)
+    assert loud.network.head is not None
+    with torch.no_grad():
+        loud.network.head.class_logits.weight.mul_(1e6)
+    with pytest.raises(CheckpointError, match="numbers without end"):
+        export_model(loud, tmp_path / "out", ExportSettings(format="torch", precision="fp16"))
+    assert not list(tmp_path.iterdir())
+
+
+def test_category_ids_that_do_not_fit_are_told(tmp_path: Path):
+    large = Categories([Category(2**31, "sky", False, (0, 0, 255)), Category(1, "car", True, (255, 0, 0))])
+    with pytest.raises(CheckpointError, match="ids up to 2147483648"):
+        export_model(lively_model(large), tmp_path / "out", ExportSettings())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--most-pq-loss", "nan"], "invalid"),
+        (["--most-pq-loss", "-1"], "invalid"),
+        (["--most-pq-loss", "1"], "needs --guard"),
+    ],
+)
+def test_a_bound_that_nothing_is_held_to_is_refused(words: list[str], said: str, capsys: pytest.CaptureFixture[str]):
+    assert main(["export", "--checkpoint", "x.safetensors", "--output", "out", *words]) == 2
+    assert said in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("form", ["onnx", "torch", pytest.param("openvino", marks=pytest.mark.slow)])

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from onnx import TensorProto, helper
 
 from panoptic_blend.errors import CheckpointError, ConfigError, DatasetError
+from panoptic_blend.runtime.engines import OpenVINO
 from panoptic_blend.runtime.exported import ExportedModel
 from panoptic_blend.runtime.manifest import MANIFEST, read_manifest
 from panoptic_blend.structures import Segment
@@ -264,3 +266,25 @@ print(ExportedModel({str(folder)!r}).predict([np.zeros((4, 5, 3), np.uint8)])[0]
 """
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.split() == ["140"]
+
+
+@pytest.mark.slow
+def test_threads_that_share_a_network_of_openvino_get_their_own_results(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    folder = write_stages(tmp_path / "exported")
+    network = OpenVINO(folder / "network.xml", folder / "network.bin", 1)
+    images = np.random.default_rng(0).random((64, 200, 300, 3), dtype=np.float32)
+    with ThreadPoolExecutor(8) as threads:
+        found = list(threads.map(lambda image: network.run({"images": image})["brightest"], images))
+    assert all((brightest == image.max(axis=2)).all() for brightest, image in zip(found, images, strict=True))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="open files cannot be written over")
+def test_a_network_of_openvino_that_is_written_over_goes_on(tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    folder = write_stages(tmp_path / "exported")
+    network = OpenVINO(folder / "network.xml", folder / "network.bin", 1)
+    (folder / "network.bin").write_bytes(b"")
+    image = np.ones((4, 4, 3), np.float32)
+    assert (network.run({"images": image})["brightest"] == 1).all()
