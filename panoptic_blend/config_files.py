@@ -16,8 +16,8 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from panoptic_blend.config import PREDICTION_SECTIONS, PREDICTION_SETTINGS, Config, PredictionSettings
 from panoptic_blend.config.checks import require
-from panoptic_blend.config.names import check_prediction_settings, setting_names
-from panoptic_blend.config.plain import plain_settings
+from panoptic_blend.config.names import check_prediction_settings, setting_names, setting_types
+from panoptic_blend.config.plain import in_words, plain_settings
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.spelling import check_options, did_you_mean
@@ -237,6 +237,9 @@ def _plain(message: str) -> str:
         return f"{setting[1]} is a group of settings; give each by itself, as in --trainer.max_steps 100."
     if not (setting and expected and given):
         return " ".join(message.split())
+    hint = setting_types().get(setting[1])
+    if "tuple" in str(hint):
+        return f"{setting[1]} is {given[1]!r}; it must be {in_words(hint)}, in brackets."
     kind = re.sub(r"<class '(\w+)'>", r"\1", expected[1] or expected[2]).replace("NoneType", "null")
     kind = re.sub(r"(?:typing\.)?Literal\[(.*?)\]", r"one of \1", kind)
     if kind.startswith("null, "):  # the order of types differs between versions of jsonargparse

@@ -18,11 +18,17 @@ def setting_names(kind: type[Any] = Config, section: str = "") -> tuple[str, ...
         kind: by default every setting there is.
         section: what the names start with, for instance 'model'.
     """
-    names: list[str] = []
+    return tuple(setting_types(kind, section))
+
+
+def setting_types(kind: type[Any] = Config, section: str = "") -> dict[str, Any]:
+    """{dotted name: type hint} of every setting of a dataclass; see `setting_names`."""
+    types: dict[str, Any] = {}
     for field, hint in get_type_hints(kind).items():
         name = f"{section}.{field}" if section else field
-        names += setting_names(hint, name) if isinstance(hint, type) and dataclasses.is_dataclass(hint) else [name]
-    return tuple(names)
+        is_group = isinstance(hint, type) and dataclasses.is_dataclass(hint)
+        types |= setting_types(hint, name) if is_group else {name: hint}
+    return types
 
 
 def check_prediction_settings(overrides: Sequence[str]) -> None:

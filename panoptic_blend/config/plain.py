@@ -47,7 +47,7 @@ def parse_settings(kind: type[Settings], values: object, section: str) -> Settin
         if isinstance(hint, type) and dataclasses.is_dataclass(hint):
             parsed[field] = parse_settings(hint, value, name)
             continue
-        require(_fits(value, hint), name, value, _in_words(hint))
+        require(_fits(value, hint), name, value, in_words(hint))
         parsed[field] = _made(value, hint)
     return kind(**parsed)
 
@@ -80,13 +80,14 @@ def _made(value: Any, hint: Any) -> Any:
     return float(value) if hint is float else value
 
 
-def _in_words(hint: Any) -> str:
+def in_words(hint: Any) -> str:
+    """A setting's type as people write its values."""
     kind, inner = get_origin(hint), get_args(hint)
     if kind is Literal:
         return f"one of {', '.join(map(repr, inner))}"
     if kind in (Union, UnionType):
-        return " or ".join(_in_words(each) for each in inner)
+        return " or ".join(in_words(each) for each in inner)
     if kind is tuple:
-        count = "" if inner[-1] is Ellipsis else f"{len(inner)} times "
-        return f"a list of {count}{_in_words(inner[0])}"
+        count = "" if inner[-1] is Ellipsis else f"{len(inner)} "
+        return f"a list of {count}{in_words(inner[0])}"
     return {bool: "true or false", int: "int", float: "float", str: "text", NoneType: "null"}[hint]
