@@ -12,6 +12,9 @@
 set -euo pipefail
 first_machine=$(scontrol show hostnames "$SLURM_JOB_NODELIST" | head -n 1)
 
+# Each new start gets a store of its own, without the addresses of processes that died.
+export TORCH_DISABLE_SHARE_RDZV_TCP_STORE=1
+
 # One torchrun on each machine starts its four processes. When one of them fails, all start again from the last state,
 # three times at most; when a machine fails, SLURM gives the whole job again: --restartable goes on in both cases.
 srun --kill-on-bad-exit=1 torchrun \

@@ -24,7 +24,8 @@ STANDALONE = ["--standalone", "--nproc-per-node", 2]
 
 
 def start(*command: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    # Else processes that start again may meet addresses of those that died: docs/scale.md.
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1"}
     words = [*LAUNCHER, *map(str, command)]
     return subprocess.Popen(
         words, cwd=REPOSITORY, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
