@@ -77,12 +77,14 @@ def test_a_command_that_is_killed_and_run_again_leaves_what_it_leaves_otherwise(
         where.parent.mkdir()
         for _ in range(2):  # the second time perhaps in the middle of going on
             number = rng.choice([signal.SIGKILL, *SIGNALS])
+            before = comparable(where.parent)
             code, said = run(arguments, rng.uniform(0.02, 0.9 * min(seconds)), number)
             if code == 0:
                 break
             stopped += 1
-            # The second is the system's own way, before a command listens and once it has ended.
-            assert code in (SIGNALS[number], -number), said
+            if code != SIGNALS[number]:  # the system's own way: before a command listens, or once it has ended
+                assert code == -number, said
+                assert comparable(where.parent) in (before, expected)
             assert "Traceback" not in said
             if command not in KEPT and comparable(where.parent) == expected:
                 break  # just before the process would have ended
