@@ -62,7 +62,13 @@ def make_parser() -> Parser:
     parser.add_argument("--stuff", metavar="A,B", type=_names, default=[], help="categories that are stuff")
     parser.add_argument("--rename", metavar="OLD=NEW", action="append", default=[], help="may be given several times")
     parser.add_argument("--merge", metavar="A,B=NEW", action="append", default=[], help="several categories as one")
-    parser.add_argument("--drop", metavar="A,B", type=_names, default=[], help="categories whose pixels become void")
+    parser.add_argument(
+        "--drop",
+        metavar="A,B",
+        type=_names,
+        default=[],
+        help="categories to leave out: what lies behind them shows, or the pixels are void",
+    )
     parser.add_argument(
         "--overlap",
         choices=["smaller", "order", "error"],
@@ -184,6 +190,7 @@ def _convert_back(options: argparse.Namespace, console: Console) -> None:
 
     from panoptic_blend.coco.annotations import PanopticAnnotations
     from panoptic_blend.convert.back import convert_back
+    from panoptic_blend.convert.choices import check_split_name
     from panoptic_blend.convert.formats import TARGETS
     from panoptic_blend.convert.summary import SHOWN
     from panoptic_blend.processes import available_cores
@@ -191,7 +198,7 @@ def _convert_back(options: argparse.Namespace, console: Console) -> None:
     if options.source.is_dir():
         raise DatasetError(f"{options.source}: is a folder. Give its JSON, such as annotations/panoptic_val.json.")
     annotations = PanopticAnnotations.load(options.source)
-    split = options.name or options.source.stem.rpartition("_")[2]
+    split = check_split_name(options.name) if options.name else options.source.stem.rpartition("_")[2]
     with Progress(console=console) as bar:
         task = bar.add_task("converting", total=len(annotations))
         summary = convert_back(

@@ -11,7 +11,7 @@ import numpy as np
 
 from panoptic_blend.coco.json_rows import read_json
 from panoptic_blend.convert.ade20k_challenge import STUFF, is_challenge, open_challenge
-from panoptic_blend.convert.files import check_size, is_split_folder, read_channels, read_map, split_of_folder
+from panoptic_blend.convert.files import check_size, is_split_folder, read_channels, read_map, split_of_folder, visible
 from panoptic_blend.convert.instance_maps import Values
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.panoptic_json import PanopticFile, open_panoptic_json
@@ -57,7 +57,7 @@ def open_source(source: Path, options: FormatOptions) -> Source:
     images = [
         SourceImage(path, path.relative_to(folder).as_posix(), split_of_folder(folder.name))
         for folder in filter(is_split_folder, sorted(root.iterdir()))
-        for path in sorted(folder.rglob("*.jpg"))
+        for path in visible(folder, "**/*.jpg")
     ]
     if not images:
         raise DatasetError(f"{root}: no images (*.jpg) in its splits.")
@@ -82,7 +82,7 @@ def _root(source: Path) -> Path | None:
     """The folder of the splits."""
     for root in (source, source / "images", source / "images" / "ADE"):
         for split in filter(is_split_folder, root.iterdir() if root.is_dir() else []):
-            if any(_is_annotated(path) for path in split.rglob("*_seg.png")):
+            if any(_is_annotated(path) for path in visible(split, "**/*_seg.png")):
                 return root
     return None
 

@@ -47,7 +47,8 @@ def choose_categories(
     ):
         for name in chosen:
             if name not in names:
-                raise ConfigError(f"{option}: the data set has no category {name!r}.{did_you_mean(name, names)}")
+                known = did_you_mean(name, names, f"It has {', '.join(map(repr, names))}.")
+                raise ConfigError(f"{option}: the data set has no category {name!r}.{known}")
     both = set(choices.things) & set(choices.stuff)
     if both:
         raise ConfigError(f"{min(both)!r} is in --things and in --stuff. A category is one of the two.")
@@ -75,6 +76,13 @@ def choose_categories(
     return categories, {c.name: by_name[choices.renamed.get(c.name, c.name)] for c in kept}
 
 
+def check_split_name(name: str) -> str:
+    """The name itself; `ConfigError` where it could lead files out of their folder."""
+    if not re.fullmatch(r"\w[\w. -]*", name):
+        raise ConfigError(f"--name {name}: use letters, digits, '-', '_', '.' only.")
+    return name
+
+
 def assign_splits(
     images: Sequence[SourceImage], shares: Sequence[float], seed: int, group_by: str, name: str
 ) -> dict[str, list[int]]:
@@ -85,15 +93,14 @@ def assign_splits(
         shares: of train, val and, if there are three, test; empty keeps the format's own splits.
         seed: of the random order in which groups are dealt out.
         group_by: regular expression on an image's name; images of equal matches (of its first group, if it has one)
-            stay together. "" takes the image's folder, and where there are none every image by itself.
+            stay together. "" takes the image's folder, and where there are not several every image by itself.
         name: of the split of images that have none.
 
     Raises:
         ConfigError: shares that do not add up to 1, an expression that is not valid or does not match an image, or a
             name that cannot be part of a file's name.
     """
-    if not re.fullmatch(r"\w[\w. -]*", name):
-        raise ConfigError(f"--name {name}: use letters, digits, '-', '_', '.' only.")
+    check_split_name(name)
     if not shares:
         splits: dict[str, list[int]] = {}
         for position, image in enumerate(images):
@@ -104,8 +111,13 @@ def assign_splits(
     groups: dict[str, list[int]] = {}
     for position, image in enumerate(images):
         groups.setdefault(_group(image.name, group_by), []).append(position)
+    if len(groups) == 1 and not group_by:  # all lie in one folder
+        groups = {image.name: [position] for position, image in enumerate(images)}
     if len(groups) < len(shares):
-        raise ConfigError(f"--split: {len(groups)} groups of images cannot be dealt out to {len(shares)} splits.")
+        raise ConfigError(
+            f"--split: {len(groups)} groups of images cannot be dealt out to {len(shares)} splits. Give an expression "
+            "that tells more apart as --group-by ('[^/]+$' takes every image by itself), or fewer shares."
+        )
     order = sorted(groups)
     random.Random(seed).shuffle(order)
     dealt: list[list[int]] = [[] for _ in shares]

@@ -80,8 +80,9 @@ def open_files(files: Sequence[CocoFile], options: FormatOptions) -> CocoInstanc
     categories: dict[str, SourceCategory] = {}
     for file in files:
         content = _Content.read(file.path)
-        folder = folder_with(content.images.file_names[0], file.images, file.path)
-        images += [SourceImage(folder / name, name, file.split) for name in content.images.file_names]
+        file_names = [name.replace("\\", "/") for name in content.images.file_names]  # written on Windows
+        folder = folder_with(file_names[0], file.images, file.path)
+        images += [SourceImage(folder / name, name, file.split) for name in file_names]
         sizes += list(zip(content.images.heights, content.images.widths, strict=True))
         rows += content.rows
         for each in content.categories:

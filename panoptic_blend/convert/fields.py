@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.names import is_unicode
 
 T = TypeVar("T")
 
@@ -70,7 +71,8 @@ def typed(value: object, kind: type[T], where: str) -> T:
     """A decoded JSON value, made sure to be of a type; whole numbers are numbers, true and false are not.
 
     Raises:
-        DatasetError: it is of another type, or a number that is not finite.
+        DatasetError: it is of another type, a number that is not finite, or text with half a character, which JSON can
+            spell but no file can hold.
     """
     kinds: tuple[type, ...] = (int, float) if kind is float else (kind,)
     if not isinstance(value, kinds) or isinstance(value, bool):
@@ -78,7 +80,9 @@ def typed(value: object, kind: type[T], where: str) -> T:
         raise DatasetError(f"{where} must be {_WORDS[kind]}, found {found}.")
     if isinstance(value, (int, float)) and not abs(value) < _LARGEST:
         raise DatasetError(f"{where} must be a finite number, found {value!r:.80}.")
-    return value  # type: ignore[return-value]
+    if isinstance(value, str) and not is_unicode(value):
+        raise DatasetError(f"{where} has half of a character: {value!r:.80}. Write it again.")
+    return float(value) if kind is float else value  # type: ignore[return-value, arg-type]
 
 
 def field(row: object, key: str, kind: type[T], where: str, default: T | None = None) -> T:

@@ -30,6 +30,17 @@ def require_folder(folder: Path) -> Path:
     return folder
 
 
+def visible(folder: Path, pattern: str) -> list[Path]:
+    """What a folder has of a pattern, by name, without what systems and editors hide in it (._NAME, .DS_Store,
+    __MACOSX, .ipynb_checkpoints).
+    """
+    return [
+        path
+        for path in sorted(folder.glob(pattern))
+        if not any(part.startswith(".") or part == "__MACOSX" for part in path.relative_to(folder).parts)
+    ]
+
+
 def list_images(folder: Path) -> list[SourceImage]:
     """Every image in a folder and below, by name; hidden ones are passed over.
 
@@ -40,10 +51,8 @@ def list_images(folder: Path) -> list[SourceImage]:
     extensions = Image.registered_extensions()
     found = [
         SourceImage(path, path.relative_to(folder).as_posix())
-        for path in sorted(require_folder(folder).rglob("*"))
-        if path.suffix.lower() in extensions
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+        for path in visible(require_folder(folder), "**/*")
+        if path.suffix.lower() in extensions and path.is_file()
     ]
     if not found:
         raise DatasetError(f"{folder}: no images here.")
@@ -75,7 +84,7 @@ def match_maps(
             raise DatasetError(f"{image.path}: has no label map {path}. Add it, or take the image out.")
         pairs.append((replace(image, split=split), path))
     used = {path for _, path in pairs}
-    surplus = sorted(path for path in maps.rglob(f"*{map_end}") if path not in used)
+    surplus = [path for path in visible(maps, f"**/*{map_end}") if path not in used]
     if surplus:
         raise DatasetError(f"{surplus[0]}: has no image in {images}. Add it, or take the map out.")
     return pairs

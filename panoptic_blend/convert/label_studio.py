@@ -14,13 +14,30 @@ import numpy.typing as npt
 
 from panoptic_blend.convert.fields import begins_with, field, has_words, points_of, read_json_file, size_field, typed
 from panoptic_blend.convert.options import FormatOptions
-from panoptic_blend.convert.shapes import add_ellipse, add_polygons, check_area
+from panoptic_blend.convert.shapes import (
+    add_ellipse,
+    add_placed,
+    add_polygons,
+    bytes_of_base64,
+    check_area,
+    mask_of_png,
+)
 from panoptic_blend.convert.source import ImageLabels, Mask, SourceCategory, SourceImage, region_from_mask
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.images import check_image
 from panoptic_blend.files.names import check_file_name
 
-_LABELS = ("polygonlabels", "brushlabels", "ellipselabels", "rectanglelabels", "keypointlabels", "labels")
+_LABELS = (
+    "polygonlabels",
+    "brushlabels",
+    "bitmasklabels",
+    "ellipselabels",
+    "rectanglelabels",
+    "keypointlabels",
+    "vectorlabels",
+    "labels",
+)
+_GEOMETRY = ("points", "rle", "imageDataURL", "vertices", "x")
 _CHANNELS = 4
 _UPLOADED = re.compile(r"[0-9a-f]{8}-")
 """What an upload puts in front of a file's name."""
@@ -97,20 +114,28 @@ def _result(annotations: list[object], where: str) -> tuple[_Values, list[str]]:
         return {}, ["nobody annotated it: the image is void"]
     lost = [f"{len(done) - 1} more annotations of the same image"] if len(done) > 1 else []
     values: _Values = {}
+    pictures: set[str] = set()
     for position, row in enumerate(field(done[0], "result", list, where)):
         place = f"{where}: result {position + 1}"
         if "value" not in typed(row, dict, place):
             continue  # a relation
         if row.get("image_rotation"):
             raise DatasetError(f"{place}: the image was turned while it was labelled. Turn the file itself instead.")
+        if _is_shape(field(row, "value", dict, place)):
+            pictures.add(field(row, "to_name", str, place, ""))
         sides = {key: row.get(key) for key in ("original_height", "original_width")}
         # The shape and its label may be two rows of one id.
         values.setdefault(str(row.get("id", position + 1)), {}).update(field(row, "value", dict, place) | sides)
+    if len(pictures) > 1:
+        raise DatasetError(
+            f"{where}: its shapes belong to several images ({', '.join(sorted(pictures))}), but a task has one here. "
+            "Label each image in a task of its own."
+        )
     return {name: value for name, value in values.items() if _is_shape(value)}, lost
 
 
 def _is_shape(value: dict[str, object]) -> bool:
-    return any(key in value for key in ("points", "rle", "x"))  # others are choices and texts
+    return any(key in value for key in _GEOMETRY)  # others are choices and texts
 
 
 def _labels(value: dict[str, object], where: str) -> list[str]:
@@ -129,6 +154,9 @@ def _add(labels: ImageLabels, value: dict[str, object], where: str, what: str) -
     if "rle" in value:
         mask = decode_brush(field(value, "rle", list, where), labels.height, labels.width, where)
         labels.add(region_from_mask(names[0], mask), what)
+    elif "imageDataURL" in value:
+        packed = field(value, "imageDataURL", str, where).rpartition(",")[2]
+        add_placed(labels, names[0], mask_of_png(bytes_of_base64(packed, where), where), 0, 0, what)
     elif "points" in value:
         percent = points_of(value["points"], f"{where}: points")
         sides = (labels.width, labels.height) * (len(percent) // 2)
@@ -139,7 +167,7 @@ def _add(labels: ImageLabels, value: dict[str, object], where: str, what: str) -
         turn = field(value, "rotation", float, where, 0.0)
         add_ellipse(labels, names[0], x * width, y * height, radius_x * width, radius_y * height, what, turn)
     else:
-        labels.lost.append(f"{what}: a box or a point, which is no mask")
+        labels.lost.append(f"{what}: a box, a point or a line, which is no mask")
 
 
 def decode_brush(code: Sequence[object], height: int, width: int, where: str) -> Mask:

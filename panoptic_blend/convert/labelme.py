@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 import numpy as np
 
 from panoptic_blend.convert.fields import field, has_words, points_of, read_json_file, size_field
-from panoptic_blend.convert.files import image_name, read_map, require_folder
+from panoptic_blend.convert.files import image_name, read_map, require_folder, visible
 from panoptic_blend.convert.names import VOID_NAMES
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.shapes import (
@@ -38,7 +38,7 @@ def recognise(source: Path) -> bool:
     if not source.is_dir():
         return False
     return bool(_xml_files(source)) or any(
-        has_words(path, b'"shapes"', b'"imagePath"') for path in source.rglob("*.json")
+        has_words(path, b'"shapes"', b'"imagePath"') for path in visible(source, "**/*.json")
     )
 
 
@@ -53,7 +53,7 @@ def open_source(source: Path, options: FormatOptions) -> LabelMe:
     names: set[str] = set()
     images: list[SourceImage] = []
     files: list[Path] = []
-    for path in sorted(require_folder(source).rglob("*.json")):
+    for path in visible(require_folder(source), "**/*.json"):
         content = read_json_file(path, "a LabelMe JSON")
         if not isinstance(content, dict) or "shapes" not in content:
             continue
@@ -98,7 +98,7 @@ def _xml_files(source: Path) -> list[Path]:
     folder = source / "Annotations"
     if not (source / "Images").is_dir():
         return []
-    return [path for path in sorted(folder.rglob("*.xml")) if has_words(path, b"<annotation>")]
+    return [path for path in visible(folder, "**/*.xml") if has_words(path, b"<annotation>")]
 
 
 def _image_of_json(source: Path, path: Path, row: object, images: Path | None) -> SourceImage:

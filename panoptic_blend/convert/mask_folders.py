@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from panoptic_blend.convert.files import list_images, read_map, require_folder
+from panoptic_blend.convert.files import list_images, read_map, require_folder, visible
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.source import ImageLabels, SourceCategory, SourceImage, region_from_mask
 from panoptic_blend.errors import DatasetError
@@ -20,7 +20,7 @@ def recognise(source: Path) -> bool:
 
 
 def _has_one_image(folder: Path) -> bool:
-    return folder.is_dir() and len([path for path in folder.iterdir() if not path.name.startswith(".")]) == 1
+    return folder.is_dir() and len(visible(folder, "*")) == 1
 
 
 def open_source(source: Path, options: FormatOptions) -> MaskFolders:
@@ -40,7 +40,7 @@ def open_source(source: Path, options: FormatOptions) -> MaskFolders:
         if len(found) != 1:
             raise DatasetError(f"{folder / 'images'}: has {len(found)} images, but the masks beside it belong to one.")
         images.append(SourceImage(found[0].path, folder.name + found[0].path.suffix))
-        masks.append([mask.path for mask in list_images(folder / "masks")] if any((folder / "masks").iterdir()) else [])
+        masks.append([mask.path for mask in list_images(folder / "masks")] if visible(folder / "masks", "*") else [])
     if not images:
         raise DatasetError(f"{source}: no folder in it has images/ and masks/.")
     categories = [SourceCategory(options.things[0], True), *(SourceCategory(name, False) for name in options.stuff)]
@@ -60,13 +60,13 @@ class MaskFolders:
         height, width = check_image(self.images[index].path)
         labels = ImageLabels(height, width, rest=self.categories[1].name if len(self.categories) > 1 else "")
         for path in self.masks[index]:
-            mask = read_map(path)
+            mask = read_map(path, palette_as_colors=True)
             if mask.shape[:2] != (height, width):
                 raise DatasetError(
                     f"{path}: is {mask.shape[1]} x {mask.shape[0]}, but its image {self.images[index].path} is "
                     f"{width} x {height}. Save the mask at the image's size."
                 )
-            is_set = np.greater(mask, 127 if mask.max(initial=0) > 1 else 0)
+            is_set = np.greater(mask, mask.max(initial=0) / 2)  # 255, 1 or whatever a mask's own white is
             if is_set.ndim == 3:
                 is_set = is_set.any(axis=2)
             labels.add(region_from_mask(self.categories[0].name, is_set), f"mask {path.name}")

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from panoptic_blend.convert.files import color_code
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.names import is_unicode
 
 VOID_NAMES = frozenset(("void", "unlabeled", "unlabelled", "ignore", "__ignore__"))
 """Names under which label maps keep pixels that nobody labelled."""
@@ -128,8 +129,8 @@ def _from_json(text: str, path: Path) -> list[LabelName]:
 def _from_row(row: dict[str, object], where: str) -> LabelName:
     columns = {str(key).strip().casefold(): value for key, value in row.items()}
     name = columns.get("name", columns.get("label"))
-    if not isinstance(name, str) or not name.strip():
-        raise DatasetError(f"{where}: has no 'name'.")
+    if not isinstance(name, str) or not name.strip() or not is_unicode(name):
+        raise DatasetError(f"{where}: has no 'name', or one with half of a character.")
     value = columns.get("value", columns.get("id"))
     if value is not None:
         if not re.fullmatch(r"\s*\d+\s*", str(value)):

@@ -13,6 +13,7 @@ from scipy import ndimage
 from panoptic_blend.categories import Category
 from panoptic_blend.coco.segments_png import MAX_ID
 from panoptic_blend.coco.truth import TrueSegment
+from panoptic_blend.convert.names import VOID_NAMES
 from panoptic_blend.convert.source import ImageLabels, Region
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.structures import IdMap
@@ -52,7 +53,8 @@ def paint(
 
     Args:
         labels: of the image.
-        categories: by the name a region calls them; regions of other names are dropped.
+        categories: by the name a region calls them; regions of other names are dropped, but for those that are void by
+            their name (`ignore`, `__ignore__`...), which hide what lies behind them.
         overlap: where outlined objects overlap, the "smaller" or the later one ("order") stays in front, or it is an
             "error".
         min_area: connected parts of fewer pixels become void.
@@ -60,7 +62,7 @@ def paint(
     Raises:
         DatasetError: objects overlap and `overlap` is "error", or there are more segments than a PNG has ids.
     """
-    wanted = [region for region in labels.regions if region.category in categories]
+    wanted = [each for each in labels.regions if each.category in categories or each.category.casefold() in VOID_NAMES]
     if labels.rest and labels.rest in categories:
         wanted.insert(0, _rest(labels))
     painted = Painted(np.zeros((labels.height, labels.width), np.int32), {}, list(labels.lost))
@@ -70,7 +72,7 @@ def paint(
         region = wanted[position]
         window = owner[region.window]
         covered = set(np.unique(window[region.mask]).tolist()) - {0}
-        covered = {each for each in covered if wanted[each - 1].is_object and region.is_object}
+        covered = {each for each in covered if _are_told_apart(region, wanted[each - 1], categories)}
         if covered and overlap == "error":
             other = wanted[min(covered) - 1]
             raise DatasetError(
@@ -87,6 +89,11 @@ def paint(
             "leave small parts out by --min-area."
         )
     return painted
+
+
+def _are_told_apart(front: Region, back: Region, categories: Mapping[str, Category]) -> bool:
+    """Whether two regions are objects of the result, so that one must not hide the other unseen."""
+    return all(each.is_object and each.category in categories for each in (front, back))
 
 
 def _rest(labels: ImageLabels) -> Region:
@@ -113,7 +120,8 @@ def _number(
     boxes = dict(enumerate(ndimage.find_objects(owner, max_label=len(regions)), start=1))
     stuff_ids: dict[int, int] = {}
     gone: Counter[str] = Counter()
-    for position in sorted(range(len(regions)), key=lambda each: (order[regions[each].category], each)):
+    numbered = [position for position, region in enumerate(regions) if region.category in order]
+    for position in sorted(numbered, key=lambda each: (order[regions[each].category], each)):
         region, box = regions[position], boxes[position + 1]
         category = categories[region.category]
         if box is None:

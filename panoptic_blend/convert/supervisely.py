@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from panoptic_blend.convert.fields import field, points_of, read_json_file, size_field
-from panoptic_blend.convert.files import hex_color, split_of_folder
+from panoptic_blend.convert.files import hex_color, split_of_folder, visible
 from panoptic_blend.convert.options import FormatOptions
 from panoptic_blend.convert.shapes import add_placed, bytes_of_base64, check_area, mask_of_png
 from panoptic_blend.convert.source import (
@@ -30,13 +30,18 @@ _MOST_BYTES = 2**26
 
 def recognise(source: Path) -> bool:
     """Whether a folder looks like this format."""
-    return (source / "meta.json").is_file() and any(source.glob("*/ann"))
+    return (source / "meta.json").is_file() and bool(_folders(source))
+
+
+def _folders(source: Path) -> list[Path]:
+    """Those with annotations: data sets `NAME`, and in these others as `NAME/datasets/NAME`."""
+    return [path.parent for pattern in ("*/ann", "*/**/datasets/*/ann") for path in visible(source, pattern)]
 
 
 def open_source(source: Path, options: FormatOptions) -> Supervisely:
     """`meta.json`, and in each folder of the data set `img/NAME` and `ann/NAME.json` (in old ones `ann/STEM.json`).
 
-    Folders named as splits (train, val, test...) are splits.
+    Folders named as splits (train, val, test...) are splits, with the data sets nested in them.
 
     Raises:
         DatasetError: no such folders, or an annotation without its image.
@@ -44,18 +49,20 @@ def open_source(source: Path, options: FormatOptions) -> Supervisely:
     path = source / "meta.json"
     classes = field(read_json_file(path, "a project of Supervisely"), "classes", list, str(path))
     categories = [_category(row, f"{path}: classes[{number}]") for number, row in enumerate(classes)]
-    folders = sorted(each.parent for each in source.glob("*/ann"))
+    folders = _folders(source)
     images, files = [], []
     for folder in folders:
-        split = split_of_folder(folder.name)
+        place = folder.relative_to(source)
+        split = split_of_folder(place.parts[0])
         split = split if split in ("train", "val", "test") else ""
-        for file in sorted((folder / "ann").glob("*.json")):
-            pictures = options.images / folder.name if options.images else folder / "img"
+        for file in visible(folder / "ann", "*.json"):
+            pictures = options.images / place if options.images else folder / "img"
             like = [pictures / file.stem, *sorted(pictures.glob(f"{glob.escape(file.stem)}.*"))]
             image = next((each for each in like if each.is_file()), None)
             if image is None:
                 raise DatasetError(f"{file}: its image {pictures / file.stem} is missing. Add it, or remove the file.")
-            name = image.name if split or len(folders) == 1 else f"{folder.name}/{image.name}"
+            alone = len(folders) == 1 or (split and len(place.parts) == 1)
+            name = image.name if alone else f"{place.as_posix()}/{image.name}"
             images.append(SourceImage(image, name, split))
             files.append(file)
     if not files:

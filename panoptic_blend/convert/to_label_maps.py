@@ -106,7 +106,8 @@ class ToLabelMaps:
 
 def _is_read_again(value: int, name: str) -> bool:
     try:
-        return parse_line(f"{value} {name}", NAMES) == LabelName(name, value, None)
+        read = parse_line(f"{value} {name}", NAMES)
+        return read == LabelName(name, value, None) and not read.is_void
     except DatasetError:
         return False
 

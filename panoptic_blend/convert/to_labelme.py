@@ -10,8 +10,10 @@ from pathlib import Path, PurePosixPath
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord
 from panoptic_blend.convert.labelme import CROWD
+from panoptic_blend.convert.names import VOID_NAMES
 from panoptic_blend.convert.polygons import polygons_of
 from panoptic_blend.convert.target import Row, Scene, Written
+from panoptic_blend.errors import DatasetError
 
 _VERSION = "5.5.0"
 """Of LabelMe, whose files these are like."""
@@ -28,6 +30,12 @@ class ToLabelMe:
     categories: Categories
 
     keeps_scores = True
+
+    def __post_init__(self) -> None:
+        """Raise `DatasetError` for a name that means no category where the files are read again."""
+        for each in self.categories:
+            if each.name.casefold() in VOID_NAMES:
+                raise DatasetError(f"the category {each.name!r} would be read as pixels without label. Rename it.")
 
     @property
     def notes(self) -> list[str]:

@@ -16,6 +16,7 @@ from panoptic_blend.convert.files import (
     list_images,
     read_map,
     require_folder,
+    visible,
 )
 from panoptic_blend.convert.instance_maps import InstanceMaps, Label, Values
 from panoptic_blend.convert.names import read_lines, read_names
@@ -72,8 +73,8 @@ def open_source(source: Path, options: FormatOptions) -> InstanceMaps:
 
 def _stems(source: Path, classes: Path) -> dict[str, str]:
     """Names without extension of the images to take, with the split of each."""
-    with_map = sorted(path.relative_to(classes).with_suffix("").as_posix() for path in classes.rglob("*.png"))
-    lists = sorted((source / "ImageSets" / "Segmentation").glob("*.txt"))
+    with_map = [path.relative_to(classes).with_suffix("").as_posix() for path in visible(classes, "**/*.png")]
+    lists = visible(source / "ImageSets" / "Segmentation", "*.txt")
     # trainval is train and val; and of the test images nobody outside has the maps.
     lists = [path for path in lists if path.stem != "trainval"] or lists
     if not lists:

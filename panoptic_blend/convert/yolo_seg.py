@@ -136,7 +136,10 @@ def _name(name: object, path: Path) -> str:
 def _places(value: object, where: str) -> list[str]:
     if value is None or value == "":
         return []
-    return [typed(each, str, where) for each in (value if isinstance(value, list) else [value])]
+    places = [typed(each, str, where) for each in (value if isinstance(value, list) else [value])]
+    if any("\0" in each for each in places):
+        raise DatasetError(f"{where} has a character that no path has.")
+    return places
 
 
 def _locate(path: Path, content: dict[str, object], place: str) -> Path:
@@ -161,7 +164,9 @@ def _images(place: Path, root: Path, alone: bool) -> list[SourceImage]:
     if place.is_dir():
         found = list_images(place)
         return found if alone else [replace(each, name=each.path.relative_to(root).as_posix()) for each in found]
-    names = [check_file_name(line.strip().removeprefix("./"), str(place)) for line in read_lines(place)]
+    lines = (line.replace("\\", "/").removeprefix("./") for line in read_lines(place))
+    below = (line.removeprefix(f"{root.as_posix()}/") for line in lines)
+    names = [check_file_name(line, str(place)) for line in below]
     return [SourceImage(folder_with(name, [place.parent, root], place) / name, name) for name in names]
 
 

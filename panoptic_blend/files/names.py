@@ -33,7 +33,7 @@ def check_file_name(name: object, where: str) -> str:
         raise DatasetError(
             f"{where}: file_name {name!r} leaves its folder. Use a path relative to it, without '..' or a drive."
         )
-    if parts[-1] in ("", ".") or "\0" in name or not _is_unicode(name):
+    if parts[-1] in ("", ".") or "\0" in name or not is_unicode(name):
         raise DatasetError(f"{where}: file_name {name!r} is not the name of a file. Write a relative path to one.")
     return name
 
@@ -57,7 +57,7 @@ def comparison_key(file_name: str) -> str:
     return unicodedata.normalize("NFC", str(PurePosixPath(file_name.replace("\\", "/")))).casefold()
 
 
-def _is_unicode(text: str) -> bool:
+def is_unicode(text: str) -> bool:
     """False for lone surrogates, which JSON can spell but no file name can hold."""
     try:
         text.encode()

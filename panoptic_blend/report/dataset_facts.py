@@ -13,7 +13,7 @@ from panoptic_blend.categories import Categories
 from panoptic_blend.coco.annotations import ImageRecord, PanopticAnnotations
 from panoptic_blend.coco.left_out import BadSample
 from panoptic_blend.processes import in_processes
-from panoptic_blend.report.fingerprints import Fingerprints
+from panoptic_blend.report.fingerprints import BITS, Fingerprints
 from panoptic_blend.report.measuring import ImageFacts, SplitFiles, measure_image
 
 
@@ -114,7 +114,7 @@ def measure_split(
         segments,
         pixels,
         void,
-        np.array(fingerprints, np.uint8).reshape(len(annotations), -1),
+        np.array(fingerprints, np.uint8).reshape(len(annotations), BITS // 8),
         _usual_shares(segments, pixels, len(annotations.categories)),
     )
 

@@ -269,6 +269,7 @@ def test_images_that_would_share_their_labels_are_named(tmp_path: Path, capsys):
         (["--to", "labelme", "--link"], "--link: say where the images are"),
         (["--to", "labelm"], "invalid choice: 'labelm'"),
         (["--segments", "x"], "--segments belongs to --to"),
+        (["--to", "coco-instances", "--name", "../../stray"], "--name ../../stray: use letters"),
     ],
 )
 def test_options_that_do_not_go_together(options: list[str], said: str, data_set: Path, tmp_path: Path, capsys):
@@ -292,9 +293,16 @@ def test_ids_that_are_no_values_of_label_maps(category_id: int, tmp_path: Path):
     assert np.asarray(Image.open(tmp_path / "out" / "labels" / "a.png")).tolist() == [[1, 1], [1, 1]]
 
 
-@pytest.mark.parametrize("name", ["car # 1", " car", "car\nbus", "", "4 5 doors"])
+@pytest.mark.parametrize("name", ["car # 1", " car", "car\nbus", "", "4 5 doors", "Ignore"])
 def test_names_that_label_maps_cannot_hold(name: str, tmp_path: Path, capsys):
     with TruthWriter(tmp_path, "val", Categories([replace(CATEGORIES[0], name=name)])):
         pass
     assert convert_back(tmp_path, tmp_path / "out", "label-maps") == 1
     assert f"the category {name!r} cannot be written as a line of names.txt. Rename it." in capsys.readouterr().err
+
+
+def test_a_name_that_labelme_would_read_as_void(tmp_path: Path, capsys):
+    with TruthWriter(tmp_path, "val", Categories([replace(CATEGORIES[0], name="ignore")])):
+        pass
+    assert convert_back(tmp_path, tmp_path / "out", "labelme") == 1
+    assert "the category 'ignore' would be read as pixels without label. Rename it." in capsys.readouterr().err

@@ -159,3 +159,9 @@ def test_no_split_is_empty_and_shares_are_kept(sizes: list[int], seed: int, part
     if len(sizes) > 20:  # a group is too many or too few at most
         for share, given in zip(shares, found.values(), strict=True):
             assert abs(len(given) - share * len(images)) <= max(sizes)
+
+
+def test_images_of_one_folder_are_dealt_out_by_themselves(source: Path):
+    (source / "b").rename(source.parent / "b")
+    names = splits(source, "--split", "0.5,0.5")
+    assert sorted(map(len, names.values())) == [1, 2]

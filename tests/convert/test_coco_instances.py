@@ -260,3 +260,13 @@ def test_many_annotations_take_little_more_memory_than_their_file(tmp_path: Path
     assert sum(len(json.loads(each)) for each in source.rows) == 8_000
     # Decoded at once, it is more than seven times.
     assert peak < 3 * path.stat().st_size
+
+
+def test_names_written_on_windows(data_set: tuple[Path, dict[str, set]]):
+    path, expected = data_set
+    content = json.loads(path.read_text())
+    for image in content["images"]:
+        image["file_name"] = image["file_name"].replace("/", "\\")
+    path.write_text(json.dumps(content))
+    assert convert_dataset(path, path.parent / "out") == 0
+    assert segments_of(path.parent / "out") == expected

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.convert.scenes import (
     convert_dataset,
     corners,
     pixels,
+    png_bytes,
     random_rectangles,
     seen_of,
     segments_of,
@@ -171,7 +173,7 @@ def test_what_cannot_be_used_is_listed(tmp_path: Path, capsys):
     path = write(tmp_path, tasks, "a.png", "b.png", "c.png")
     assert convert_dataset(path, tmp_path / "out") == 0
     said = capsys.readouterr().out
-    assert "lost: a.png: result box ('car'): a box or a point, which is no mask" in said
+    assert "lost: a.png: result box ('car'): a box, a point or a line, which is no mask" in said
     assert "lost: a.png: result two ('car'): a polygon of 2 points, which has no area" in said
     assert "lost: a.png: result none: has no label" in said
     assert "lost: a.png: result out ('car'): has no pixels in the image" in said
@@ -225,3 +227,35 @@ def test_a_file_that_is_cut_off_is_named(tmp_path: Path, capsys):
     path.write_text(path.read_text()[:-20])
     assert convert_dataset(path, tmp_path / "out") == 1
     assert "export.json: not valid JSON" in " ".join(capsys.readouterr().err.split())
+
+
+def drawn(kind: str, to: str = "image", **value: object) -> dict:
+    row = {"id": kind, "type": kind, "from_name": "label", "to_name": to, "value": value}
+    return row | {"original_width": WIDTH, "original_height": HEIGHT, "image_rotation": 0}
+
+
+def test_bitmasks_are_objects_and_vectors_are_said(tmp_path: Path, capsys):
+    mask = np.random.default_rng(0).random((HEIGHT, WIDTH)) < 0.5
+    picture = "data:image/png;base64," + base64.b64encode(png_bytes(mask)).decode()
+    results = [
+        drawn("bitmask", imageDataURL=picture, bitmasklabels=["dog"]),
+        drawn("vector", vertices=[{"x": 1, "y": 1}, {"x": 9, "y": 9}], closed=False, vectorlabels=["road"]),
+    ]
+    path = write(tmp_path / "source", [task("a.png", results)], "a.png")
+    assert convert_dataset(path, tmp_path / "out") == 0
+    assert segments_of(tmp_path / "out") == {"a.png": {("dog", False, pixels(mask))}}
+    assert "result vector ('road'): a box, a point or a line, which is no mask" in capsys.readouterr().out
+
+
+def test_a_task_of_several_images_is_refused(tmp_path: Path, capsys):
+    outline = [[0, 0], [50, 0], [50, 50]]
+    results = [drawn(to, to, points=outline, polygonlabels=["dog"]) for to in ("image", "image2")]
+    path = write(tmp_path / "source", [task("a.png", results)], "a.png")
+    assert convert_dataset(path, tmp_path / "out") == 1
+    assert "its shapes belong to several images (image, image2)" in capsys.readouterr().err
+
+
+def test_a_turn_of_any_size_is_a_turn(tmp_path: Path):
+    ellipse = drawn("e", x=50, y=50, radiusX=20, radiusY=20, rotation=10**30, ellipselabels=["dog"])
+    path = write(tmp_path / "source", [task("a.png", [ellipse])], "a.png")
+    assert convert_dataset(path, tmp_path / "out") == 0

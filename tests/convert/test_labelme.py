@@ -87,7 +87,7 @@ def test_what_has_no_area_is_lost_and_said(tmp_path: Path, capsys):
         shape("car", [[1, 1], [5, 5]]),
         shape("car", [[1, 1], [5, 5]], "line"),
         shape("car", corners((40, 1, 50, 5))),
-        shape("__ignore__", corners((1, 1, 3, 3))),
+        shape("__ignore__", corners((8, 1, 10, 3))),
         shape("cat", corners((1, 1, 5, 5))),
     ]
     write(tmp_path / "source" / "a.png", shapes)
@@ -207,3 +207,28 @@ def test_bad_xml_is_named(edit: Callable[[str], str], said: str, tmp_path: Path,
     assert convert_dataset(source, tmp_path / "bad", "--from", "labelme") == 1
     assert said.replace("object 3", "object 2") in " ".join(capsys.readouterr().err.split())
     assert not (tmp_path / "bad").exists()
+
+
+def test_ignored_regions_are_void(tmp_path: Path):
+    shapes = [shape("road", [[0, 0], [WIDTH, HEIGHT]], "rectangle"), shape("__ignore__", [[2, 3], [7, 6]], "rectangle")]
+    write(tmp_path / "source" / "a.png", shapes)
+    assert convert_dataset(tmp_path / "source", tmp_path / "out", "--stuff", "road") == 0
+    road = np.ones((HEIGHT, WIDTH), bool)
+    road[3:6, 2:7] = False
+    assert segments_of(tmp_path / "out") == {"a.png": {("road", False, pixels(road))}}
+
+
+def test_what_systems_and_editors_hide_is_passed_over(tmp_path: Path):
+    shapes = [shape("car", [[0, 0], [4, 4]], "rectangle")]
+    write(tmp_path / "source" / "a.png", shapes)
+    for name in ("._a.json", "__MACOSX/._a.json", ".ipynb_checkpoints/a-checkpoint.json"):
+        (tmp_path / "source" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "source" / name).write_bytes(b"\x00\x05\x16\x07 \xff")
+    assert convert_dataset(tmp_path / "source", tmp_path / "out") == 0
+    assert set(segments_of(tmp_path / "out")) == {"a.png"}
+
+
+def test_half_a_character_is_named(tmp_path: Path, capsys):
+    write(tmp_path / "source" / "a.png", [shape("\ud83d", [[0, 0], [4, 4]], "rectangle")])
+    assert convert_dataset(tmp_path / "source", tmp_path / "out") == 1
+    assert r"'label' has half of a character: '\ud83d'" in capsys.readouterr().err

@@ -119,3 +119,22 @@ def test_all_nuclei_give_the_panoptic_data_set(is_published: bool, shared: Path,
     compared, pixels = segments_compared(truth, source, tmp_path / "out")
     assert compared == 25370
     assert pixels == (9 if is_published else 0)
+
+
+@pytest.mark.parametrize("white", [1, 100, 255])
+def test_the_object_is_what_is_white(white: int, tmp_path: Path):
+    """By the mask's own white, and by the colours of a palette, whatever their order."""
+    seen = np.zeros((16, 24), bool)
+    seen[:3] = True
+    folder = tmp_path / "source" / "cell"
+    for name in ("images", "masks"):
+        (folder / name).mkdir(parents=True)
+    Image.new("RGB", (24, 16)).save(folder / "images" / "x.png")
+    indexed = Image.fromarray((~seen).astype(np.uint8), "P")
+    indexed.putpalette([white] * 3 + [0] * 3)
+    indexed.save(folder / "masks" / "1.png")
+    assert convert_dataset(tmp_path / "source", tmp_path / "out", "--thing", "nucleus") == 0
+    Image.fromarray(seen.astype(np.uint8) * white).save(folder / "masks" / "1.png")
+    assert convert_dataset(tmp_path / "source", tmp_path / "again", "--thing", "nucleus") == 0
+    expected = {"cell.png": {("nucleus", False, pixels(seen))}}
+    assert segments_of(tmp_path / "out") == segments_of(tmp_path / "again") == expected

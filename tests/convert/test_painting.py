@@ -115,3 +115,18 @@ def test_more_segments_than_a_png_has_ids_are_refused(monkeypatch: pytest.Monkey
     monkeypatch.setattr(painting, "MAX_ID", 11)
     with pytest.raises(DatasetError, match="has 12 segments, but a PNG holds 11 ids"):
         paint(spotted, CATEGORIES)
+
+
+def test_void_hides_what_lies_behind_and_is_nothing_itself():
+    road, ignored = box("road", slice(0, 6), slice(0, 8)), box("__ignore__", slice(1, 3), slice(2, 5))
+    painted = paint(labels(road, ignored, box("car", slice(2, 3), slice(4, 5))), CATEGORIES, "error")
+    assert {segment.category_id for segment in painted.segments.values()} == {5, 2}
+    assert (painted.id_map[1:3, 2:5] == 0).sum() == 5  # but for the car before it
+    assert (painted.id_map == 0).sum() == 5
+    assert not painted.lost
+    assert not painted.overlaps
+
+
+def test_a_category_may_be_called_so():
+    named = {"ignore": Categories.from_json([{"id": 1, "name": "ignore", "isthing": 0}]).by_id(1)}
+    assert (paint(labels(box("ignore", slice(0, 3), slice(0, 8))), named).id_map > 0).sum() == 24

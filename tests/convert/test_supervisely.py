@@ -171,3 +171,18 @@ def test_damaged_projects_are_named(name: str, text: str, said: str, tmp_path: P
     (source / name).write_text(text)
     assert convert_dataset(source, tmp_path / "out") == 1
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_nested_data_sets_are_read(tmp_path: Path):
+    objects = [polygon("car", corners((2, 2, 9, 9)))]
+    source = write(tmp_path / "source", {"one/a.png": objects, "train/b.png": objects})
+    write(source / "one" / "datasets", {"two/a.png": objects})
+    write(source / "one" / "datasets" / "two" / "datasets", {"three/a.png": objects})
+    for unused in source.glob("one/**/meta.json"):
+        unused.unlink()
+    assert convert_dataset(source, tmp_path / "out", "--name", "rest") == 0
+    found = segments_of(tmp_path / "out", "rest")
+    names = {"one/a.png", "one/datasets/two/a.png", "one/datasets/two/datasets/three/a.png"}
+    assert set(found) == names
+    assert segments_of(tmp_path / "out", "train") == {"b.png": found["one/a.png"]}
+    assert all(len(segments) == 1 for segments in found.values())

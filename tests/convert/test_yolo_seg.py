@@ -138,3 +138,12 @@ def test_datumaros_boxes_are_named(shared: Path, tmp_path: Path, capsys):
     (source / "data.yaml").write_text(f"train: images/train\nval: images/val\nnames: {json.dumps(names)}\n")
     assert convert_dataset(source, tmp_path / "out") == 1
     assert "1.jpg: line 1 ('label_2'): a box, which is no mask" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize("listed", ["images\\train\\a.png", "{root}/images/train/a.png"])
+def test_lists_of_windows_and_of_whole_paths(listed: str, tmp_path: Path):
+    yaml = "train: list.txt\nnames: [car, cat]\n"
+    source = write(tmp_path / "source", {"train/a.png": [line("car", (2, 2, 9, 9))]}, yaml)
+    (source / "list.txt").write_text(listed.format(root=source.resolve()) + "\n")
+    assert convert_dataset(source, tmp_path / "out") == 0
+    assert len(segments_of(tmp_path / "out")) == 1

@@ -180,3 +180,15 @@ def test_in_a_browser(data_set, tmp_path, browser):
     viewer.send_keys("\ue00c")  # escape
     assert not viewer.is_displayed()
     assert browser.get_log("browser") == []
+
+
+def test_a_data_set_without_a_usable_picture_is_told(data_set: Path, capsys):
+    path = data_set / "annotations" / "panoptic_train.json"
+    content = json.loads(path.read_text())
+    for row in content["annotations"]:
+        for segment in row["segments_info"]:
+            segment["category_id"] = str(segment["category_id"])
+    path.write_text(json.dumps(content))
+    assert _check(data_set, "--workers", "1", "--output", str(data_set / "page")) == 1
+    assert "category_id '2', which 'categories' does not list" in capsys.readouterr().out
+    assert (data_set / "page").exists()
