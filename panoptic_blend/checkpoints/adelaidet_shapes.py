@@ -21,7 +21,7 @@ def infer_settings(state: Mapping[str, Tensor]) -> tuple[Settings, list[str]]:
         The settings, and the names of those that no tensor tells.
 
     Raises:
-        CheckpointError: a part that every BlendMask has is missing.
+        CheckpointError: a part that every BlendMask has is missing, or has another number of axes.
     """
     head, bases = "proposal_generator.fcos_head", "basis_module"
 
@@ -30,7 +30,10 @@ def infer_settings(state: Mapping[str, Tensor]) -> tuple[Settings, list[str]]:
             raise CheckpointError(
                 f"no tensor {name!r}, which every BlendMask checkpoint has. Is this another model, or part of one?"
             )
-        return state[name].shape[axis]
+        shape = tuple(state[name].shape)
+        if len(shape) <= axis or not shape[axis]:
+            raise CheckpointError(f"{name!r} has the shape {shape}, which no BlendMask has. Is the file damaged?")
+        return shape[axis]
 
     def convolutions(tower: str) -> list[str]:
         return [name for name in state if name.startswith(f"{tower}.") and state[name].ndim == 4]

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import pickle
 import re
-from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NoReturn
@@ -162,7 +161,7 @@ def _no_bytes() -> bytes:
 
 
 _KNOWN = {
-    ("collections", "OrderedDict"): _Call(OrderedDict),
+    ("collections", "OrderedDict"): _Call(dict),  # whose methods a pickle cannot replace
     ("_codecs", "encode"): _Call(_encode),
     ("__builtin__", "bytes"): _Call(_no_bytes),
     ("numpy", "ndarray"): _NDARRAY,

@@ -12,6 +12,7 @@ from panoptic_blend.commands.parsing import (
     add_offline,
     add_speed,
     command,
+    file_to_write,
     one_or_more,
     parse_with_settings,
 )
@@ -53,7 +54,7 @@ examples:
     parser.add_argument(
         "--rounds", metavar="N", type=one_or_more, default=10, help="measurements of a stage (default: 10)"
     )
-    parser.add_argument("--output", metavar="FILE", type=Path, help="write the measurements to this JSON file")
+    parser.add_argument("--output", metavar="FILE", type=file_to_write, help="write the measurements to this JSON file")
     return parser
 
 

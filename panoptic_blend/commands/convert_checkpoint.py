@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import Parser, command, parse
+from panoptic_blend.commands.parsing import Parser, command, file_to_write, parse
 
 
 def make_parser() -> Parser:
@@ -16,7 +16,9 @@ def make_parser() -> Parser:
     )
     parser.add_argument("source", metavar="SRC", type=Path, help="AdelaiDet's .pth file; code in it is never run")
     parser.add_argument("--from", dest="kind", choices=["adelaidet"], required=True, help="who wrote the file")
-    parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="the .safetensors file to write")
+    parser.add_argument(
+        "--output", metavar="FILE", type=file_to_write, required=True, help="the .safetensors file to write"
+    )
     parser.add_argument(
         "--config",
         metavar="FILE",

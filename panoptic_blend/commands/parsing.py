@@ -239,6 +239,17 @@ def join_settings(arguments: list[str]) -> list[str]:
     return joined
 
 
+def file_to_write(text: str) -> Path:
+    """A path that a file can have, for `type=`: told before the work whose result it gets."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is a folder. Name a file")
+    blocked = [each for each in path.parents if each.exists() and not each.is_dir()]
+    if blocked:
+        raise argparse.ArgumentTypeError(f"{blocked[0]} is a file, and no folder for {text}")
+    return path
+
+
 def one_or_more(text: str) -> int:
     """Type of every option that counts something."""
     if not re.fullmatch(r"0*[1-9]\d*", text):

@@ -13,6 +13,7 @@ from panoptic_blend.commands.parsing import (
     add_max_pixels,
     add_segments,
     command,
+    file_to_write,
     one_or_more,
     parse,
 )
@@ -33,7 +34,7 @@ def make_parser() -> Parser:
     parser.add_argument("--predictions", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON")
     add_segments(parser, "--segments", "ground truth")
     add_segments(parser, "--predicted-segments", "predictions")
-    parser.add_argument("--output", metavar="FILE", type=Path, help="write the metrics to this JSON file")
+    parser.add_argument("--output", metavar="FILE", type=file_to_write, help="write the metrics to this JSON file")
     parser.add_argument(
         "--engine",
         choices=["auto", "builtin", "hotcoco", "panopticapi", "ray"],
@@ -82,9 +83,9 @@ def run(arguments: list[str]) -> None:
 
         score = _score_on_ray if options.engine == "ray" else _score_here
         result, details, films = score(options, progress)
+    print_tables(Console(), result, details=details, films=films)
     if options.output:
         write_metrics(options.output, result, details=details, films=films)
-    print_tables(Console(), result, details=details, films=films)
 
 
 def _score_here(options: argparse.Namespace, progress: Callable[[int, int], None]) -> Scores:

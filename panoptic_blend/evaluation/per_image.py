@@ -32,6 +32,11 @@ class ImagePQ:
     fp: int
     fn: int
 
+    @property
+    def worth(self) -> float:
+        """What the image counts where images are compared: `pq`, or 1 where there is nothing, as nothing is wrong."""
+        return self.pq if self.n else 1.0
+
 
 @dataclass(frozen=True)
 class PerImagePQResult:

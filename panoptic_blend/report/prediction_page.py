@@ -90,9 +90,8 @@ def write_prediction_page(
 
 def _rank(qualities: Sequence[Sequence[ImagePQ]]) -> tuple[list[int], list[int]]:
     """Positions of images from the worst to the best, and those whose quality differs, most of all first."""
-    # A picture without segments has no quality: nothing is wrong there.
-    means = [sum(q.pq if q.n else 1.0 for q in each) for each in qualities]
-    changes = [max(q.pq for q in each) - min(q.pq for q in each) for each in qualities]
+    means = [sum(quality.worth for quality in each) for each in qualities]
+    changes = [max(q.worth for q in each) - min(q.worth for q in each) for each in qualities]
     ranked = sorted(range(len(qualities)), key=means.__getitem__)
     return ranked, sorted((i for i in ranked if changes[i] > 0), key=lambda i: -changes[i])
 

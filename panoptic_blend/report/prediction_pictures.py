@@ -83,7 +83,7 @@ def draw_row(
     kinds = {kind for wrong in errors for kind in (*wrong.truth.tolist(), *wrong.predicted.tolist()) if kind >= 0}
     return {
         "title": record.file_name,
-        "note": ", ".join(f"{n} PQ {100 * s.pq:.1f}".strip() for n, s in zip(names, shown.scores, strict=True)),
+        "note": ", ".join(f"{n} PQ {100 * s.worth:.1f}".strip() for n, s in zip(names, shown.scores, strict=True)),
         "picture": f"{PICTURES}/{picture.name}" if has_picture else None,
         "panels": panels,
         "problems": [],
@@ -94,16 +94,15 @@ def draw_row(
             sorted(
                 {place for pair, wrong in zip(pairs, errors, strict=True) for place in _wrong(pair, wrong, categories)}
             ),
-            *([1 - int(np.sign(other.pq - shown.scores[0].pq))] for other in shown.scores[1:]),
+            *([1 - int(np.sign(other.worth - shown.scores[0].worth))] for other in shown.scores[1:]),
         ],
     }
 
 
 def _order(scores: Sequence[ImagePQ]) -> list[float]:
     """Where a picture stands in each of the gallery's orders, which ascend."""
-    gains = [other.pq - scores[0].pq for other in scores[1:]]
-    # A picture without segments has no quality: nothing is wrong there.
-    return [sum(s.pq if s.n else 1.0 for s in scores), *(key for gain in gains for key in (-gain, gain))]
+    gains = [other.worth - scores[0].worth for other in scores[1:]]
+    return [sum(score.worth for score in scores), *(key for gain in gains for key in (-gain, gain))]
 
 
 def _draw(

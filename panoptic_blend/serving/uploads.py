@@ -113,7 +113,7 @@ def open_picture(data: bytes, most_pixels: int) -> Picture:
         Refusal: it is no picture of a format that is taken, or one too large to decode.
     """
     if not data:
-        raise Refusal(400, "The request holds no picture. Send its file as the request's body.")
+        raise Refusal(415, "The request holds no picture. Send its file as the request's body.")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size

@@ -196,3 +196,12 @@ def test_train_init_from_lists_what_is_re_initialised(
     assert main(["train", "--resume", str(tmp_path / "run"), "--init-from", "x"]) == 2
     assert main([*arguments, str(tmp_path / "none.pth"), "--trainer.output", str(tmp_path / "b")]) == 1
     assert "none.pth: no such file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("shape", [(), (54,), (0, 64, 1, 1)])
+def test_tensors_that_no_layer_has_are_named(recording: dict[str, Any], shape: tuple[int, ...]) -> None:
+    state = dict(recording["state_dict"])
+    for name in ("top_layer.weight", "backbone.fpn_lateral5.weight", "basis_module.tower.5.weight"):
+        if name in state and (len(shape) != 1 or "basis" in name):
+            with pytest.raises(CheckpointError, match=r"which no BlendMask has|of another shape"):
+                from_adelaidet(state | {name: torch.ones(shape)})

@@ -206,7 +206,7 @@ def test_a_model_in_the_package_is_loaded_without_a_download(tmp_path: Path, mon
         "explain --input none.jpg --output out --checkpoint",
         "export --output out --checkpoint",
         "benchmark --checkpoint",
-        "train --config shapes/demo.yaml --init-from",
+        "train --config shapes/r18.yaml --init-from",
     ],
 )
 def test_every_command_takes_names_and_works_offline_when_told(

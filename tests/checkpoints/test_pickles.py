@@ -68,6 +68,13 @@ def test_momentum_of_caffe2_is_left_out(tmp_path: Path) -> None:
     assert set(read_weights(_write(tmp_path, {"blobs": blobs}))) == {"conv1_w"}
 
 
+def test_a_pickle_cannot_replace_what_its_dicts_can_do(tmp_path: Path) -> None:
+    path = tmp_path / "weights.pkl"
+    path.write_bytes(b"\x80\x03ccollections\nOrderedDict\n)R}X\x05\x00\x00\x00itemsK\x01sb.")  # its .items = 1
+    with pytest.raises(CheckpointError, match="not a readable pickle"):
+        read_weights(path)
+
+
 @pytest.mark.parametrize("protocol", range(6))
 def test_hostile_pickle_is_refused_with_the_name_of_what_it_wants(tmp_path: Path, protocol: int) -> None:
     proof = tmp_path / "ran"

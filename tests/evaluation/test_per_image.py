@@ -38,3 +38,4 @@ def test_an_image_without_segments_is_listed_and_one_given_twice_counts_once():
     for _ in range(2):
         metric.update(ImagePair("a", void, [], void, []))
     assert metric.compute().images == (ImagePQ("a", 0, 0, 0, 0, 0, 0, 0),)
+    assert metric.compute().images[0].worth == 1.0

@@ -291,3 +291,18 @@ from panoptic_blend.cli import main
 code = main(["report", *{words!r}])
 sys.exit(code or "torch" in sys.modules)"""
     assert subprocess.run([sys.executable, "-c", program], capture_output=True).returncode == 0
+
+
+def test_to_find_nothing_where_nothing_is_asked_for_is_better_than_to_invent(tmp_path: Path):
+    plain, crowd, nothing = make_scene(20), np.full((120, 160), 1, np.int32), np.zeros((120, 160), np.int32)
+    truth = write_truth(tmp_path / "data", "val", CATEGORIES, [(1, plain, MEANING), (2, crowd, MEANING)])
+    content = json.loads(truth.read_text())
+    content["annotations"][1]["segments_info"][0]["iscrowd"] = 1
+    truth.write_text(json.dumps(content))
+    grass = np.full((120, 160), 2, np.int32)
+    for name, second in (("a", nothing), ("b", grass)):
+        write_predictions(tmp_path / name, truth, CATEGORIES, [(plain, MEANING, 0.9), (second, MEANING, 0.9)])
+    assert report(tmp_path / "page", truth, tmp_path / "a", tmp_path / "b") == 0
+    row = next(row for row in _data(tmp_path / "page")["pictures"] if row["title"] == "001.png")
+    assert row["chosen"][-1] == [2]  # a is better
+    assert row["order"][1:] == [1.0, -1.0]  # the last where b gains most, the first where it loses most

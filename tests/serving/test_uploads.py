@@ -31,7 +31,7 @@ def small(start_site: Callable[..., Site]) -> Site:
 @pytest.mark.parametrize(
     ("body", "status", "says"),
     [
-        (b"", 400, "no picture"),
+        (b"", 415, "no picture"),
         (b"hello", 415, "formats"),
         (b"<svg xmlns='http://www.w3.org/2000/svg'><script>alert(1)</script></svg>", 415, "formats"),
         (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n", 415, "formats"),
