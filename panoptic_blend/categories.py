@@ -155,8 +155,8 @@ class Categories(Sequence[Category]):
             category_id, name = row.get("id"), row.get("name")
             if not isinstance(category_id, int) or isinstance(category_id, bool):
                 raise DatasetError(f"{where}: 'id' must be an integer, found {category_id!r}.")
-            if not isinstance(name, str) or name != name.encode(errors="replace").decode():
-                raise DatasetError(f"{where}: 'name' must be text of whole characters, found {name!r}.")
+            if not isinstance(name, str):
+                raise DatasetError(f"{where}: 'name' must be text, found {name!r}.")
             if row.get("isthing", 1) not in (0, 1):
                 raise DatasetError(f"{where} ({name}): 'isthing' must be 0 or 1, found {row['isthing']!r}.")
             supercategory = row.get("supercategory", "")

@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         """As argparse's, and takes note of the option."""
         action = super().add_argument(*name_or_flags, **settings)
         self.option_names += action.option_strings
-        if settings.get("type") is Path:
+        if settings.get("type") in (Path, file_to_write):
             self.paths.append(action)
         return action
 
@@ -241,7 +241,7 @@ def join_settings(arguments: list[str]) -> list[str]:
 
 def file_to_write(text: str) -> Path:
     """A path that a file can have, for `type=`: told before the work whose result it gets."""
-    path = Path(text)
+    path = Path(os.path.expanduser(text))
     if path.is_dir():
         raise argparse.ArgumentTypeError(f"{text} is a folder. Name a file")
     blocked = [each for each in path.parents if each.exists() and not each.is_dir()]

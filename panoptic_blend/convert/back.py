@@ -17,7 +17,7 @@ from panoptic_blend.convert.target import Scene, Target, Written
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.atomic import atomic_folder
 from panoptic_blend.files.images import check_image
-from panoptic_blend.files.names import comparison_key
+from panoptic_blend.files.names import check_category_name, comparison_key
 from panoptic_blend.processes import in_processes
 
 
@@ -65,6 +65,8 @@ def convert_back(
             format; nothing is written.
     """
     _check_names(annotations, target)
+    for category in annotations.categories:
+        check_category_name(category.name)
     if not len(annotations):
         raise DatasetError(f"{annotations.path}: lists no images.")
     folder = segments or annotations.default_segments_folder

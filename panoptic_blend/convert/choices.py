@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from panoptic_blend.categories import Categories, Category
 from panoptic_blend.convert.source import SourceCategory, SourceImage
 from panoptic_blend.errors import ConfigError
+from panoptic_blend.files.names import check_category_name
 from panoptic_blend.spelling import did_you_mean
 
 
@@ -37,6 +38,7 @@ def choose_categories(
 
     Raises:
         ConfigError: a choice names a category that the format does not have, or things are merged with stuff.
+        DatasetError: a name has half of a character.
     """
     names = [category.name for category in found]
     for option, chosen in (
@@ -53,6 +55,8 @@ def choose_categories(
     if both:
         raise ConfigError(f"{min(both)!r} is in --things and in --stuff. A category is one of the two.")
     kept = [category for category in found if category.name not in choices.dropped]
+    for category in kept:
+        check_category_name(category.name)
     if not kept:
         raise ConfigError("No category is left. Drop fewer.")
     with_ids = len({category.id for category in kept}) == len(kept) and all(c.id is not None for c in kept)

@@ -38,6 +38,12 @@ def check_file_name(name: object, where: str) -> str:
     return name
 
 
+def check_category_name(name: str) -> None:
+    """Raise `DatasetError` for a name with half of a character, which JSON can spell but no file can hold."""
+    if not is_unicode(name):
+        raise DatasetError(f"the category {name!r} has half of a character. Write its name again.")
+
+
 def remove_named(path: Path) -> None:
     """Remove a file, if it is there; one whose name cannot be had is not."""
     try:

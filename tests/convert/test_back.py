@@ -306,3 +306,12 @@ def test_a_name_that_labelme_would_read_as_void(tmp_path: Path, capsys):
         pass
     assert convert_back(tmp_path, tmp_path / "out", "labelme") == 1
     assert "the category 'ignore' would be read as pixels without label. Rename it." in capsys.readouterr().err
+
+
+def test_half_of_a_character_in_a_category_is_named(data_set: Path, tmp_path: Path, capsys):
+    path = data_set / "annotations" / "panoptic_val.json"
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = "caf\udce9"
+    path.write_text(json.dumps(content))
+    assert convert_back(data_set, tmp_path / "out", "labelme") == 1
+    assert r"the category 'caf\udce9' has half of a character" in capsys.readouterr().err
