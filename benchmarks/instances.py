@@ -32,7 +32,7 @@ CPU = torch.device("cpu")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--config", default="shapes/demo.yaml")
+    parser.add_argument("--config", default="shapes/r18.yaml")
     parser.add_argument("--instances", type=int, nargs="+", default=[100, 300, 1296, 3000])
     parser.add_argument("--size", type=int, default=1024, help="side of the picture, in pixels")
     parser.add_argument("--steps", type=int, default=3, help="of which the fastest counts")

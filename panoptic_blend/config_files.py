@@ -116,7 +116,7 @@ def settings_help() -> str:
 
 
 def find_config(name: Path | str) -> Path:
-    """A configuration file: as named, or one that comes with the package, such as `shapes/demo.yaml`.
+    """A configuration file: as named, or one that comes with the package, such as `shapes/r18.yaml`.
 
     Those that come with it lie in `configs/` of a checkout, and in the environment's data folder when installed from a
     wheel; a leading `configs/` in the name makes no difference.

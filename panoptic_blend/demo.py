@@ -26,13 +26,21 @@ SHEET = 4
 """Images on the contact sheet."""
 
 
-def run_demo(config: Config, output: Path, console: Console, train_images: int = 400, val_images: int = 60) -> Path:
+def run_demo(
+    config: Config,
+    output: Path,
+    console: Console,
+    train_images: int = 400,
+    val_images: int = 60,
+    init_from: Path | None = None,
+) -> Path:
     """Train and evaluate on the shapes data set, predict real pictures with nuclei-nano, and say where everything lies.
 
     Args:
         config: of the model and its training; its data and output folders are replaced.
         output: new folder for it all; when it has content already, the next free of `output-2`, `output-3`... is used.
         train_images, val_images: how many images to generate.
+        init_from: as for `train`.
 
     Returns:
         The folder that was used.
@@ -45,7 +53,7 @@ def run_demo(config: Config, output: Path, console: Console, train_images: int =
         generate_shapes(data, train_images, val_images, progress=lambda: bar.advance(task))
     config.data.root = str(data)
     config.trainer.output = str(run)
-    train(config, console=console)
+    train(config, console=console, init_from=init_from)
 
     annotations = PanopticAnnotations.load(data / config.data.val_annotations)
     images = data / config.data.val_images

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import panoptic_blend as pb
@@ -232,6 +233,17 @@ def test_demo_goes_from_nothing_to_a_picture_and_never_into_a_used_folder(
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
 
 
+def test_the_demo_trains_the_model_of_the_package(tmp_path: Path):
+    small = ["--train-images", "4", "--val-images", "2", "--trainer.max_steps", "1", "--optimizer.lr", "1e-9"]
+    assert main(["demo", "--output", str(tmp_path / "demo"), *small]) == 0
+    trained, before = pb.load(tmp_path / "demo" / "run").state_dict(), pb.load("nuclei-nano").state_dict()
+    same = [name for name, value in trained.items() if value.shape == before[name].shape]
+    assert len(same) > 0.9 * len(trained)
+    for name in same:
+        if name.endswith("weight"):
+            torch.testing.assert_close(trained[name], before[name], rtol=0, atol=1e-6)
+
+
 def test_the_library_does_in_five_lines_what_the_command_does(run: Path, shapes_root: Path, tmp_path: Path):
     picture = min((shapes_root / "val").iterdir())
     model = pb.load(run)
@@ -255,7 +267,7 @@ def test_the_library_does_in_five_lines_what_the_command_does(run: Path, shapes_
         (["train", "--resum", "x"], "Did you mean --resume?"),
         (["train"], "--config FILE"),
         (["train", "--config", "none.yaml"], "none.yaml: no such file"),
-        (["train", "--config", "configs/shapes/dmo.yaml"], "no such file. Did you mean shapes/demo.yaml?"),
+        (["train", "--config", "configs/shapes/r81.yaml"], "no such file. Did you mean shapes/r18.yaml?"),
         (["predict", "--checkpoint", "x", "--input", "y", "--output", "z", "--coco-submission", "n"], "--annotations"),
         (["predict", "--checkpoint", "x", "--input", "y", "--output", "z", "--workers", "2"], "give --engine ray"),
         (["predict", "--checkpoint", "x", "--input", "0", "--output", "z", "--engine", "ray"], "a film is read"),
@@ -265,6 +277,8 @@ def test_the_library_does_in_five_lines_what_the_command_does(run: Path, shapes_
         (["predict", "--batch", "0"], "--batch: '0' is no number of 1 or more"),
         (["evaluate", "--batch", "many"], "--batch: 'many' is no number of 1 or more"),
         (["evaluate", "--overlays", "-3"], "--overlays: '-3' is no number of 1 or more"),
+        (["score", "--output", "tests"], "--output: tests is a folder. Name a file"),
+        (["benchmark", "--output", "setup.cfg/a/b.json"], "--output: setup.cfg is a file, and no folder for"),
         (["score", "--workers", "-1"], "--workers: '-1' is no number of 1 or more"),
         (["demo", "--train-images", "0"], "--train-images: '0' is no number of 1 or more"),
         (["compare", "x.yaml", "--seeds", "0"], "--seeds: '0' is no number of 1 or more"),

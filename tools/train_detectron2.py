@@ -1,6 +1,6 @@
 """Train or evaluate inside detectron2, with the flags its users know: --config-file, --resume, --eval-only, --num-gpus.
 
-    python tools/train_detectron2.py --num-gpus 1 MODEL.PANOPTIC_BLEND.CONFIG configs/shapes/demo.yaml \
+    python tools/train_detectron2.py --num-gpus 1 MODEL.PANOPTIC_BLEND.CONFIG configs/shapes/r18.yaml \
         DATASETS.TRAIN "('panoptic_blend_train',)" DATASETS.TEST "('panoptic_blend_val',)"
 
 Data sets that detectron2 knows, such as coco_2017_train_panoptic_separated, are named as they are; panoptic_blend_train

@@ -34,7 +34,7 @@ def read_ablation(file: Path | str, base: Path | str | None = None, overrides: S
     """Read an ablation file.
 
         title: Number of bases
-        base: shapes/demo.yaml
+        base: shapes/r18.yaml
         variants:
           one: {model: {bases: {num_bases: 1}}}
           four: {model: {bases: {num_bases: 4}}}

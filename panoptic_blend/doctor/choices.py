@@ -17,7 +17,7 @@ from panoptic_blend.inference.torch_model import find_device
 from panoptic_blend.modeling.build import build_model
 from panoptic_blend.modeling.hardware import fast_precision
 
-CONFIG = "shapes/demo.yaml"
+CONFIG = "shapes/r18.yaml"
 SIDE = 320
 """Pixels of the picture that is predicted."""
 

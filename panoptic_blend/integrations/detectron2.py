@@ -5,7 +5,7 @@
 
     cfg = get_cfg()
     add_panoptic_blend_config(cfg)
-    cfg.MODEL.PANOPTIC_BLEND.CONFIG = "shapes/demo.yaml"
+    cfg.MODEL.PANOPTIC_BLEND.CONFIG = "shapes/r18.yaml"
 
 Importing this module registers the meta-architecture "PanopticBlend"; `tools/train_detectron2.py` trains it.
 """

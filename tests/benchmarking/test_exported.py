@@ -47,7 +47,7 @@ def test_every_round_but_the_first_is_measured(
         (["--batch", "2"], "one image at a time"),
         (["--compile"], "compile: "),
         (["--precision", "bf16"], "precision 'bf16': "),
-        (["--config", "shapes/demo.yaml"], "both name a model"),
+        (["--config", "shapes/r18.yaml"], "both name a model"),
         (["--model.fcos.nms_iou", "0.3"], "built into its graph"),
     ],
 )

@@ -60,7 +60,7 @@ def test_what_stands_around_the_network_runs_without_it(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_tiny_model_goes_through_every_runtime(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ways = ["fp32", "torch as commonly run", "onnxruntime fp32", "onnxruntime int8"]
-    arguments = ["--config", "shapes/demo.yaml", "--size", "64x96", "--instances", "5", "--rounds", "1"]
+    arguments = ["--config", "shapes/r18.yaml", "--size", "64x96", "--instances", "5", "--rounds", "1"]
     runtimes.main([*arguments, "--threads", "1", "--folder", str(tmp_path), "--ways", *ways])
     rows = [line.split(" | ") for line in capsys.readouterr().out.splitlines() if re.match(r"\| \w", line)]
     assert [row[0].removeprefix("| ") for row in rows] == ways

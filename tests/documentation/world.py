@@ -92,7 +92,7 @@ def build_world(root: Path) -> None:
     _run(root, f"convert-dataset --to label-maps {back}", "CamVid")
     shutil.copy(root / "CamVid/names.txt", root)
     shutil.rmtree(root / "CamVid/instances")
-    words = ["train", "--config", "shapes/demo.yaml", f"--data.root={mine}", f"--trainer.output={root / 'runs/mine'}"]
+    words = ["train", "--config", "shapes/r18.yaml", f"--data.root={mine}", f"--trainer.output={root / 'runs/mine'}"]
     assert main([*words, *tiny_settings()]) == 0
     val = f"--images {mine}/val --annotations {mine}/annotations/panoptic_val.json"
     _run(root, f"evaluate --checkpoint {root}/runs/mine {val}", "out/val")

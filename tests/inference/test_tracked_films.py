@@ -43,7 +43,7 @@ def make_film(root: Path) -> Path:
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 def test_a_trained_model_keeps_nine_tenths_of_its_pq_over_films(tmp_path: Path):
-    config = read_config([ROOT / "configs" / "shapes" / "demo.yaml"])
+    config = read_config([ROOT / "configs" / "shapes" / "r18.yaml"])
     config.data.root = str(generate_shapes(tmp_path / "data", train=200, val=1))
     config.trainer.output = str(tmp_path / "run")
     train(config, console=Console(quiet=True))
