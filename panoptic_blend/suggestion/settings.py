@@ -13,12 +13,14 @@ from panoptic_blend.suggestion.measurements import Measurements, highest_overlap
 
 BATCH = 8
 """Images of a step: enough for batch norm's statistics, and what the learning rate belongs to."""
-FEWEST_STEPS = 1500
-"""That a model needs from random weights; crops and inputs shrink before steps get fewer."""
+WEIGHTS = "nuclei-nano"
+"""The model in the package, from whose weights training starts: no network is needed, and far fewer steps are."""
+FEWEST_STEPS = 500
+"""That a model needs from these weights; crops and inputs shrink before steps get fewer."""
 JITTER = (0.75, 1.5)
 """Of the sizes of training images."""
 COLOR = 0.3
-"""Jitter of brightness, contrast and saturation, as in configs/camvid/r18.yaml."""
+"""Jitter of brightness, contrast and saturation, nearly as in configs/camvid/nano.yaml."""
 PREDICTION_SHARE = 0.4
 """Time of a prediction in that of a training step, for equally many pixels."""
 
@@ -92,13 +94,9 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
         Setting(
             "model.input.longest_edge", longest, "So that the most elongated image is not made smaller than the others."
         ),
-        Setting("model.backbone.name", "resnet18", "The smallest of the library: made for CPUs and small data."),
-        Setting(
-            "model.backbone.weights", "none", "Random. 'imagenet' downloads trained ones, from which fewer steps do."
-        ),
-        Setting("model.backbone.norm", "batch", "'frozen' would need trained weights."),
-        Setting("model.backbone.frozen_stages", 0, "As the weights are random, all of them are trained."),
-        Setting("model.fpn.channels", 96, "As in configs/camvid/r18.yaml: what suits this backbone."),
+        Setting("model.backbone.name", "efficientnet_lite0", f"That of {WEIGHTS}: made for CPUs and small data."),
+        Setting("model.backbone.weights", "none", f"--init-from {WEIGHTS} brings them, with those of all that fits."),
+        Setting("model.fpn.channels", 64, f"As in {WEIGHTS}."),
         Setting(
             "model.fpn.coarsest_level",
             coarsest,
@@ -106,7 +104,7 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
             f"{large * edge / 2:.0f} px from their middle. A level takes up to {derivation.STRIDES_PER_LEVEL} of its "
             "strides, the coarsest all beyond.",
         ),
-        Setting("model.fcos.num_convs", 2, "Half of the published 4, for speed; as in configs/camvid/r18.yaml."),
+        Setting("model.fcos.num_convs", 2, f"Half of the published 4, for speed; as in {WEIGHTS}."),
         Setting("model.fcos.sizes_of_interest", sizes_of_interest, "See coarsest_level."),
         Setting(
             "model.fcos.pre_nms_top_k",
@@ -120,21 +118,23 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
             f"{np.percentile(overlaps, 99.9) if len(overlaps) else 0:.2f} IoU is exceeded by one in 1,000.",
         ),
         Setting("model.fcos.max_detections", max_detections, f"Half as many again as the {most} of that image."),
-        Setting("model.bases.channels", 96, "As the pyramid."),
+        Setting("model.bases.channels", 64, "As the pyramid."),
         Setting(
             "model.masks.resolution",
             resolution,
             f"A quarter of all things are longer than {_percentile(extents, 75) * edge:.0f} px at the input; the bases "
             "have a cell every 4.",
         ),
+        Setting("model.masks.dice_weight", 1.0, "Outlines fit a little better with it (docs/recipe.md)."),
         Setting("model.masks.blender.attention_size", attention, "A quarter of the resolution, as published."),
-        Setting("model.semantic.channels", 96, "As the pyramid."),
+        Setting("model.semantic.channels", 64, "As the pyramid."),
         Setting(
             "model.semantic.loss_weight",
             stuff_weight,
             f"{len(measured.categories.stuff)} of {len(measured.categories)} categories are stuff; 0.5 is published "
             "for COCO, where 53 of 133 are.",
         ),
+        Setting("model.semantic.dice_weight", 1.0, "So that rare stuff counts as much as common (docs/recipe.md)."),
         Setting(
             "model.merge.min_score",
             0.35,
@@ -192,18 +192,18 @@ def training_settings(
             f"Half of the input's pixels, or what leaves time for {FEWEST_STEPS} steps here; in the images' form, as "
             "multiples of 32.",
         ),
-        Setting("data.color", COLOR, "As in configs/camvid/r18.yaml."),
+        Setting("data.color", COLOR, "Cameras and light differ."),
         Setting(
             "data.repeat_threshold",
             derivation.repeat_threshold(frequencies),
             f"The rarest category, {measured.categories[rarest].name!r}, is in {frequencies[rarest]:.1%} of the "
             "images; those of categories below 10 % are repeated.",
         ),
-        Setting("optimizer.name", "adamw", "Learns fast from random weights."),
-        Setting("optimizer.lr", 1e-3, f"For batches of {BATCH}; as in configs/camvid/r18.yaml."),
+        Setting("optimizer.name", "adamw", "Learns fast."),
+        Setting("optimizer.lr", 1e-3, f"For batches of {BATCH}; as in configs/camvid/nano.yaml."),
         Setting("optimizer.reference_batch_size", BATCH),
-        Setting("optimizer.weight_decay", 0.01, "AdamW's default."),
-        Setting("optimizer.schedule", "poly"),
+        Setting("optimizer.weight_decay", 0.02, "As there."),
+        Setting("optimizer.schedule", "cosine"),
         Setting("optimizer.warmup_steps", warmup, "A tenth of the steps, at most 1,000."),
         Setting("optimizer.clip_norm", 5.0, "Against single bad steps early on."),
         Setting(

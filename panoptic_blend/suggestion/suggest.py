@@ -23,6 +23,7 @@ from panoptic_blend.suggestion.settings import (
     BATCH,
     COLOR,
     JITTER,
+    WEIGHTS,
     Machine,
     Setting,
     network_settings,
@@ -118,11 +119,12 @@ def suggest_config(paths: DataPaths, output: Path, hours: float, console: Consol
     settings.append(Setting("trainer.output", f"runs/{output.stem}"))
     heading = (
         f"Suggested for {paths.annotations.name} ({len(annotations)} images, {len(measured.boxes)} things, "
-        f"{len(measured.categories)} categories) and {hours:g} hours of training on {machine.name}."
+        f"{len(measured.categories)} categories) and {hours:g} hours of training on {machine.name}. "
+        f"Train with panoptic-blend train --config {output.name} --init-from {WEIGHTS}"
     )
     with atomic_path(output) as unfinished:
         unfinished.write_text(as_yaml(heading, settings), encoding="utf-8")
-    console.print(f"{output}: train with panoptic-blend train --config {output}")
+    console.print(f"{output}: train with panoptic-blend train --config {output} --init-from {WEIGHTS}")
     return read_config(output)
 
 

@@ -10,7 +10,10 @@ import yaml
 from rich.console import Console
 
 from panoptic_blend.cli import main
+from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config_files import read_config
+from panoptic_blend.inference.loading import load
+from panoptic_blend.modeling.build import build_model
 from panoptic_blend.suggestion import suggest as suggestion
 from panoptic_blend.suggestion.settings import Setting
 from panoptic_blend.suggestion.suggest import DataPaths, suggest_config
@@ -56,6 +59,20 @@ def test_steps_fill_the_budget_and_every_number_has_a_reason(shapes_root: Path, 
 
 
 @pytest.mark.usefixtures("instant")
+def test_nearly_all_weights_come_from_the_model_of_the_package(shapes_root: Path, tmp_path: Path, capsys) -> None:
+    output = tmp_path / "mine.yaml"
+    config = suggest_config(paths(shapes_root), output, 1.0, Console(soft_wrap=True))
+    command = f"panoptic-blend train --config {output} --init-from nuclei-nano"
+    assert command in capsys.readouterr().out
+    assert "--init-from nuclei-nano" in output.read_text(encoding="utf-8")
+    model = build_model(config.model, PanopticAnnotations.load(paths(shapes_root).annotations).categories)
+    trained = load("nuclei-nano").state_dict()
+    other = {name for name, value in model.state_dict().items() if trained[name].shape != value.shape}
+    layers = ("head.class_logits", "stuff_predictor", "auxiliary.2")  # what predicts categories, and no more
+    assert other == {f"network.{layer}.{part}" for layer in layers for part in ("weight", "bias")}
+
+
+@pytest.mark.usefixtures("instant")
 def test_without_validation_images_the_training_images_are_taken(shapes_root: Path, tmp_path: Path) -> None:
     root = shutil.copytree(shapes_root, tmp_path / "data", ignore=shutil.ignore_patterns("*val*"))
     config = suggest_config(paths(root), tmp_path / "mine.yaml", 1.0, Console(quiet=True))
@@ -92,7 +109,7 @@ def test_what_is_suggested_trains_as_it_is(shapes_root: Path, tmp_path: Path, mo
     ]
     assert main(["suggest-config", *words]) == 0
     assert read_config("mine.yaml").trainer.max_steps >= 10
-    assert main(["train", "--config", "mine.yaml", "--trainer.max_steps", "2"]) == 0
+    assert main(["train", "--config", "mine.yaml", "--init-from", "nuclei-nano", "--trainer.max_steps", "2"]) == 0
     assert (tmp_path / "runs" / "mine" / "last.safetensors").is_file()
 
 
