@@ -8,7 +8,7 @@ from PIL import Image
 from rich.console import Console
 from rich.progress import Progress
 
-from panoptic_blend.catalogue.models import NUCLEI_PICTURES
+from panoptic_blend.catalogue.models import NUCLEI_NANO, NUCLEI_PICTURES
 from panoptic_blend.checkpoints.native import load_model
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
@@ -79,9 +79,9 @@ def run_demo(
 
 def _show_nuclei(path: Path, console: Console) -> None:
     """Two pictures that nuclei-nano has not seen in training, and what it finds in them."""
-    predictor = Predictor(load("nuclei-nano"), precision="fp32")
+    predictor = Predictor(load(NUCLEI_NANO), precision="fp32")
     found = [predictor(picture) for picture in NUCLEI_PICTURES]
-    pairs = [side_by_side([("image", Image.fromarray(each.image)), ("nuclei-nano", each.overlay())]) for each in found]
+    pairs = [side_by_side([("image", Image.fromarray(each.image)), (NUCLEI_NANO, each.overlay())]) for each in found]
     _save(contact_sheet(pairs), path)
     counts = " and ".join(str(sum(segment.is_thing for segment in each.segments)) for each in found)
     console.print(f"nuclei-nano, a model of the package, finds {counts} nuclei in two real pictures.", soft_wrap=True)

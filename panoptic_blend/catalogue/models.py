@@ -75,12 +75,14 @@ def _start(name: str, about: str, url: str, digest: str, score: str) -> KnownMod
     return KnownModel(name, about, "start", "detectron2", _SHARE_ALIKE, url, digest=digest, score=score)
 
 
+NUCLEI_NANO = "nuclei-nano"
+"""The model whose weights are in the package: training can start from them without a network."""
 NUCLEI_PICTURES = tuple(Path(__file__).with_name(f"nuclei-{kind}.jpg") for kind in ("fluorescence", "tissue"))
 """Two of the images held out when nuclei-nano was trained (Data Science Bowl 2018, CC0)."""
 
 MODELS: tuple[KnownModel, ...] = (
     KnownModel(
-        "nuclei-nano",
+        NUCLEI_NANO,
         "nuclei under microscopes, of several stains",
         "model",
         "panoptic_blend",

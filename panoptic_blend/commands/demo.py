@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from panoptic_blend.catalogue.models import NUCLEI_NANO
 from panoptic_blend.commands.parsing import Parser, command, one_or_more, parse_with_settings
 from panoptic_blend.startup import share_cores
 
 DEMO_CONFIG = "shapes/nano.yaml"
-DEMO_WEIGHTS = "nuclei-nano"
 
 
 def make_parser() -> Parser:
     """Options of `panoptic-blend demo`."""
     parser = command(
         "demo",
-        f"Draw a small data set, train {DEMO_WEIGHTS} on it, evaluate and export it, and show where everything lies.",
+        f"Draw a small data set, train {NUCLEI_NANO} on it, evaluate and export it, and show where everything lies.",
         "panoptic-blend demo [--output DIR] [--section.setting VALUE ...]",
     )
     parser.add_argument(
@@ -30,7 +30,7 @@ def make_parser() -> Parser:
         metavar="FILE",
         default=DEMO_CONFIG,
         help=f"another configuration, trained from the weights that it names (default: {DEMO_CONFIG}, trained from "
-        f"{DEMO_WEIGHTS})",
+        f"{NUCLEI_NANO})",
     )
     parser.add_argument(
         "--train-images", metavar="N", type=one_or_more, default=400, help="images to train on (default: 400)"
@@ -51,5 +51,5 @@ def run(arguments: list[str]) -> None:
     config = read_config([options.config], overrides)
     from panoptic_blend.demo import run_demo
 
-    init_from = Path(DEMO_WEIGHTS) if options.config == DEMO_CONFIG else None
+    init_from = Path(NUCLEI_NANO) if options.config == DEMO_CONFIG else None
     run_demo(config, options.output, Console(), options.train_images, options.val_images, init_from)

@@ -8,15 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from panoptic_blend.catalogue.models import NUCLEI_NANO
 from panoptic_blend.suggestion import derivation
 from panoptic_blend.suggestion.measurements import Measurements, highest_overlaps, relative_extents
 
 BATCH = 8
 """Images of a step: enough for batch norm's statistics, and what the learning rate belongs to."""
-WEIGHTS = "nuclei-nano"
-"""The model in the package, from whose weights training starts: no network is needed, and far fewer steps are."""
 FEWEST_STEPS = 500
-"""That a model needs from these weights; crops and inputs shrink before steps get fewer."""
+"""That a model needs from the weights of nuclei-nano; crops and inputs shrink before steps get fewer."""
 JITTER = (0.75, 1.5)
 """Of the sizes of training images."""
 COLOR = 0.3
@@ -94,9 +93,11 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
         Setting(
             "model.input.longest_edge", longest, "So that the most elongated image is not made smaller than the others."
         ),
-        Setting("model.backbone.name", "efficientnet_lite0", f"That of {WEIGHTS}: made for CPUs and small data."),
-        Setting("model.backbone.weights", "none", f"--init-from {WEIGHTS} brings them, with those of all that fits."),
-        Setting("model.fpn.channels", 64, f"As in {WEIGHTS}."),
+        Setting("model.backbone.name", "efficientnet_lite0", f"That of {NUCLEI_NANO}: made for CPUs and small data."),
+        Setting(
+            "model.backbone.weights", "none", f"--init-from {NUCLEI_NANO} brings them and all that fits."
+        ),
+        Setting("model.fpn.channels", 64, f"As in {NUCLEI_NANO}."),
         Setting(
             "model.fpn.coarsest_level",
             coarsest,
@@ -104,7 +105,7 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
             f"{large * edge / 2:.0f} px from their middle. A level takes up to {derivation.STRIDES_PER_LEVEL} of its "
             "strides, the coarsest all beyond.",
         ),
-        Setting("model.fcos.num_convs", 2, f"Half of the published 4, for speed; as in {WEIGHTS}."),
+        Setting("model.fcos.num_convs", 2, f"Half of the published 4, for speed; as in {NUCLEI_NANO}."),
         Setting("model.fcos.sizes_of_interest", sizes_of_interest, "See coarsest_level."),
         Setting(
             "model.fcos.pre_nms_top_k",

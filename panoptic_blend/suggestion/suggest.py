@@ -12,6 +12,7 @@ import yaml
 from rich.console import Console
 from rich.progress import Progress
 
+from panoptic_blend.catalogue.models import NUCLEI_NANO
 from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config import Config
 from panoptic_blend.config_files import read_config
@@ -23,7 +24,6 @@ from panoptic_blend.suggestion.settings import (
     BATCH,
     COLOR,
     JITTER,
-    WEIGHTS,
     Machine,
     Setting,
     network_settings,
@@ -120,11 +120,11 @@ def suggest_config(paths: DataPaths, output: Path, hours: float, console: Consol
     heading = (
         f"Suggested for {paths.annotations.name} ({len(annotations)} images, {len(measured.boxes)} things, "
         f"{len(measured.categories)} categories) and {hours:g} hours of training on {machine.name}. "
-        f"Train with panoptic-blend train --config {output.name} --init-from {WEIGHTS}"
+        f"Train with panoptic-blend train --config {output.name} --init-from {NUCLEI_NANO}"
     )
     with atomic_path(output) as unfinished:
         unfinished.write_text(as_yaml(heading, settings), encoding="utf-8")
-    console.print(f"{output}: train with panoptic-blend train --config {output} --init-from {WEIGHTS}")
+    console.print(f"{output}: train with panoptic-blend train --config {output} --init-from {NUCLEI_NANO}")
     return read_config(output)
 
 
