@@ -94,9 +94,7 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
             "model.input.longest_edge", longest, "So that the most elongated image is not made smaller than the others."
         ),
         Setting("model.backbone.name", "efficientnet_lite0", f"That of {NUCLEI_NANO}: made for CPUs and small data."),
-        Setting(
-            "model.backbone.weights", "none", f"--init-from {NUCLEI_NANO} brings them and all that fits."
-        ),
+        Setting("model.backbone.weights", "none", f"--init-from {NUCLEI_NANO} brings them and all that fits."),
         Setting("model.fpn.channels", 64, f"As in {NUCLEI_NANO}."),
         Setting(
             "model.fpn.coarsest_level",
