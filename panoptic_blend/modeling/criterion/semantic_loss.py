@@ -42,7 +42,7 @@ def semantic_dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
         Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
     logits = _laid_out(logits)
-    with torch.no_grad():
+    with torch.no_grad(), _full_precision(logits):
         areas = torch.stack([_areas(pixels, labels) for pixels, labels, _ in _strips(logits, targets)]).sum(dim=0)
         common, predicted, true = mean_over_processes(areas)
         present = true > 0
@@ -101,18 +101,35 @@ def _strips(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, t
         Logits of the pixels of these rows, [B, C, h, W] or, of many classes, [P, C]; their targets, [B, h, W] or [P];
         and what the logits depend on: rows of `logits`, cut off from its graph, and which these are.
     """
-    height = logits.shape[2]
+    height, width = logits.shape[2:]
+    down, across = _bilinear_weights(height, logits.device), _bilinear_weights(width, logits.device)
     step = max(_LEAST_ROWS, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
     for top in range(0, height, step):
         bottom = min(top + step, height)
         mixed = slice(max(top - 1, 0), min(bottom + 1, height))  # with the neighbours that upsampling mixes in
         rows = logits[:, :, mixed].detach().requires_grad_(torch.is_grad_enabled())
-        upsampled = F.interpolate(rows, scale_factor=float(STRIDE), mode="bilinear", align_corners=False)
-        own = upsampled[:, :, (top - mixed.start) * STRIDE : (bottom - mixed.start) * STRIDE]
+        own = down[top * STRIDE : bottom * STRIDE, mixed]
         labels = targets[:, top * STRIDE : bottom * STRIDE]
         if logits.shape[1] >= _MANY_CLASSES:
-            own, labels = own.permute(0, 2, 3, 1).flatten(0, 2), labels.flatten()
-        yield own, labels, (rows, mixed)
+            tall = (own @ rows.permute(0, 2, 3, 1).flatten(2)).unflatten(2, (width, -1))
+            yield (across @ tall).flatten(0, 2), labels.flatten(), (rows, mixed)
+        else:
+            yield own @ (rows @ across.T), labels, (rows, mixed)
+
+
+def _bilinear_weights(length: int, device: torch.device) -> Tensor:
+    """What each of `length` values gives to each of `STRIDE` times as many, [STRIDE * length, length].
+
+    As products of matrices, bilinear upsampling has the same numbers as `F.interpolate` and a gradient that takes a
+    half to a fifth of the time on CPUs.
+    """
+    one_each = torch.eye(length, device=device)[None]
+    return F.interpolate(one_each, scale_factor=float(STRIDE), mode="linear", align_corners=False)[0].T.contiguous()
+
+
+def _full_precision(logits: Tensor) -> torch.autocast:
+    """No rounding to the precision of a mixed-precision step, which would reach the products of `_strips`."""
+    return torch.autocast(logits.device.type, enabled=False)
 
 
 class _SumOverPixels(torch.autograd.Function):
@@ -123,7 +140,7 @@ class _SumOverPixels(torch.autograd.Function):
         total = logits.new_zeros(())
         wanted = ctx.needs_input_grad[0]
         gradient = torch.zeros_like(logits) if wanted else None
-        with torch.set_grad_enabled(wanted):
+        with torch.set_grad_enabled(wanted), _full_precision(logits):
             for pixels, labels, (rows, mixed) in _strips(logits, targets):
                 part = loss(pixels, labels)
                 if gradient is not None:

@@ -63,6 +63,19 @@ def test_dice_and_gradient_are_those_of_the_whole_upsampled_map(
     torch.testing.assert_close(gradient, expected_gradient)
 
 
+@pytest.mark.parametrize("classes", [5, 20])
+@pytest.mark.parametrize("loss_of", [semantic_loss, semantic_dice_loss])
+def test_a_step_in_bf16_rounds_nothing_here(loss_of: Callable[[Tensor, Tensor], Tensor], classes: int) -> None:
+    torch.manual_seed(0)
+    logits = torch.randn(2, classes, 21, 6, requires_grad=True)
+    targets = torch.randint(0, classes, (2, 84, 24))
+    expected = loss_of(logits, targets)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = loss_of(logits, targets)
+    assert loss == expected
+    assert torch.equal(torch.autograd.grad(loss, logits)[0], torch.autograd.grad(expected, logits)[0])
+
+
 @pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
 def test_loss_without_gradients(mode: type, monkeypatch: pytest.MonkeyPatch) -> None:
     logits, targets = torch.randn(2, 5, 21, 6, requires_grad=True), torch.randint(0, 5, (2, 84, 24))

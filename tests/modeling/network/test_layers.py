@@ -21,3 +21,21 @@ def test_of_others_it_is_torch_s(channels: int) -> None:
     x = torch.randn(2, channels, 3, 5)
     assert torch.equal(norm(x), theirs(x))
     assert isinstance(norm, nn.GroupNorm)
+
+
+@pytest.mark.parametrize("channels", [32, 64, 256])
+@pytest.mark.parametrize("size", [(1, 1), (9, 5)])
+def test_gradients_in_bf16_are_those_of_fp32_rounded(channels: int, size: tuple[int, int]) -> None:
+    torch.manual_seed(0)
+    norm = group_norm(channels)
+    x = torch.randn(2, channels, *size).to(memory_format=torch.channels_last)
+    slope = torch.randn(2, channels, *size).to(memory_format=torch.channels_last)
+    expected_x = x.bfloat16().float().requires_grad_()
+    expected = torch.autograd.grad(norm(expected_x), [expected_x, *norm.parameters()], slope.bfloat16().float())
+    rounded_x = x.bfloat16().requires_grad_()
+    found = norm(rounded_x)
+    assert found.is_contiguous(memory_format=torch.channels_last)
+    for ours, theirs in zip(
+        torch.autograd.grad(found, [rounded_x, *norm.parameters()], slope.bfloat16()), expected, strict=True
+    ):
+        torch.testing.assert_close(ours.float(), theirs, atol=0.02, rtol=0.02)
