@@ -74,13 +74,17 @@ def _areas(pixels: Tensor, labels: Tensor) -> Tensor:
     Returns:
         [3, C].
     """
-    counted = labels != IGNORE
-    probability = pixels.softmax(dim=1) * counted[:, None]
+    counted = (labels != IGNORE).to(pixels.dtype)
+    probability = pixels.softmax(dim=1)
     index = labels.clamp(min=0)
-    own = probability.gather(1, index[:, None])[:, 0]
+    own = probability.gather(1, index[:, None])[:, 0] * counted
     common = pixels.new_zeros(pixels.shape[1]).index_add(0, index.flatten(), own.flatten())
-    true = pixels.new_zeros(pixels.shape[1]).index_add(0, index.flatten(), counted.to(pixels.dtype).flatten())
-    return torch.stack([common, probability.transpose(0, 1).flatten(1).sum(dim=1), true])
+    true = pixels.new_zeros(pixels.shape[1]).index_add(0, index.flatten(), counted.flatten())
+    if pixels.dim() == 2:
+        predicted = counted @ probability
+    else:
+        predicted = (probability.flatten(2) @ counted.flatten(1)[:, :, None]).sum(dim=(0, 2))
+    return torch.stack([common, predicted, true])
 
 
 def _laid_out(logits: Tensor) -> Tensor:
