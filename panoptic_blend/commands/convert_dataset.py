@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import csv
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -57,15 +58,24 @@ def make_parser() -> Parser:
         "--stuff-labels", metavar="PATH", type=Path, help="label maps or JSON with the stuff, for formats of objects"
     )
     parser.add_argument(
-        "--things", "--thing", metavar="A,B", type=_names, default=[], help="categories that are things"
+        "--things",
+        "--thing",
+        metavar="A,B",
+        type=_names,
+        action="extend",
+        default=[],
+        help="categories that are things; a name with a comma stands in double quotes, here and below",
     )
-    parser.add_argument("--stuff", metavar="A,B", type=_names, default=[], help="categories that are stuff")
+    parser.add_argument(
+        "--stuff", metavar="A,B", type=_names, action="extend", default=[], help="categories that are stuff"
+    )
     parser.add_argument("--rename", metavar="OLD=NEW", action="append", default=[], help="may be given several times")
     parser.add_argument("--merge", metavar="A,B=NEW", action="append", default=[], help="several categories as one")
     parser.add_argument(
         "--drop",
         metavar="A,B",
         type=_names,
+        action="extend",
         default=[],
         help="categories to leave out: what lies behind them shows, or the pixels are void",
     )
@@ -218,7 +228,11 @@ def _convert_back(options: argparse.Namespace, console: Console) -> None:
 
 
 def _names(text: str) -> list[str]:
-    return [name.strip() for name in text.split(",") if name.strip()]
+    try:
+        names = next(csv.reader([text], skipinitialspace=True), [])
+    except csv.Error as error:
+        raise argparse.ArgumentTypeError(f"{text!r} is no list of names ({error})") from None
+    return [name.strip() for name in names if name.strip()]
 
 
 def _shares(text: str) -> list[float]:

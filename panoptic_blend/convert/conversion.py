@@ -114,11 +114,15 @@ def _convert_into(
         tasks: list[tuple[TruthWriter, str, str, _Task]] = []
         for split, indices in splits.items():
             writer = stack.enter_context(TruthWriter(root, split, categories))
+            paths: dict[str, Path] = {}
             for index in indices:
                 image = source.images[index]
                 name = image.name
                 if work.images == "leave":
                     name = os.path.relpath(os.path.abspath(image.path), folder).replace(os.sep, "/")
+                if name in paths:
+                    raise DatasetError(_named_twice(name, paths[name], image.path))
+                paths[name] = image.path
                 png = writer.free_name(name)
                 tasks.append((writer, name, png, _Task(index, root / split / name, writer.staging / png)))
         done = in_processes(partial(_convert_one, work), [task for *_, task in tasks], workers)
@@ -133,6 +137,12 @@ def _convert_into(
             first = summary.lost[0]
             raise DatasetError(f"None of the labels can be used. The first: {first.file_name}: {first.what}.")
     return summary
+
+
+def _named_twice(name: str, first: Path, second: Path) -> str:
+    if first == second:
+        return f"{first}: the data set lists this image twice. List it once."
+    return f"{first} and {second}: two images are named {name!r}. Give every image its own name."
 
 
 def _convert_one(work: _Work, task: _Task) -> _Done:

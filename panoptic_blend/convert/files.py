@@ -245,12 +245,15 @@ def colors_to_values(
     return np.array([by_color[code] for code in codes.tolist()], np.int64)[positions]
 
 
-def folder_with(name: str, folders: Sequence[Path], where: Path) -> Path:
+def folder_with(
+    name: str, folders: Sequence[Path], where: Path, remedy: str = "Say where the images are with --images DIR."
+) -> Path:
     """The first of some folders that has a file.
 
     Args:
         name: of the file, relative to the folder.
         where: the annotations that name it.
+        remedy: what to do where none has it.
 
     Raises:
         DatasetError: none has it.
@@ -259,7 +262,7 @@ def folder_with(name: str, folders: Sequence[Path], where: Path) -> Path:
         if (folder / name).is_file():
             return folder
     looked = ", ".join(map(str, dict.fromkeys(folders)))
-    raise DatasetError(f"{where}: the image {name} is not in {looked}. Say where the images are with --images DIR.")
+    raise DatasetError(f"{where}: the image {name} is not in {looked}. {remedy}")
 
 
 def split_named(name: str, where: str) -> str:

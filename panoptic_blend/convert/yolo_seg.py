@@ -167,7 +167,8 @@ def _images(place: Path, root: Path, alone: bool) -> list[SourceImage]:
     lines = (line.replace("\\", "/").removeprefix("./") for line in read_lines(place))
     below = (line.removeprefix(f"{root.as_posix()}/") for line in lines)
     names = [check_file_name(line, str(place)) for line in below]
-    return [SourceImage(folder_with(name, [place.parent, root], place) / name, name) for name in names]
+    folders = [place.parent, root]
+    return [SourceImage(folder_with(name, folders, place, "Correct the list.") / name, name) for name in names]
 
 
 def labels_file(image: Path, root: Path) -> Path:

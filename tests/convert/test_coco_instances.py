@@ -208,7 +208,7 @@ def first(content: dict) -> dict:
         (lambda c: c["images"][0].update(file_name="b/0.png"), "the image b/0.png is not in"),
         (lambda c: c["images"][1].update(file_name="b/1.png"), "b/1.png: no such image"),
         (lambda c: c["images"][0].update(width=9), "the mask's size [12, 15] is not that of the image, 12 x 9"),
-        (lambda c: c["images"][3].update(file_name="a/0.png"), "two images are named 'a/0.png'"),
+        (lambda c: c["images"][3].update(file_name="a/0.png"), "a/0.png: the data set lists this image twice"),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(edit, said: str, data_set, tmp_path: Path, capsys):

@@ -12,7 +12,7 @@ from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.coco.images import EvaluationDataset
 from panoptic_blend.config import DataConfig
 from tests.convert.scenes import convert_dataset as convert
-from tests.convert.scenes import random_blobs
+from tests.convert.scenes import random_blobs, write_image
 
 NAMES = {1: "road", 2: "car", 3: "sign"}
 
@@ -152,3 +152,31 @@ def test_a_used_folder_is_left_alone(label_maps: Path, tmp_path: Path, capsys):
 def test_wrong_choices_are_refused(options: list[str], said: str, label_maps: Path, tmp_path: Path, capsys):
     assert convert(label_maps, tmp_path / "out", "--labels", str(label_maps / "names.txt"), *options) == 2
     assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_two_images_of_one_name_are_both_told(tmp_path: Path, capsys):
+    """Two lists of YOLO's name their images by what follows their own folders."""
+    root = tmp_path / "yolo"
+    for part in ("first", "second"):
+        write_image(root / part / "images" / "a.png", 20, 30)
+    (root / "first" / "labels").mkdir()
+    (root / "first" / "labels" / "a.txt").write_text("0 0.1 0.1 0.9 0.1 0.9 0.9")
+    for part in ("first", "second"):
+        (root / part / "list.txt").write_text("images/a.png\n")
+    (root / "data.yaml").write_text("train: [first/list.txt, second/list.txt]\nnames: [car]\n")
+    assert convert(root, tmp_path / "out", "--from", "yolo-seg") == 1
+    said = " ".join(capsys.readouterr().err.split())
+    assert "first/images/a.png and " in said
+    assert "second/images/a.png: two images are named 'images/a.png'" in said
+
+
+def test_names_may_have_commas_and_options_be_repeated(label_maps: Path, tmp_path: Path):
+    names = label_maps / "names.txt"
+    names.write_text("0 void\n1 road, route\n2 car\n3 sign\n")
+    options = ["--labels", str(names), "--stuff", 'sign,"road, route"', "--things", "car"]
+    assert convert(label_maps, tmp_path / "first", *options) == 0
+    repeated = ["--labels", str(names), "--stuff", "sign", "--stuff", '"road, route"', "--things", "car"]
+    assert convert(label_maps, tmp_path / "second", *repeated) == 0
+    assert digests(tmp_path / "first") == digests(tmp_path / "second")
+    content = json.loads((tmp_path / "first" / "annotations" / "panoptic_train.json").read_text())
+    assert {each["name"]: each["isthing"] for each in content["categories"]} == {"road, route": 0, "car": 1, "sign": 0}

@@ -103,12 +103,15 @@ def test_what_is_no_mask_is_lost_and_said(tmp_path: Path, capsys):
         ([], "train: images/nothing\nnames: [car]\n", "images/nothing is not there"),
         ([], "train: ../outside\nnames: [car]\n", "outside is not below it"),
         ([], "train: list.txt\nnames: [car]\n", "list.txt: file_name '../outside/x.png' leaves its folder"),
+        ([], "train: missing.txt\nnames: [car]\n", "missing.txt: the image x.png is not in"),
+        ([], "train: missing.txt\nnames: [car]\n", "Correct the list."),
     ],
 )
 def test_bad_input_is_named_and_nothing_is_written(lines, yaml: str, said: str, tmp_path: Path, capsys):
     source = write(tmp_path / "source", {"train/a.png": lines, "val/b.png": lines}, yaml)
     write_image(tmp_path / "outside" / "x.png", HEIGHT, WIDTH)
     (source / "list.txt").write_text("../outside/x.png\n")
+    (source / "missing.txt").write_text("x.png\n")
     before = sorted(tmp_path.iterdir())
     assert convert_dataset(source, tmp_path / "out", "--from", "yolo-seg") == 1
     assert said in " ".join(capsys.readouterr().err.split())
