@@ -60,9 +60,10 @@ def atomic_folder(folder: Path) -> Iterator[Path]:
     Windows.
 
     Raises:
-        ConfigError: the folder has something in it already.
+        ConfigError: the folder has something in it already, or cannot be replaced.
     """
     check_new_folder(folder)
+    folder = Path(os.path.realpath(folder))  # a link stays, and what it leads to is made
     with _hidden_folder(folder.name, folder.parent) as temporary, written_as(folder, temporary):
         yield temporary
         os.chmod(temporary, 0o777 & ~_umask())  # mkdtemp's folder is its owner's alone
@@ -116,9 +117,16 @@ def _new_folder(prefix: str, beside: Path, name: str) -> Path:
 
 
 def check_new_folder(folder: Path) -> None:
-    """Raise `ConfigError` when the folder has something in it already."""
-    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+    """Raise `ConfigError` when the folder has something in it already, or is one that no other can replace."""
+    if not folder.exists():
+        return
+    if not folder.is_dir() or any(folder.iterdir()):
         raise ConfigError(f"{folder}: is there already. Choose a new folder, or remove this one.")
+    if os.path.ismount(folder) or folder.samefile("."):
+        what = "a disk of its own" if os.path.ismount(folder) else "the current folder"
+        raise ConfigError(
+            f"{folder}: is {what}, which cannot be replaced. Choose a new folder in it: {folder / 'new'}."
+        )
 
 
 def _umask() -> int:

@@ -33,6 +33,34 @@ def test_what_is_there_stays(make, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_link_stays_and_what_it_leads_to_is_made(tmp_path: Path):
+    (tmp_path / "disk" / "empty").mkdir(parents=True)
+    for target in ("empty", "new"):
+        link = tmp_path / target
+        link.symlink_to(tmp_path / "disk" / target)
+        with atomic_folder(link) as folder:
+            assert folder.parent == tmp_path / "disk"
+            (folder / "a.txt").write_text("a")
+        assert link.is_symlink()
+        assert (tmp_path / "disk" / target / "a.txt").is_file()
+
+
+def test_what_cannot_be_replaced_is_told_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    for name in (".", tmp_path):
+        with (
+            pytest.raises(ConfigError, match="is the current folder, which cannot be replaced"),
+            atomic_folder(Path(name)),
+        ):
+            pytest.fail("too late")
+    (tmp_path / "disk").mkdir()
+    monkeypatch.setattr(os.path, "ismount", lambda path: Path(path).name == "disk")
+    said = r"disk: is a disk of its own, which .* folder in it: .*new"
+    with pytest.raises(ConfigError, match=said), atomic_folder(tmp_path / "disk"):
+        pytest.fail("too late")
+    assert [path.name for path in tmp_path.iterdir()] == ["disk"]
+
+
 def _usual_mode(folder: Path) -> int:
     folder.mkdir()
     return folder.stat().st_mode
