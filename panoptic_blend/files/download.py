@@ -138,6 +138,8 @@ def _receive(url: str, response: http.client.HTTPResponse, part: Path, progress:
             raise _Interrupted("the server sent another piece than it was asked for")
     elif length.isdecimal():
         total = int(length)
+    if not start and _size(part):
+        part.open("wb").close()  # or a later request would go on from the end of an older version
     _write_note(part, url, response)
     missing = total - start if total is not None else 0
     if missing > (free := shutil.disk_usage(part.parent).free):

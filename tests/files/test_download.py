@@ -80,6 +80,20 @@ def test_another_process_continues_what_one_left(server: FileServer, tmp_path: P
     assert server.requests[1]["Range"] == "bytes=300000-"
 
 
+def test_a_version_that_does_not_fit_the_disk_leaves_nothing_of_the_one_before(
+    server: FileServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.misbehave(cut=200_000, content=CONTENT[::-1], tag='"0"')
+    with pytest.raises(DownloadError):
+        get(server, tmp_path, "", patience=Patience(0.3, 1, 0))
+    with monkeypatch.context() as full:
+        full.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(10**6, 10**6, 1000))  # type: ignore[attr-defined]
+        with pytest.raises(OSError, match="are to come"):
+            get(server, tmp_path, "")
+    get(server, tmp_path, "")
+    assert_complete(tmp_path)
+
+
 def test_dates_stand_in_for_tags_and_weak_tags_for_nothing(server: FileServer, tmp_path: Path) -> None:
     date = "Wed, 21 Oct 2015 07:28:00 GMT"
     server.misbehave(cut=100_000, tag='W/"1"', modified=date)
