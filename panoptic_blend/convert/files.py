@@ -17,6 +17,7 @@ from panoptic_blend.coco.counting import contiguous_labels
 from panoptic_blend.convert.source import SourceImage
 from panoptic_blend.errors import DatasetError
 from panoptic_blend.files.deep_png import is_deep_png, read_deep_png
+from panoptic_blend.files.images import opened
 from panoptic_blend.files.names import check_file_name
 
 DAMAGED_IMAGE = (OSError, SyntaxError, ValueError, EOFError, struct.error, zlib.error, Image.DecompressionBombError)
@@ -146,7 +147,7 @@ def read_channels(path: Path, palette_as_colors: bool = False) -> npt.NDArray[np
     if is_deep_png(path):
         return read_deep_png(path)
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             if image.mode in ("P", "PA"):
                 image = image.convert("RGB") if palette_as_colors else image.convert("P")
             values = np.asarray(image)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import struct
 import zlib
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from panoptic_blend.errors import DatasetError
+from panoptic_blend.files.images import upright
 
 _Bytes = npt.NDArray[np.int16]
 
@@ -21,6 +23,8 @@ _CHANNELS = {2: 3, 4: 2, 6: 4}
 """Of colour types: RGB, gray with alpha, RGBA."""
 _KINDS = {2: "rgb", 6: "rgba"}
 """Of colour types, as kornia-rs calls them."""
+_MAY_TURN = frozenset((b"eXIf", b"tEXt", b"zTXt", b"iTXt"))
+"""Chunks that may say how a picture is turned."""
 _SUB, _UP, _AVERAGE, _PAETH = 1, 2, 3, 4
 
 
@@ -34,8 +38,12 @@ def is_deep_png(path: Path) -> bool:
     return len(header) == 26 and header[:8] == _SIGNATURE and header[24] == 16 and header[25] in _CHANNELS
 
 
-def read_deep_png(path: Path) -> npt.NDArray[np.uint16]:
+def read_deep_png(path: Path, turned: bool = False) -> npt.NDArray[np.uint16]:
     """Decode such a file; kornia-rs, where it can be installed, does so ten times as fast.
+
+    Args:
+        path: of the file.
+        turned: by its EXIF orientation.
 
     Returns:
         uint16 [H, W, 2 to 4].
@@ -51,18 +59,25 @@ def read_deep_png(path: Path) -> npt.NDArray[np.uint16]:
             raise ValueError("it is cut off")
         if not 0 < width * height <= 2 * (Image.MAX_IMAGE_PIXELS or width * height):  # Pillow's bound
             raise ValueError(f"{width} x {height} pixels are not decoded")
-        fast = _decode_fast(data, (height, width), color_type)
-        if fast is not None:
-            return fast
-        if interlaced:
-            raise ValueError("it is interlaced")
-        channels = _CHANNELS[color_type]
-        size = height * (1 + width * channels * 2)
-        inflated = zlib.decompressobj().decompress(b"".join(body for kind, body in chunks if kind == b"IDAT"), size)
-        if len(inflated) < size:
-            raise ValueError("it is cut off")
+        values = _decode_fast(data, (height, width), color_type)
+        if values is None:
+            if interlaced:
+                raise ValueError("it is interlaced")
+            packed = b"".join(body for kind, body in chunks if kind == b"IDAT")
+            values = _decode(packed, height, width, _CHANNELS[color_type])
     except (OSError, ValueError, IndexError, struct.error, zlib.error) as error:
         raise DatasetError(f"{path}: cannot be read as a 16-bit PNG ({error}). Write the file again.") from error
+    if turned and any(kind in _MAY_TURN for kind, _ in chunks):
+        with Image.open(io.BytesIO(data)) as image:
+            return upright(values, image)
+    return values
+
+
+def _decode(packed: bytes, height: int, width: int, channels: int) -> npt.NDArray[np.uint16]:
+    size = height * (1 + width * channels * 2)
+    inflated = zlib.decompressobj().decompress(packed, size)
+    if len(inflated) < size:
+        raise ValueError("it is cut off")
     rows = np.frombuffer(inflated, np.uint8).reshape(height, -1)
     values = _unfilter(rows[:, 0], rows[:, 1:].reshape(height, width, channels * 2))
     return np.ascontiguousarray(values).view(">u2").astype(np.uint16)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -67,7 +69,7 @@ def read_rgb(path: Path | str) -> Pixels:
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             return _to_upright_rgb(image)
     except _UNREADABLE as error:
         rows = open_tiff(path)  # Pillow knows few of those with many bands
@@ -88,7 +90,7 @@ def read_channels(path: Path | str) -> Bands:
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             image.load()
             _check_samples(image)
             turn = _TURNS.get(_orientation(image))
@@ -97,6 +99,15 @@ def read_channels(path: Path | str) -> Bands:
             return upright[..., None] if upright.ndim == 2 else upright
     except _UNREADABLE as error:
         raise _unreadable(path, error) from error
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Image.Image]:
+    """A file as Pillow opens it, but never by its name: it then maps some TIFFs into memory, and turned ones come out
+    scrambled.
+    """
+    with path.open("rb") as file, Image.open(file) as image:
+        yield image
 
 
 def to_colors(bands: Bands) -> Pixels:
@@ -141,7 +152,7 @@ def read_thumbnail(path: Path | str) -> tuple[tuple[int, int], Image.Image]:
     """
     path = Path(path)
     try:
-        with Image.open(path) as image:
+        with opened(path) as image:
             width, height = image.size
             image.draft("RGB", (width // 8 + 1, height // 8 + 1))  # JPEG: reads every byte, but draws a thumbnail
             image.load()
@@ -156,6 +167,20 @@ def read_thumbnail(path: Path | str) -> tuple[tuple[int, int], Image.Image]:
         upright = Image.fromarray(to_colors(rows.decode()))
         return (upright.height, upright.width), upright
     return (width, height) if orientation >= 5 else (height, width), upright
+
+
+def upright(values: npt.NDArray[np.uint16], image: Image.Image) -> npt.NDArray[np.uint16]:
+    """An image's samples [H, W, C], decoded by other means, turned as its EXIF orientation says."""
+    turned = {
+        2: values[:, ::-1],
+        3: values[::-1, ::-1],
+        4: values[::-1],
+        5: values.swapaxes(0, 1),
+        6: np.rot90(values, -1),
+        7: values[::-1, ::-1].swapaxes(0, 1),
+        8: np.rot90(values),
+    }
+    return np.ascontiguousarray(turned.get(_orientation(image), values))
 
 
 def _orientation(image: Image.Image) -> int:

@@ -88,6 +88,8 @@ class LongJson:
                 yield _Reader(file, start)
         except FileNotFoundError:
             raise DatasetError(f"{self.path}: no such file. Give the path of {self.what}.") from None
+        except IsADirectoryError:
+            raise DatasetError(f"{self.path}: is a folder. Give {self.what}, a file.") from None
         except (OSError, UnicodeDecodeError) as error:
             raise DatasetError(f"{self.path}: cannot be read as UTF-8 text ({error}).") from error
         except (ValueError, RecursionError) as error:

@@ -6,6 +6,7 @@ just these bands: nothing is made up, and nothing dropped.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import cast
 
@@ -36,24 +37,34 @@ def read_picture(path: Path | str, bands: int = RGB) -> Bands:
     """
     path = Path(path)
     rows = tiff.open_tiff(path, bands)
-    if rows is not None and (bands != RGB or rows.dtype == np.uint16):
+    if rows is not None and bands != RGB:
         return _decode(rows, bands)
     if bands != RGB and tiff.is_tiff(path):
         raise DatasetError(
             f"{path}: its bands cannot be read. Run `pip install 'panoptic-blend[large]'` if tifffile is missing, or "
             "write it with upright strips or tiles of 8 or 16 bits."
         )
+    if bands == RGB:
+        with suppress(DatasetError):  # 8 bits of it may be read by Pillow, which else tells what is wrong
+            if rows is not None and rows.dtype == np.uint16:
+                return _decode(rows, bands)
+            if is_deep_png(path):
+                return _as_colors(read_deep_png(path, turned=True))
     try:
-        found = read_deep_png(path) if is_deep_png(path) else read_channels(path)
+        found = read_deep_png(path, turned=True) if bands != RGB and is_deep_png(path) else read_channels(path)
     except DatasetError:
         if rows is None:
             raise
         return _decode(rows, bands)  # Pillow knows few of those with many bands
     if bands == RGB:
-        colors = found[..., :RGB] if found.shape[2] >= RGB else np.repeat(found[..., :1], RGB, axis=2)
-        return np.ascontiguousarray(colors)
+        return _as_colors(found)
     _check_bands(path, found.shape[2], bands)
     return found
+
+
+def _as_colors(found: Bands) -> Bands:
+    colors = found[..., :RGB] if found.shape[2] >= RGB else np.repeat(found[..., :1], RGB, axis=2)
+    return np.ascontiguousarray(colors)
 
 
 def open_picture(path: Path | str, bands: int = RGB) -> Bands:

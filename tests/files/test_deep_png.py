@@ -18,7 +18,7 @@ from panoptic_blend.files.deep_png import is_deep_png, read_deep_png
 COLOR_TYPES = {2: 4, 3: 2, 4: 6}
 
 
-def write_deep_png(path: Path, values: np.ndarray, filters: list[int] | None = None) -> None:
+def write_deep_png(path: Path, values: np.ndarray, filters: list[int] | None = None, exif: bytes = b"") -> None:
     """A PNG of uint16 [H, W, C], each row filtered as told: none, sub, up, average or Paeth."""
     height, width, channels = values.shape
     pixels = values.astype(">u2").reshape(height, width, channels).view(np.uint8).reshape(height, width, -1).tolist()
@@ -36,7 +36,8 @@ def write_deep_png(path: Path, values: np.ndarray, filters: list[int] | None = N
         lines.append(bytes(line))
     header = struct.pack(">IIBBBBB", width, height, 16, COLOR_TYPES[channels], 0, 0, 0)
     data = b"\x89PNG\r\n\x1a\n"
-    for name, body in ((b"IHDR", header), (b"IDAT", zlib.compress(b"".join(lines))), (b"IEND", b"")):
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(b"".join(lines))), (b"eXIf", exif), (b"IEND", b"")]
+    for name, body in chunks if exif else [chunk for chunk in chunks if chunk[0] != b"eXIf"]:
         data += struct.pack(">I", len(body)) + name + body + struct.pack(">I", zlib.crc32(name + body))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)

@@ -13,7 +13,7 @@ from PIL import Image, features
 
 from panoptic_blend.data.images import read_image
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import check_image, read_rgb
+from panoptic_blend.files.images import check_image, read_channels, read_rgb
 
 RGB = np.random.default_rng(0).integers(0, 256, (6, 10, 3)).astype(np.uint8)
 GRAY = RGB[..., 0]
@@ -168,6 +168,27 @@ def test_exif_orientation_is_undone(tmp_path: Path, orientation: int, name: str)
     assert (read(tmp_path / name) == RGB).all()
 
 
+@pytest.mark.parametrize("compression", ["raw", "tiff_lzw"])
+@pytest.mark.parametrize("mode", ["L", "I;16", "RGBA", "CMYK"])
+@pytest.mark.parametrize("orientation", [3, 6, 8])
+def test_a_tiff_is_turned_whatever_it_holds(tmp_path: Path, orientation: int, mode: str, compression: str) -> None:
+    """Pillow maps those that are not compressed into memory, when it opens them by name."""
+    path, turns = tmp_path / "camera.tif", {3: 2, 6: 1, 8: -1}[orientation]
+    kind, most, channels = (np.uint16, 65536, ()) if mode == "I;16" else (np.uint8, 256, (4,) if len(mode) > 1 else ())
+    samples = np.random.default_rng(0).integers(0, most, (5, 9, *channels)).astype(kind)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = Image.fromarray(samples).copy() if mode == "I;16" else Image.fromarray(samples, mode)
+    image.save(path, exif=exif, compression=compression)
+    upright = np.rot90(samples, -turns)
+    expected = upright[..., None] if upright.ndim == 2 else upright
+    if mode == "CMYK":
+        expected = np.rot90(np.asarray(image.convert("RGB")), -turns)
+    assert np.array_equal(read_channels(path), expected)
+    assert read_image(path).shape[1:] == upright.shape[:2]
+    assert check_image(path) == upright.shape[:2]
+
+
 def test_damaged_exif_does_not_matter(tmp_path: Path) -> None:
     Image.fromarray(RGB).save(tmp_path / "camera.png", exif=b"Exif\0\0nothing of the kind")
     assert (read(tmp_path / "camera.png") == RGB).all()
@@ -204,10 +225,10 @@ def test_damage_anywhere_in_an_avif_is_named(tmp_path: Path) -> None:
 
 
 def test_a_file_without_permission_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(path: Path) -> NoReturn:
+    def refuse(*_: object) -> NoReturn:
         raise PermissionError(errno.EACCES, "Permission denied")
 
-    monkeypatch.setattr(Image, "open", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(DatasetError, match="may not be read"):
         read_image(tmp_path / "private.png")
 

@@ -65,6 +65,37 @@ def test_sixteen_bits_are_to_a_model_what_eight_are(tmp_path: Path, kind: str) -
         assert (ours == theirs).all()
 
 
+@pytest.mark.parametrize("bands", [3, 4])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_sixteen_bits_are_turned_as_eight_are(tmp_path: Path, orientation: int, bands: int) -> None:
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(SAMPLES[..., :bands]).save(tmp_path / "flat.png", exif=exif)
+    write_deep_png(tmp_path / "deep.png", deepen(SAMPLES[..., :bands]), exif=exif.tobytes().removeprefix(b"Exif\0\0"))
+    flat, deep = read_picture(tmp_path / "flat.png", bands), read_picture(tmp_path / "deep.png", bands)
+    assert np.array_equal(deep, deepen(flat))
+    assert deep.flags.c_contiguous
+
+
+@pytest.mark.parametrize("kind", [".png", ".tif"])
+def test_what_only_pillow_reads_comes_in_eight_bits(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An interlaced PNG without kornia-rs, or a compressed TIFF without imagecodecs; a data set's check passes both."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise DatasetError("not this one")
+
+    path = tmp_path / f"deep{kind}"
+    if kind == ".png":
+        write_deep_png(path, deepen(SAMPLES[..., :3]))
+        monkeypatch.setattr("panoptic_blend.files.pictures.read_deep_png", refuse)
+    else:
+        Image.fromarray(deepen(SAMPLES)[..., 0]).save(path, compression="tiff_lzw")
+        monkeypatch.setattr(tiff.RowsOfTiff, "decode", refuse)
+    levels = read_picture(path)
+    levels = levels // 257 if levels.dtype == np.uint16 else levels
+    assert np.array_equal(levels, SAMPLES[..., :3] if kind == ".png" else np.repeat(SAMPLES[..., :1], 3, axis=2))
+
+
 @pytest.mark.parametrize("bands", [1, 2, 4, 5])
 def test_another_number_of_bands_is_told(tmp_path: Path, bands: int) -> None:
     pytest.importorskip("tifffile")
