@@ -22,8 +22,8 @@ from panoptic_blend.errors import ConfigError
 from panoptic_blend.files.atomic import atomic_path
 from panoptic_blend.spelling import check_options, did_you_mean
 
-_REFUSED = (ArgumentError, OverflowError)
-"""What jsonargparse raises on wrong values; the second on whole numbers that no float can hold."""
+_REFUSED = (ArgumentError, OverflowError, ValueError)
+"""What jsonargparse raises on wrong values; the others on whole numbers that no float can hold, and on `._`."""
 
 _SHARE = Path("share", "panoptic_blend", "configs")
 _ROOT = Path(__file__).resolve().parents[1]
@@ -68,7 +68,26 @@ def read_config(files: Sequence[Path | str] | Path | str = (), overrides: Sequen
 def write_config(config: Config, path: Path | str) -> None:
     """Write every setting to a YAML file that `read_config` reads back to an equal configuration."""
     with atomic_path(Path(path)) as unfinished:
-        unfinished.write_text(yaml.safe_dump(plain_settings(config), sort_keys=False), encoding="utf-8")
+        unfinished.write_text(dump_yaml(plain_settings(config), sort_keys=False), encoding="utf-8")
+
+
+def dump_yaml(value: object, **style: Any) -> str:
+    """YAML of plain values that `read_config` reads back as they are.
+
+    Args:
+        value: of dicts, lists, texts, numbers and bools.
+        style: as `yaml.dump` takes it.
+    """
+    return yaml.dump(value, Dumper=_Dumper, **style)
+
+
+class _Dumper(yaml.SafeDumper):
+    """Puts texts as `1e3` in quotes: in YAML 1.1 they are none but texts, while jsonargparse takes them for numbers."""
+
+
+_Dumper.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"[-+]?(\d[\d_]*\.?[\d_]*|\.[\d_]+)[eE][-+]?\d+$"), list("-+.0123456789")
+)
 
 
 def change_settings(settings: PredictionSettings, overrides: Sequence[str]) -> None:
@@ -148,7 +167,7 @@ def read_yaml(file: Path) -> object:
         return yaml.load(file.read_text(encoding="utf-8"), _OnceLoader)
     except OSError as error:
         raise ConfigError(f"{file}: cannot be read ({error.strerror}). Give a YAML file of settings.") from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # of what looks like a date or number, too
         raise ConfigError(f"{file}: is not valid YAML: {' '.join(str(error).split())}") from error
 
 
@@ -181,7 +200,10 @@ def _check_file(parser: ArgumentParser, file: Path) -> list[str]:
     content = read_yaml(file)
     if not isinstance(content, dict):
         raise ConfigError(f"{file}: holds no settings. Write them as 'trainer: {{max_steps: 1000}}'.")
-    _check_names(content, setting_names(), str(file))
+    try:
+        _check_names(content, setting_names(), str(file))
+    except RecursionError as error:
+        raise ConfigError(f"{file}: a part of it holds itself. Write its settings out.") from error
     try:
         _check_values(parser, parser.parse_path(file))
     except _REFUSED as error:

@@ -40,6 +40,15 @@ def test_a_written_configuration_reads_back_equal(tmp_path: Path):
     assert read_config([tmp_path / "config.yaml"]) == UNUSUAL
 
 
+@pytest.mark.parametrize(
+    "text", ["1e3", "12e4", "-1E+5", ".5e2", "1.e-3", "1_0e2", "1e3x", "yes", "3", "0x1f", "~", "a: b"]
+)
+def test_texts_that_look_like_something_else_stay_texts(text: str, tmp_path: Path):
+    config = Config(trainer=TrainerConfig(output=text, max_steps=7))
+    write_config(config, tmp_path / "config.yaml")
+    assert read_config(tmp_path / "config.yaml") == config
+
+
 def test_one_file_needs_no_list(tmp_path: Path):
     (tmp_path / "one.yaml").write_text("trainer: {max_steps: 7}")
     assert (
@@ -72,6 +81,11 @@ def test_later_files_win_and_overrides_win_over_files(tmp_path: Path):
         ("optimizer: {milestones: 0.5}", "optimizer.milestones is '0.5'; it must be a list of float, in brackets."),
         ("trainer: 5", "trainer is a group of settings"),
         ("trainer: [1", "is not valid YAML"),
+        ("trainer: {output: 2024-06-31}", "is not valid YAML: day is out of range"),
+        ("data: {root: 0x_}", "is not valid YAML"),
+        ("data: {root: ._}", "could not convert string to float"),
+        ("[" * 5000, "is not valid YAML"),
+        ("data: &data {root: *data}", "a part of it holds itself"),
         ("trainer: {max_steps: 3}\ntrainer: {batch_size: 4}", "'trainer' is there twice"),
         (
             "model: {masks: {head: null}}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import Parser, command, parse, require_folder
+from panoptic_blend.commands.parsing import Parser, command, file_to_write, parse, require_folder
 from panoptic_blend.errors import ConfigError
 from panoptic_blend.startup import share_cores
 
@@ -19,7 +19,7 @@ def make_parser() -> Parser:
 example:
   panoptic-blend suggest-config data/mine/annotations/panoptic_train.json --images data/mine/train \\
       --output mine.yaml --budget-hours 0.5
-  panoptic-blend train --config mine.yaml
+  panoptic-blend train --config mine.yaml --init-from nuclei-nano
 """,
     )
     parser.add_argument(
@@ -30,7 +30,7 @@ example:
         "--val-annotations", metavar="FILE", type=Path, help="of the validation images (default: 'val' for 'train')"
     )
     parser.add_argument("--val-images", metavar="DIR", type=Path, help="their folder (default: likewise)")
-    parser.add_argument("--output", metavar="FILE", type=Path, required=True, help="YAML file to write")
+    parser.add_argument("--output", metavar="FILE", type=file_to_write, required=True, help="YAML file to write")
     parser.add_argument(
         "--budget-hours", metavar="H", type=float, default=2.0, help="time for training on this machine (default: 2)"
     )

@@ -47,8 +47,12 @@ def scene_edge(aspect: float, most_pixels: float) -> int:
 
 
 def longest_edge(sizes: Numbers, shortest: int) -> int:
-    """Longest edge of the most elongated of [images, 2] sizes when its shortest is `shortest`, as a multiple of 32."""
-    return math.ceil((sizes.max(axis=1) / sizes.min(axis=1)).max() * shortest / MULTIPLE) * MULTIPLE
+    """Longest edge of the most elongated of [images, 2] sizes when its shortest is `shortest`, as a multiple of 32.
+
+    One of more than twice the median's aspect is left out: the model would have to take whatever it becomes.
+    """
+    aspects = sizes.max(axis=1) / sizes.min(axis=1)
+    return math.ceil(min(aspects.max(), 2 * np.median(aspects)) * shortest / MULTIPLE) * MULTIPLE
 
 
 def detector_levels(extents: Numbers, edge: int) -> tuple[int, list[int]]:

@@ -51,9 +51,24 @@ class Machine:
     name: str
     seconds_per_pixel: float
 
-    def affordable_crop(self, hours: float) -> float:
-        """Pixels of a crop with which `FEWEST_STEPS` take so many hours."""
-        return 3600 * hours / FEWEST_STEPS / BATCH / self.seconds_per_pixel
+    def affordable_crop(self, seconds: float) -> float:
+        """Pixels of a crop with which `FEWEST_STEPS` take so many seconds."""
+        return seconds / FEWEST_STEPS / BATCH / self.seconds_per_pixel
+
+    def validation(self, images: int, edge: int, aspect: float) -> float:
+        """Seconds that predictions of so many images take.
+
+        Args:
+            images: number of them.
+            edge: shortest edge of the input.
+            aspect: width / height of most images.
+        """
+        return images * edge * edge * max(aspect, 1 / aspect) * PREDICTION_SHARE * self.seconds_per_pixel
+
+
+def training_seconds(hours: float, validation: float) -> float:
+    """Of so many hours what a validation leaves to training; half of them at least."""
+    return 3600 * hours - min(validation, 1800 * hours)
 
 
 def network_settings(measured: Measurements, most_pixels: float = math.inf) -> list[Setting]:
@@ -66,7 +81,7 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
     extents = relative_extents(measured)
     native = int(np.median(measured.sizes.min(axis=1)))
     edge = derivation.input_edge(extents, native)
-    scene = derivation.scene_edge(_aspect(measured), most_pixels) if math.isfinite(most_pixels) else edge
+    scene = derivation.scene_edge(median_aspect(measured), most_pixels) if math.isfinite(most_pixels) else edge
     why_smaller = ""
     if scene < edge and len(measured.categories.stuff) > 1:
         why_smaller = (
@@ -91,7 +106,9 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
             + why_smaller,
         ),
         Setting(
-            "model.input.longest_edge", longest, "So that the most elongated image is not made smaller than the others."
+            "model.input.longest_edge",
+            longest,
+            "So that no image is made smaller than the others, unless it is more than twice as elongated.",
         ),
         Setting("model.backbone.name", "efficientnet_lite0", f"That of {NUCLEI_NANO}: made for CPUs and small data."),
         Setting("model.backbone.weights", "none", f"--init-from {NUCLEI_NANO} brings them and all that fits."),
@@ -151,7 +168,7 @@ def network_settings(measured: Measurements, most_pixels: float = math.inf) -> l
 
 def widest_crop(measured: Measurements, edge: int) -> tuple[int, int]:
     """Of training images, as far as the data decide; a slow machine takes a smaller one."""
-    return derivation.crop_size(edge, _aspect(measured), math.inf)
+    return derivation.crop_size(edge, median_aspect(measured), math.inf)
 
 
 def training_settings(
@@ -167,15 +184,19 @@ def training_settings(
         machine: what a step costs.
         hours: that training and validation may take.
     """
-    seconds = 3600 * hours
-    crop = derivation.crop_size(edge, _aspect(measured), machine.affordable_crop(hours))
+    aspect = median_aspect(measured)
+    validation = machine.validation(validation_images, edge, aspect)
+    seconds = training_seconds(hours, validation)
+    crop = derivation.crop_size(edge, aspect, machine.affordable_crop(seconds))
     step = BATCH * crop[0] * crop[1] * machine.seconds_per_pixel
-    aspect = _aspect(measured)
-    validation = (
-        validation_images * edge * edge * max(aspect, 1 / aspect) * PREDICTION_SHARE * machine.seconds_per_pixel
+    validations = 4 if 4 * validation < 3600 * hours / 20 else 1
+    steps = max(10, int((seconds - (validations - 1) * validation) / step / 10) * 10)
+    late = (
+        f" That is more than half of the time, of which training has half nevertheless: give fewer of the "
+        f"{validation_images} images with --val-annotations, or more hours."
+        if validation > 1800 * hours
+        else ""
     )
-    validations = 4 if 4 * validation < seconds / 20 else 1
-    steps = max(10, int((seconds - validations * validation) / step / 10) * 10)
     warmup = min(steps // 10, 1000)
     frequencies = measured.present.mean(axis=0)
     rarest = int(np.where(frequencies > 0, frequencies, np.inf).argmin())
@@ -209,7 +230,7 @@ def training_settings(
             "trainer.max_steps",
             steps,
             f"{hours:g} hours at {step:.2f} s a step on {machine.name}, less {validations} times "
-            f"{validation:.0f} s of validation.",
+            f"{validation:.0f} s of validation.{late}",
         ),
         Setting("trainer.batch_size", BATCH, "Enough for the statistics of batch norm."),
         Setting("trainer.ema_decay", derivation.averaging(steps), "Averages over about a fifth of the run."),
@@ -218,7 +239,7 @@ def training_settings(
     ]
 
 
-def _aspect(measured: Measurements) -> float:
+def median_aspect(measured: Measurements) -> float:
     """Width / height of the images: the median."""
     return float(np.median(measured.sizes[:, 1] / measured.sizes[:, 0]))
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import yaml
 from rich.console import Console
 from rich.progress import Progress
 
@@ -26,12 +25,14 @@ from panoptic_blend.suggestion.settings import (
     JITTER,
     Machine,
     Setting,
+    median_aspect,
     network_settings,
+    training_seconds,
     training_settings,
     widest_crop,
 )
 from panoptic_blend.suggestion.timing import time_steps
-from panoptic_blend.suggestion.writing import as_yaml
+from panoptic_blend.suggestion.writing import as_flow, as_yaml
 from panoptic_blend.training.hardware import choose_accelerator, settle_precision
 
 
@@ -47,6 +48,7 @@ class DataPaths:
     @staticmethod
     def find(annotations: Path, images: Path, val_annotations: Path | None, val_images: Path | None) -> DataPaths:
         """Validation images are those named 'val' where these are named 'train'; without such, the same ones."""
+        annotations, images = Path(os.path.abspath(annotations)), Path(os.path.abspath(images))  # '.' has no name
         if val_annotations is None or val_images is None:
             val_annotations, val_images = _named_val(annotations), _named_val(images)
             is_named_so = annotations != val_annotations and val_annotations.is_file() and val_images.is_dir()
@@ -109,7 +111,8 @@ def suggest_config(paths: DataPaths, output: Path, hours: float, console: Consol
     console.print("timing a few steps")
     seconds = time_steps(draft, training, device)
     machine = Machine(_name(device, draft.trainer.precision), seconds / (BATCH * crop[0] * crop[1]))
-    network = network_settings(measured, machine.affordable_crop(hours))
+    validating = machine.validation(len(validation), edge, median_aspect(measured))
+    network = network_settings(measured, machine.affordable_crop(training_seconds(hours, validating)))
     edge, longest = (setting.value for setting in network[:2])
     settings = [
         *network,
@@ -124,21 +127,17 @@ def suggest_config(paths: DataPaths, output: Path, hours: float, console: Consol
     )
     with atomic_path(output) as unfinished:
         unfinished.write_text(as_yaml(heading, settings), encoding="utf-8")
+    if validating > 1800 * hours:
+        console.print(
+            f"Predicting the {len(validation)} validation images alone takes about {validating / 60:.0f} minutes. "
+            "Give fewer with --val-annotations, or more hours."
+        )
     console.print(f"{output}: train with panoptic-blend train --config {output} --init-from {NUCLEI_NANO}")
     return read_config(output)
 
 
 def _as_config(settings: Sequence[Setting]) -> Config:
-    return read_config(
-        overrides=[
-            word
-            for each in settings
-            for word in (
-                f"--{each.name}",
-                yaml.safe_dump(each.value, default_flow_style=True).removesuffix("...\n").strip(),
-            )
-        ]
-    )
+    return read_config(overrides=[word for each in settings for word in (f"--{each.name}", as_flow(each.value))])
 
 
 def _name(device: torch.device, precision: str) -> str:

@@ -31,7 +31,8 @@ def time_steps(config: Config, training: TrainingDataset, device: torch.device, 
         compute_by_tiles(model.network)
     groups = parameter_groups(model.named_parameters(), config.optimizer.lr / 1000, config.optimizer.weight_decay, 1.0)
     optimizer = make_optimizer(config.optimizer.name, groups, config.optimizer.momentum)
-    keys = [(position * len(training) // ((steps + 1) * settings.batch_size), position) for position in range(999)]
+    images = (steps + 1) * settings.batch_size
+    keys = [(position * len(training) // images, position) for position in range(images)]
     seconds = []
     for step in range(steps + 1):
         first = step * settings.batch_size

@@ -5,8 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Sequence
 
-import yaml
-
+from panoptic_blend.config_files import dump_yaml
 from panoptic_blend.suggestion.settings import Setting
 
 WIDTH = 100
@@ -30,10 +29,15 @@ def as_yaml(heading: str, settings: Sequence[Setting]) -> str:
         above = sections
         indent = "  " * len(sections)
         lines += _comment(setting.why, indent) if setting.why else []
-        value = yaml.safe_dump(setting.value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
-        lines.append(f"{indent}{key}: {value}")
+        lines.append(f"{indent}{key}: {as_flow(setting.value)}")
     return "\n".join(lines) + "\n"
 
 
+def as_flow(value: object) -> str:
+    """A value on one line, as a file or the command line takes it."""
+    return dump_yaml(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+
+
 def _comment(text: str, indent: str) -> list[str]:
-    return textwrap.wrap(text, WIDTH, initial_indent=f"{indent}# ", subsequent_indent=f"{indent}# ")
+    indent = f"{indent}# "
+    return textwrap.wrap(text, WIDTH, initial_indent=indent, subsequent_indent=indent, break_on_hyphens=False)

@@ -78,3 +78,5 @@ def test_stuff_mask_and_average_follow_their_measure() -> None:
     assert derivation.mask_resolution(np.full(5, 0.5), 512) == (56, 14)
     assert derivation.averaging(1000) == 0.995
     assert derivation.longest_edge(np.array([[100, 130], [50, 20]]), 100) == 256
+    panorama = np.array([[480, 640]] * 9 + [[100, 8000]])
+    assert derivation.longest_edge(panorama, 480) == 1280  # twice as elongated as the others

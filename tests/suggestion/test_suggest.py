@@ -14,6 +14,7 @@ from panoptic_blend.coco.annotations import PanopticAnnotations
 from panoptic_blend.config_files import read_config
 from panoptic_blend.inference.loading import load
 from panoptic_blend.modeling.build import build_model
+from panoptic_blend.suggestion import settings
 from panoptic_blend.suggestion import suggest as suggestion
 from panoptic_blend.suggestion.settings import Setting
 from panoptic_blend.suggestion.suggest import DataPaths, suggest_config
@@ -70,6 +71,33 @@ def test_nearly_all_weights_come_from_the_model_of_the_package(shapes_root: Path
     other = {name for name, value in model.state_dict().items() if trained[name].shape != value.shape}
     layers = ("head.class_logits", "stuff_predictor", "auxiliary.2")  # what predicts categories, and no more
     assert other == {f"network.{layer}.{part}" for layer in layers for part in ("weight", "bias")}
+
+
+@pytest.mark.usefixtures("instant")
+def test_validation_takes_no_more_than_half_of_the_time(shapes_root: Path, tmp_path: Path, capsys, monkeypatch) -> None:
+    few = suggest_config(paths(shapes_root), tmp_path / "few.yaml", 1.0, Console(soft_wrap=True))
+    assert "alone takes" not in capsys.readouterr().out
+    monkeypatch.setattr(settings, "PREDICTION_SHARE", 10**5)
+    many = suggest_config(paths(shapes_root), tmp_path / "many.yaml", 1.0, Console(soft_wrap=True))
+    assert "alone takes about" in capsys.readouterr().out
+    assert "give fewer of the" in " ".join(
+        (tmp_path / "many.yaml").read_text(encoding="utf-8").replace("#", "").split()
+    )
+    assert few.trainer.max_steps / 2.2 < many.trainer.max_steps < few.trainer.max_steps
+
+
+@pytest.mark.usefixtures("instant")
+def test_folders_may_be_named_from_inside(shapes_root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shapes_root / "train")
+    found = DataPaths.find(Path("../annotations/panoptic_train.json"), Path("."), None, None)
+    assert found == paths(shapes_root)
+    assert suggest_config(found, tmp_path / "mine.yaml", 1.0, Console(quiet=True)).data.val_images == "val"
+
+
+def test_commands_in_comments_are_not_cut() -> None:
+    text = as_yaml(f"{'word ' * 18}--init-from nuclei-nano", [])
+    assert "--init-from" in text.split()
+    assert "nuclei-nano" in text.split()
 
 
 @pytest.mark.usefixtures("instant")
