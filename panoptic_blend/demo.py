@@ -1,7 +1,8 @@
-"""Everything once, on generated images: make data, train, evaluate, export, look; and a trained model on real ones."""
+"""Everything once, on generated images: make data, train, evaluate, look; and a trained model on real ones."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from PIL import Image
@@ -19,7 +20,7 @@ from panoptic_blend.inference.overlays import OVERLAY_FOLDER
 from panoptic_blend.inference.predictor import Predictor
 from panoptic_blend.inference.visualize import contact_sheet, side_by_side
 from panoptic_blend.synthetic.shapes import generate_shapes
-from panoptic_blend.training.run import train
+from panoptic_blend.training.run import CURVES, train
 
 OVERLAYS = 12
 SHEET = 4
@@ -65,7 +66,7 @@ def run_demo(
     for what, where in (
         ("images and their truth", data),
         ("model", run / "best.safetensors"),
-        ("training curves", f"tensorboard --logdir {run}"),
+        ("training curves", run / CURVES),
         ("predictions, COCO panoptic JSON", results / "predictions.json"),
         ("predictions, PNG", results / "predictions"),
         ("metrics", results / "metrics.json"),
@@ -94,6 +95,7 @@ def _save(picture: Image.Image, path: Path) -> None:
 
 def _free_folder(folder: Path) -> Path:
     """The folder itself if it is missing or empty, else the first such of folder-2, folder-3..."""
+    folder = Path(os.path.abspath(folder))
     candidate, number = folder, 1
     while candidate.exists() and (not candidate.is_dir() or any(candidate.iterdir())):
         number += 1

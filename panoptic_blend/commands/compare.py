@@ -4,8 +4,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import Parser, command, join_settings, one_or_more, parse_with_settings
+from panoptic_blend.commands.parsing import (
+    Parser,
+    command,
+    join_settings,
+    one_or_more,
+    parse_with_settings,
+    refuse_settings,
+)
 from panoptic_blend.startup import share_cores
+
+_JUDGED = "runs are judged by the weights after their last step, without validation on the way. Leave it out."
+_DECIDED = {
+    "trainer.output": "runs lie below --output. Give that.",
+    "trainer.seed": "every run gets a seed of its own. Give their number, --seeds.",
+    "trainer.val_every": _JUDGED,
+    "trainer.patience": _JUDGED,
+}
+"""Settings of every run, and why they are no variants'."""
 
 
 def make_parser() -> Parser:
@@ -46,6 +62,7 @@ def run(arguments: list[str]) -> None:
     parser = make_parser()
     # A setting's value, written apart from it, must not be taken for a file.
     options, overrides = parse_with_settings(parser, join_settings(arguments))
+    refuse_settings(overrides, _DECIDED)
     share_cores()
     if options.steps is not None:
         overrides.append(f"--trainer.max_steps={options.steps}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from panoptic_blend.catalogue.models import NUCLEI_NANO
-from panoptic_blend.commands.parsing import Parser, command, one_or_more, parse_with_settings
+from panoptic_blend.commands.parsing import Parser, command, one_or_more, parse_with_settings, refuse_settings
 from panoptic_blend.startup import share_cores
 
 DEMO_CONFIG = "shapes/nano.yaml"
@@ -15,7 +15,7 @@ def make_parser() -> Parser:
     """Options of `panoptic-blend demo`."""
     parser = command(
         "demo",
-        f"Draw a small data set, train {NUCLEI_NANO} on it, evaluate and export it, and show where everything lies.",
+        f"Draw a small data set, train {NUCLEI_NANO} on it, evaluate it, and show where everything lies.",
         "panoptic-blend demo [--output DIR] [--section.setting VALUE ...]",
     )
     parser.add_argument(
@@ -43,6 +43,7 @@ def run(arguments: list[str]) -> None:
     """`panoptic-blend demo`."""
     parser = make_parser()
     options, overrides = parse_with_settings(parser, arguments)
+    refuse_settings(overrides, dict.fromkeys(("data.root", "trainer.output"), "all lies below --output. Give that."))
     share_cores()
     from rich.console import Console
 

@@ -213,6 +213,14 @@ def parse_with_settings(parser: Parser, arguments: list[str]) -> tuple[argparse.
     return parser.parse_known_args(arguments)
 
 
+def refuse_settings(overrides: list[str], remedies: dict[str, str]) -> None:
+    """Raise `ConfigError` where a setting is given that the command decides by itself; with what to do instead."""
+    for word in overrides:
+        name = word.split("=", 1)[0].removeprefix("--")
+        if word.startswith("--") and name in remedies:
+            raise ConfigError(f"--{name}: {remedies[name]}")
+
+
 def parse_with_prediction_settings(parser: Parser, arguments: list[str]) -> tuple[argparse.Namespace, list[str]]:
     """The parser's own options, and dotted settings that a prediction can change, with their values."""
     from panoptic_blend.config.names import check_prediction_settings, setting_names

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from panoptic_blend.commands.parsing import Parser, add_offline, command, parse_with_settings
+from panoptic_blend.commands.parsing import Parser, add_offline, command, parse_with_settings, refuse_settings
 from panoptic_blend.errors import CheckpointError
 from panoptic_blend.startup import share_cores
 
@@ -67,10 +67,16 @@ def run(arguments: list[str]) -> None:
         parser.error("--resume continues a run each time it is given: leave --restartable out")
     if options.resume is not None and options.init_from is not None:
         parser.error("--init-from starts a new run, --resume continues a stopped one: give one of them")
+    if options.resume is not None:
+        refuse_settings(overrides, {"trainer.output": "a run that goes on stays in its folder. Leave it out."})
     files = options.config
     if options.resume is not None and not files:
         folder = options.resume if options.resume.is_dir() else options.resume.parent
         if not (folder / "config.yaml").is_file():
+            if (folder / "last.ckpt").is_file():
+                raise CheckpointError(
+                    f"{folder / 'config.yaml'}: is missing. Give the run's settings by --config FILE."
+                )
             raise CheckpointError(f"{options.resume}: no run lies here. Name the folder of a run that was stopped.")
         files = [folder / "config.yaml"]
     if not files:

@@ -29,13 +29,25 @@ def prepare(config: Config, seed: int, runs: Path) -> Config:
 
     The folder is named after all that matters to the run.
 
-    Equal settings get the same folder, so that a variant which several ablations share is trained once, and settings
-    that were changed never meet the results of older ones.
+    Equal settings and annotations get the same folder, so that a variant which several ablations share is trained
+    once, and what was changed never meets the results of before.
     """
     settings = replace(config, trainer=replace(config.trainer, seed=seed, val_every=0, patience=0, output="any"))
     text = json.dumps(plain_settings(settings), sort_keys=True)
+    for file in (config.data.train_annotations, config.data.val_annotations):
+        text += _digest(Path(config.data.root) / file)
     digest = hashlib.sha256(text.encode()).hexdigest()[:10]
     return replace(settings, trainer=replace(settings.trainer, output=str(runs / f"{digest}-seed{seed}")))
+
+
+def _digest(path: Path) -> str:
+    """Of a file's content; of one that is not there training will tell."""
+    digest = hashlib.sha256()
+    if path.is_file():
+        with path.open("rb") as file:
+            while piece := file.read(1 << 20):
+                digest.update(piece)
+    return digest.hexdigest()
 
 
 def finish(config: Config, console: Console) -> dict[str, Any]:

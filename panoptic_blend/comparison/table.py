@@ -54,8 +54,9 @@ def markdown(title: str, rows: Sequence[Row]) -> str:
     lines = [f"### {title}", "", "| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for row in rows:
         several = len(row.metrics) > 1
+        name = row.variant.replace("|", "\\|")
         cells = [f"{row.mean(m):.1f}" + (f" ± {row.spread(m):.1f}" if several else "") for m in METRICS]
-        lines.append(f"| {' | '.join([row.variant, f'{row.parameters / 1e6:.2f} M', f'{row.latency:.1f}', *cells])} |")
+        lines.append(f"| {' | '.join([name, f'{row.parameters / 1e6:.2f} M', f'{row.latency:.1f}', *cells])} |")
     seeds = max(len(row.metrics) for row in rows)
     note = f"Mean ± standard deviation over {seeds} seeds." if seeds > 1 else "One seed: differences may be chance."
     return "\n".join([*lines, "", f"{note} Times of all variants were taken in turns on one machine.", ""])

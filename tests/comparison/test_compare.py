@@ -146,6 +146,24 @@ def test_changed_settings_are_a_new_run(shapes_root: Path, tmp_path: Path) -> No
     assert runs.prepare(config, 1, tmp_path).trainer.seed == 1
 
 
+def test_changed_annotations_are_a_new_run(shapes_root: Path, tmp_path: Path) -> None:
+    config = tiny_config(shutil.copytree(shapes_root, tmp_path / "data"), tmp_path)
+    before = runs.prepare(config, 0, tmp_path)
+    assert runs.prepare(config, 0, tmp_path) == before
+    for name in (config.data.train_annotations, config.data.val_annotations):
+        path = tmp_path / "data" / name
+        path.write_text(path.read_text() + " ")
+        after = runs.prepare(config, 0, tmp_path)
+        assert after.trainer.output != before.trainer.output
+        before = after
+
+
+@pytest.mark.parametrize("setting", ["--trainer.seed=7", "--trainer.output=x", "--trainer.val_every=2"])
+def test_settings_that_it_decides_by_itself_are_refused(setting: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["compare", "any.yaml", setting]) == 2
+    assert f"{setting.partition('=')[0]}: " in " ".join(capsys.readouterr().err.split())
+
+
 def test_models_take_turns_on_every_picture() -> None:
     calls: list[tuple[str, int]] = []
 
