@@ -18,6 +18,7 @@ from panoptic_blend.coco.index_cache import KeptIndex, first_to_read, keep_index
 from panoptic_blend.coco.json_reading import LISTS, make_index, read_json
 from panoptic_blend.coco.json_rows import (
     ImageRows,
+    check_same_pictures,
     name_images,
     names_by_id,
 )
@@ -152,8 +153,8 @@ class PanopticAnnotations(Sequence[ImageRecord]):
         """Read predictions for the images of `truth`, in its order; predictions for other images are passed over.
 
         Raises:
-            DatasetError: the file does not hold together, its own categories contradict those of `truth`, or images
-                have no prediction.
+            DatasetError: the file does not hold together, its own categories or file names contradict those of
+                `truth`, or images have no prediction.
         """
         path = Path(path)
         data = LongJson(path, LISTS)
@@ -166,6 +167,8 @@ class PanopticAnnotations(Sequence[ImageRecord]):
                 "'categories' out."
             )
         images = truth._image_rows()
+        if "images" in data and "images" not in data.content:  # a list
+            check_same_pictures(data.rows("images"), images, path, truth.path)
         table, names = parse_annotations(
             data.rows("annotations"), images, truth.categories, str(path), LeftOut(), truth=str(truth.path)
         )

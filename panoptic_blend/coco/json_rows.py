@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import logging
 from array import array
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from panoptic_blend.categories import Categories
 from panoptic_blend.coco.left_out import ImageId, LeftOut
@@ -120,6 +121,46 @@ def name_images(positions: Sequence[int], images: ImageRows) -> str:
     """The first few of some images, by id and file name."""
     shown = ", ".join(f"image {images.ids[i]} ({images.file_names[i]})" for i in positions[:5])
     return f"{shown} and {len(positions) - 5} more" if len(positions) > 5 else shown
+
+
+def check_same_pictures(rows: Iterable[object], images: ImageRows, path: Path, truth: Path) -> None:
+    """Hold the names that predictions give their images against the truth's: an id may be that of another picture.
+
+    Names that the truth does not have are passed over, since files get renamed; where all are such, a warning says so.
+
+    Args:
+        rows: the predictions' `images`, which nobody vouches for.
+        images: of the truth.
+        path: of the predictions.
+        truth: its path.
+
+    Raises:
+        DatasetError: an image has the name of another one of the truth.
+    """
+    by_name: dict[str, int] = {}
+    same = other = 0
+    for row in rows:
+        image_id, name = (row.get("id"), row.get("file_name")) if isinstance(row, dict) else (None, None)
+        if not isinstance(name, str) or not isinstance(image_id, (int, str)) or image_id not in images.positions:
+            continue
+        own = images.file_names[images.positions[image_id]]
+        if _stem(name) == _stem(own):
+            same += 1
+            continue
+        other += 1
+        by_name = by_name or {_stem(images.file_names[position]): position for position in range(len(images.ids))}
+        if _stem(name) in by_name:
+            raise DatasetError(
+                f"{path}: its image {image_id} is {name}, but {truth} has {name} as image "
+                f"{images.ids[by_name[_stem(name)]]}, and {own} as image {image_id}. Give images the ids of the truth: "
+                "`evaluate` does, and `predict` where it is given the truth's JSON."
+            )
+    if other and not same:
+        logging.getLogger(__name__).warning(f"{path}: has other file names than {truth}. Are these the same pictures?")
+
+
+def _stem(file_name: str) -> str:
+    return PurePosixPath(file_name.replace("\\", "/")).stem
 
 
 def names_by_id(rows: object) -> dict[int, str]:

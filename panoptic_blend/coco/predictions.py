@@ -22,6 +22,11 @@ from panoptic_blend.structures import IdMap, Segment
 FOLDER = "predictions"
 
 
+def json_of(predictions: Path) -> Path:
+    """The JSON of predictions, which may be named by the folder that they were written to."""
+    return predictions / f"{FOLDER}.json" if predictions.is_dir() else predictions
+
+
 class PredictionWriter:
     """Writes predictions image by image: `output/predictions/*.png`, and `output/predictions.json` of them all.
 

@@ -66,19 +66,18 @@ def run(arguments: list[str]) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
-    from panoptic_blend.coco.predictions import FOLDER
+    from panoptic_blend.coco.predictions import json_of
     from panoptic_blend.evaluation.scored_files import ScoredFiles
-    from panoptic_blend.files.atomic import check_new_folder
     from panoptic_blend.processes import available_cores
+    from panoptic_blend.report.page import check_page
     from panoptic_blend.report.prediction_page import write_prediction_page
     from panoptic_blend.report.prediction_scores import score
 
     images = options.images or images_beside(options.annotations)
     require_folder(images)
-    check_new_folder(options.output)
     names = [""] if len(options.predictions) == 1 else list(ascii_uppercase[: len(options.predictions)])
-    paths = [path / f"{FOLDER}.json" if path.is_dir() else path for path in options.predictions]
-    files = [ScoredFiles.open(options.annotations, path, options.segments) for path in paths]
+    files = [ScoredFiles.open(options.annotations, json_of(each), options.segments) for each in options.predictions]
+    check_page(options.output, files[0].truth.categories)
     gallery = options.gallery or min(1000, 2000 // len(files))
     workers = options.workers or available_cores()
     console = Console()

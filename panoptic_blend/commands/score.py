@@ -31,7 +31,9 @@ def make_parser() -> Parser:
     """Options of `panoptic-blend score`."""
     parser = command("score", "Score predictions on disk against the truth: panoptic quality (PQ, SQ, RQ).")
     parser.add_argument("--ground-truth", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON")
-    parser.add_argument("--predictions", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON")
+    parser.add_argument(
+        "--predictions", metavar="JSON", type=Path, required=True, help="COCO panoptic JSON, or the folder of `predict`"
+    )
     add_segments(parser, "--segments", "ground truth")
     add_segments(parser, "--predicted-segments", "predictions")
     parser.add_argument("--output", metavar="FILE", type=file_to_write, help="write the metrics to this JSON file")
@@ -72,8 +74,10 @@ def run(arguments: list[str]) -> None:
     from rich.console import Console
     from rich.progress import Progress
 
+    from panoptic_blend.coco.predictions import json_of
     from panoptic_blend.evaluation.report import print_tables, write_metrics
 
+    options.predictions = json_of(options.predictions)
     terminal = Console(stderr=True)
     with Progress(console=terminal, transient=True, disable=not terminal.is_terminal) as bar:
         task = bar.add_task("scoring", total=None)

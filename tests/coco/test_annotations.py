@@ -211,8 +211,33 @@ def test_files_that_are_no_panoptic_json(text, tmp_path):
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(DatasetError, match="no such file"):
         PanopticAnnotations.load(tmp_path / "a.json")
-    with pytest.raises(DatasetError, match="cannot be read"):
+    with pytest.raises(DatasetError, match=r"is a folder\. Give a COCO panoptic JSON, a file"):
         PanopticAnnotations.load(tmp_path)
+
+
+def _renamed(folder, **names):
+    """Predictions of the small data set whose images have these names."""
+    data = small_json()
+    for image in data["images"]:
+        image["file_name"] = names[f"of_{image['id']}"]
+    return write_json(folder / "predictions.json", data)
+
+
+def test_predictions_of_other_pictures_are_told(tmp_path, caplog):
+    truth = PanopticAnnotations.load(write_small(tmp_path))
+
+    def load(first, second):
+        return PanopticAnnotations.load_predictions(_renamed(tmp_path, of_11=first, of_12=second), truth)
+
+    with pytest.raises(
+        DatasetError, match=r"image 11 is ü b.png, but .* has ü b.png as image 12, and a.jpg as image 11"
+    ):
+        load("ü b.png", "elsewhere/a.jpg")
+    for names in (("a.png", "ü b.jpg"), ("a.jpg", "new name.jpg"), (3, None)):
+        assert len(load(*names)) == 2
+    assert not caplog.records
+    load("c.jpg", "d.jpg")
+    assert "has other file names than" in caplog.text
     (tmp_path / "b.json").write_bytes(b"\xff\xfe\x80")
     with pytest.raises(DatasetError, match=r"b\.json: cannot be read as UTF-8"):
         PanopticAnnotations.load(tmp_path / "b.json")
