@@ -111,7 +111,10 @@ def _system_error(error: Exception) -> str | None:
     if not isinstance(error, OSError) or error.filename is None:
         return None
     # Of a file that is moved, the second name is the one the person gave.
-    return f"{error.filename2 or error.filename}: {error.strerror}."
+    name = error.filename2 or error.filename
+    if isinstance(error, (FileExistsError, NotADirectoryError)):
+        return f"{name}: a file is where a folder was expected. Choose another name, or remove it."
+    return f"{name}: {error.strerror}."
 
 
 def _missing_package(error: Exception) -> str | None:

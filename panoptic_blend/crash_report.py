@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import re
 import shlex
 import tempfile
 import traceback
@@ -26,7 +27,7 @@ def write_crash_report(error: BaseException, arguments: Sequence[str]) -> Path:
         OSError: there is no folder that can be written to.
     """
     lines = [
-        f"panoptic-blend {shlex.join(arguments)}",
+        f"panoptic-blend {shlex.join(_without_secrets(arguments))}",
         f"panoptic-blend {__version__}, Python {platform.python_version()}, {platform.platform()}",
         ", ".join(f"{name} {_version(name)}" for name in _LIBRARIES),
         "",
@@ -37,6 +38,15 @@ def write_crash_report(error: BaseException, arguments: Sequence[str]) -> Path:
     ) as file:
         file.write("\n".join(lines))
     return Path(file.name)
+
+
+def _without_secrets(arguments: Sequence[str]) -> list[str]:
+    """The words of a command without the server's token, since the report is meant to be sent to others."""
+    told, hide = [], False
+    for word in arguments:
+        told.append("***" if hide else re.sub("^--token=.*", "--token=***", word, flags=re.DOTALL))
+        hide = word == "--token"
+    return told
 
 
 def _version(library: str) -> str:

@@ -233,6 +233,17 @@ def test_demo_goes_from_nothing_to_a_picture_and_never_into_a_used_folder(
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
 
 
+def test_a_demo_in_a_folder_that_is_used_lies_beside_it(
+    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "mine.txt").touch()
+    monkeypatch.chdir(tmp_path / "here")
+    small = ["--train-images", "4", "--val-images", "2", "--trainer.max_steps", "1"]
+    assert main(["demo", "--config", str(settings), "--output", ".", *small]) == 0
+    assert (tmp_path / "here-2" / "demo.png").is_file()
+
+
 def test_the_demo_trains_the_model_of_the_package(tmp_path: Path):
     small = ["--train-images", "4", "--val-images", "2", "--trainer.max_steps", "1", "--optimizer.lr", "1e-9"]
     assert main(["demo", "--output", str(tmp_path / "demo"), *small]) == 0
@@ -493,6 +504,48 @@ def test_an_error_that_nobody_foresaw_is_one_line_and_its_details_a_file(
     assert "panoptic-blend score --output 'a b'\n" in text
     assert f"torch {version('torch')}" in text
     assert 'raise RuntimeError("the first line' in text
+
+
+@pytest.mark.parametrize("words", [["--token", "hunter2"], ["--token=hunter2"]])
+def test_the_details_of_an_error_hold_no_token(
+    words: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+):
+    def fail(arguments: list[str]) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr("panoptic_blend.commands.serve.run", fail)
+    assert main(["serve", "--checkpoint", "nuclei-nano", *words, "--port", "1"]) == 1
+    (details,) = tmp_path.iterdir()
+    assert "hunter2" not in details.read_text()
+    assert "--checkpoint nuclei-nano" in details.read_text()
+    assert details.read_text().splitlines()[0].endswith("--port 1")
+
+
+def test_a_file_in_the_way_of_a_folder_is_told(run: Path, shapes_root: Path, tmp_path: Path, capsys):
+    (tmp_path / "file").touch()
+    arguments = ["--input", str(shapes_root / "val"), "--output", str(tmp_path / "file" / "out")]
+    assert main(["predict", "--checkpoint", str(run), *arguments]) == 1
+    assert "a file is where a folder was expected. Choose another name" in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["train", "--resume", "any", "--trainer.output", "other"], "--trainer.output: a run that goes on stays"),
+        (["demo", "--data.root", "other"], "--data.root: all lies below --output"),
+        (["export", "--checkpoint", "a", "--output", "b", "--most-pq-loss", "abc"], "'abc' is no number of 0 or more"),
+    ],
+)
+def test_settings_that_would_do_nothing_are_refused(arguments: list[str], said: str, capsys):
+    assert main(arguments) == 2
+    assert said in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_run_without_its_settings_is_told(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    shutil.copy(run / "last.ckpt", tmp_path)
+    assert main(["train", "--resume", str(tmp_path)]) == 1
+    assert "config.yaml: is missing. Give the run's settings" in " ".join(capsys.readouterr().err.split())
 
 
 def test_an_error_of_the_system_about_no_file_is_no_traceback(

@@ -29,7 +29,7 @@ if [[ $try ]]; then
     )
 fi
 
-panoptic-blend check-dataset "$truth" --images "$images" --output "$run-data"
+[[ -d $run-data ]] || panoptic-blend check-dataset "$truth" --images "$images" --output "$run-data"
 if [[ -f $run/last.ckpt ]]; then
     panoptic-blend train --resume "$run"
 else

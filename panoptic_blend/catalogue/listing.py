@@ -45,4 +45,7 @@ def _score(model: KnownModel) -> str:
 
 def _on_disk(model: KnownModel) -> str:
     size = model.file.stat().st_size if model.file is not None else folder_bytes(model_folder(model))
-    return f"{size / 1e6:,.1f} MB" if size else "-"
+    if not size:
+        return "-"
+    begun = any(model_folder(model).glob("*.part"))
+    return f"{size / 1e6:,.1f} MB{' so far' if begun else ''}"

@@ -80,12 +80,15 @@ def _check(options: argparse.Namespace) -> None:
     from panoptic_blend.report.dataset_page import write_dataset_page
     from panoptic_blend.report.findings import find
     from panoptic_blend.report.measuring import SplitFiles
+    from panoptic_blend.report.page import check_page
     from panoptic_blend.report.summary import as_json
 
     console = Console(stderr=options.json)
     workers = options.workers or available_cores()
     loaded = [PanopticAnnotations.load(path, on_bad_sample="skip") for path in options.annotations]
     _check_same_categories(loaded)
+    if options.output is not None:
+        check_page(options.output, loaded[0].categories)
     splits = []
     with Progress(console=console) as bar:
         for number, annotations in enumerate(loaded):
@@ -113,7 +116,7 @@ def _check(options: argparse.Namespace) -> None:
     else:
         _print(console, splits, findings)
     if options.output is not None:
-        console.print(f"written: {options.output / 'index.html'}")
+        console.print(f"written: {options.output / 'index.html'}", soft_wrap=True, highlight=False, markup=False)
     faults = sum(finding.kind == "fault" for finding in findings)
     if faults:
         raise DatasetError(f"{faults} things are wrong. Mend them, or train with data.on_bad_sample: skip.")
@@ -131,7 +134,7 @@ def _print(console: Console, splits: list[SplitFacts], findings: list[Finding]) 
     from rich.markup import escape
 
     for split in splits:
-        console.print(f"{split.name}: {len(split.annotations):,} pictures, {len(split.segments.id):,} segments")
+        console.print(f"{escape(split.name)}: {len(split.annotations):,} pictures, {len(split.segments.id):,} segments")
     for finding in findings[:SHOWN]:
         split = splits[finding.split]
         place = split.name if finding.image is None else f"{split.name}/{split.file_name(finding.image)}"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import math
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from panoptic_blend.commands.parsing import CHECKPOINT, Parser, add_offline, command, parse_with_prediction_settings
@@ -42,6 +44,7 @@ examples:
     parser.add_argument(
         "--calibration",
         metavar="DIR",
+        type=Path,
         help="for int8, images like those that will be predicted; at most 100 of them are used",
     )
     parser.add_argument(
@@ -58,10 +61,10 @@ examples:
 
 
 def _points(text: str) -> float:
-    points = float(text)
-    if not 0 <= points < math.inf:
-        raise ValueError
-    return points
+    with suppress(ValueError):
+        if 0 <= (points := float(text)) < math.inf:
+            return points
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of 0 or more")
 
 
 def run(arguments: list[str]) -> None:
@@ -99,7 +102,7 @@ def run(arguments: list[str]) -> None:
         truth = EvaluationDataset(annotations, options.images, annotations.default_segments_folder)
         guard = Guard(truth, 0.5 if options.most_pq_loss is None else options.most_pq_loss)
     if options.calibration is not None:
-        calibration = [file.path for file in find_images([options.calibration], []).files]
+        calibration = [file.path for file in find_images([str(options.calibration)], []).files]
     console = Console(soft_wrap=True, highlight=False, markup=False)
     manifest = export_model(
         model,

@@ -80,7 +80,7 @@ class MasksConfig:
             of the box from basis (i, j); 'centermask_point' multiplies a local shape with a saliency map; 'sag' runs
             convolutions on features pooled from the box; 'condinst' runs a network predicted for the instance.
         resolution: R, side of a mask in the box ('sag' pools at half of it; published: 28).
-        pooling: how bases are sampled inside a box.
+        pooling: how bases are sampled inside a box ('sag': always bilinear).
         loss_weight: weight of the mask loss, cross-entropy.
         dice_weight: weight of a dice loss of the masks beside it; 0 leaves it out.
     """

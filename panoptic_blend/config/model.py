@@ -137,10 +137,11 @@ class BasesConfig:
             (the published layout); 'deeplab' decodes the backbone's C5 with C3 or C2.
         num_bases: K; published: 'blender' 4, 'yolact' 32, 'fcis' 49, 'condinst' 8. The other mask heads draw what they
             need.
-        channels: width of a separate bottom module ('shared' uses the semantic branch's).
+        channels: width of a separate bottom module ('shared' uses the semantic branch's) and of the auxiliary loss's
+            predictor.
         num_convs: 3x3 convolutions of the 'fpn' variant before it grows to stride 4.
         deeplab_detail: 'deeplab' decodes at stride 8 with C3 (3) or at stride 4 with C2 (2).
-        norm: normalisation of a separate bottom module.
+        norm: normalisation of a separate bottom module and of the auxiliary loss's predictor.
         auxiliary_loss_weight: weight of the thing-class semantic loss on the bases' input; 0 leaves it out.
     """
 

@@ -5,15 +5,31 @@ from __future__ import annotations
 import html
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from pathlib import Path
+
+from panoptic_blend.categories import Category
+from panoptic_blend.files.atomic import check_new_folder
+from panoptic_blend.files.names import check_category_name
 
 SCRIPTS = ("make.js", "tables.js", "viewer.js", "gallery.js")
 ASSETS = ("page.css", *SCRIPTS)
 DATA = "data.js"
 NONE = "–"
 """Stands in a cell where there is no number."""
+
+
+def check_page(output: Path, categories: Iterable[Category]) -> None:
+    """What would fail after all that the page shows was measured.
+
+    Raises:
+        ConfigError: the output folder has something in it already.
+        DatasetError: a category's name cannot be written.
+    """
+    check_new_folder(output)
+    for category in categories:
+        check_category_name(category.name)
 
 
 class Markup(str):

@@ -66,6 +66,8 @@ def find_resume_point(resume: Path) -> ResumePoint:
         CheckpointError: there is no such file, or it is not the state of one of our runs.
     """
     path = find_state(resume)
+    if path.is_file() and not path.stat().st_size:
+        raise CheckpointError(f"{path}: is empty. Start from the run's weights: --config FILE --init-from RUN.")
     wrong = f"{path}: not the saved state of a training run, or damaged"
     try:
         # Memory-mapped: only the few numbers below are read, the weights are left to Lightning.

@@ -51,5 +51,9 @@ def test_every_model_is_listed_with_what_is_on_disk(tmp_path: Path, monkeypatch:
     assert re.search(rf"{downloaded.name} .* 1\.2 MB", text)
     assert re.search(r"nano +for tests +PQ 80\.0 +\? +7\.9 MB", text)
     assert "CC0; from the package" in text
+    (folder / "model.safetensors").rename(folder / "model.pth.part")
+    console = Console(width=90, record=True, file=io.StringIO())
+    list_models(console, MODELS)
+    assert re.search(rf"{downloaded.name} .* 1\.2 MB so", console.export_text())
     assert f"Kept in {tmp_path}" in text
     assert all(len(line) <= 80 for line in text.splitlines() if str(tmp_path) not in line)

@@ -133,6 +133,22 @@ def test_a_folder_in_use_is_left_alone(data_set, tmp_path, capsys):
     assert [path.name for path in (tmp_path / "page").iterdir()] == ["mine.txt"]
 
 
+def test_names_that_no_page_can_show_are_told_at_once(data_set, tmp_path, capsys):
+    for path in (data_set / "annotations").glob("*.json"):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        content["categories"][1]["name"] = "gr\ud800ss"
+        path.write_text(json.dumps(content), encoding="utf-8")
+    assert _check(data_set, "--output", str(tmp_path / "page")) == 1
+    assert "has half of a character" in " ".join(capsys.readouterr().err.split())
+    assert not (tmp_path / "page").exists()
+
+
+def test_paths_with_brackets_are_told_as_they_are(data_set, tmp_path, capsys):
+    output = tmp_path / "[v1] a [" / "z]"
+    _check(data_set, "--output", str(output))
+    assert f"written: {output / 'index.html'}" in capsys.readouterr().out
+
+
 def test_splits_of_other_categories_are_refused(data_set, capsys):
     path = data_set / "annotations/panoptic_val.json"
     content = json.loads(path.read_text(encoding="utf-8"))

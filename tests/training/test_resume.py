@@ -443,10 +443,16 @@ def test_settings_are_kept_only_once_the_state_has_loaded(
     assert read_config([run / "config.yaml"]) == config
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", b"PK\x03\x04 broken"])
+@pytest.mark.parametrize("content", [b"not a checkpoint", b"PK\x03\x04 broken"])
 def test_a_damaged_state_is_named(content: bytes, shapes_root: Path, tmp_path: Path) -> None:
     (tmp_path / "last.ckpt").write_bytes(content)
     with pytest.raises(CheckpointError, match=r"last\.ckpt: not the saved state of a training run, or damaged"):
+        train(tiny_config(shapes_root, tmp_path), resume=tmp_path, console=QUIET)
+
+
+def test_an_empty_state_is_told(shapes_root: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.ckpt").touch()
+    with pytest.raises(CheckpointError, match=r"last\.ckpt: is empty\. Start from the run's weights"):
         train(tiny_config(shapes_root, tmp_path), resume=tmp_path, console=QUIET)
 
 
