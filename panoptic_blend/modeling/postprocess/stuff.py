@@ -50,6 +50,7 @@ def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int
 
 
 _PIXELS_AT_ONCE = 1 << 15
+_APART = 8
 
 
 def _positions(mask: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,12 +69,18 @@ def _taps(cells: int, image_length: int, length: int, device: torch.device) -> t
     Returns:
         [length] the first cell, and [length, taps] the weights of the cells from there on.
     """
-    every = torch.eye(cells, device=device)[None]  # each cell by itself, brought to the output
+    # Every cell by itself, brought to the output; a pixel is mixed from fewer than `_APART` cells in a row, so that cells
+    # that far apart can be brought there together.
+    turn = torch.arange(cells, device=device) % _APART
+    every = (turn == torch.arange(_APART, device=device)[:, None]).float()[None]
     every = F.interpolate(every, scale_factor=float(STRIDE), mode="linear", align_corners=False)[..., :image_length]
-    weights = F.interpolate(every, length, mode="linear", align_corners=False)[0].T  # [length, cells]
+    weights = F.interpolate(every, length, mode="linear", align_corners=False)[0].T  # [length, _APART]
+    middle = (torch.arange(length, device=device) + 0.5) * (image_length / length / STRIDE)
+    around = (middle.int() - _APART // 2)[:, None] + torch.arange(_APART, device=device)
+    weights = weights.gather(1, around % _APART)  # of the cells around, in their order
+    weights[(around < 0) | (around >= cells)] = 0
     used = weights > 0
-    first = used.int().argmax(dim=1)
-    last = cells - 1 - used.flip(1).int().argmax(dim=1)
-    taps = int((last - first).max()) + 1
-    first = first.clamp(max=cells - taps)
-    return first, weights.gather(1, first[:, None] + torch.arange(taps, device=device))
+    begin, taps = used.int().argmax(dim=1), int(used.sum(dim=1).max())
+    first = (around[:, 0] + begin).clamp(0, cells - taps)
+    from_first = first - around[:, 0]
+    return first, weights.gather(1, (from_first[:, None] + torch.arange(taps, device=device)))
