@@ -144,7 +144,7 @@ def _print(measured: dict[str, Any], console: Console) -> None:
         f"{measured['images_per_second']:.3g} images/s, {measured['detections']} detections each, "
         f"{measured['dtype']} on {measured['device']} with {measured['threads']} CPU threads; "
         f"peak memory {measured['peak_memory']:.0f} MiB.\n"
-        f"The network is {measured['network_operations']:.0f} GFLOP as defined: {measured['achieved']:.0f} GFLOP/s, "
+        f"The network is {measured['network_operations']:.3g} GFLOP as defined: {measured['achieved']:.0f} GFLOP/s, "
         f"{measured['share_of_peak']:.0%} of this machine's best (matmul {measured['peak']['matmul']:.0f}, convolution "
         f"{measured['peak']['conv']:.0f}); more than 100% is possible where convolutions are computed by tiles.",
         highlight=False,

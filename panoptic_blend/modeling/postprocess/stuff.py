@@ -69,8 +69,7 @@ def _taps(cells: int, image_length: int, length: int, device: torch.device) -> t
     Returns:
         [length] the first cell, and [length, taps] the weights of the cells from there on.
     """
-    # Every cell by itself, brought to the output; a pixel is mixed from fewer than `_APART` cells in a row, so that cells
-    # that far apart can be brought there together.
+    # Every cell by itself, brought to the output; those `_APART` cells apart together: no pixel is mixed from two.
     turn = torch.arange(cells, device=device) % _APART
     every = (turn == torch.arange(_APART, device=device)[:, None]).float()[None]
     every = F.interpolate(every, scale_factor=float(STRIDE), mode="linear", align_corners=False)[..., :image_length]
