@@ -57,6 +57,16 @@ def test_settings_are_completed_where_they_are_taken(script: Path, tmp_path: Pat
 def test_paths_are_completed(script: Path, tmp_path: Path) -> None:
     (tmp_path / "panoptic_val.json").touch()
     (tmp_path / "pictures").mkdir()
+    (tmp_path / "mine.yaml").touch()
+    for words in (
+        ["train", "--config"],
+        ["demo", "--config"],
+        ["benchmark", "--config"],
+        ["compare"],
+        ["compare", "--base"],
+    ):
+        assert "mine.yaml" in complete(script, tmp_path, *words, "mi"), words
+    assert "pictures" in complete(script, tmp_path, "predict", "--input", "pic")
     assert "panoptic_val.json" in complete(script, tmp_path, "evaluate", "--annotations", "pan")
     assert complete(script, tmp_path, "evaluate", "--images", "p") == {"pictures"}
 

@@ -46,7 +46,7 @@ class Parser(argparse.ArgumentParser):
         """As argparse's, and takes note of the option."""
         action = super().add_argument(*name_or_flags, **settings)
         self.option_names += action.option_strings
-        if settings.get("type") in (Path, file_to_write):
+        if settings.get("type") in (Path, file_to_write) or settings.get("metavar") in ("FILE", "DIR", "PATH", "IMAGE"):
             self.paths.append(action)
         return action
 
