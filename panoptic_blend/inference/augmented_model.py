@@ -151,7 +151,8 @@ def join(views: Sequence[Instances], iou: float, most: int) -> Instances:
         own = overlap[:, first : first + len(view)]
         # Without detections a view has nothing to say: a weight of 0 for any member.
         best, member = own.max(dim=1) if len(view) else (own.new_zeros(len(kept)), kept.new_zeros(len(kept)) - first)
-        weights.append(scores[member + first] * (best > iou) if len(scores) else best)
+        same = best > min(iou, 1 - 1e-6)  # a detection is always of one thing with itself
+        weights.append(scores[member + first] * same if len(scores) else best)
         members.append(member + first)
         first += len(view)
     weight, member = torch.stack(weights, dim=1), torch.stack(members, dim=1)  # [kept, views]

@@ -120,6 +120,11 @@ def test_detections_that_overlap_are_one_with_the_mean_of_the_views() -> None:
     assert len(join([first, second], 0.6, 1)) == 1
 
 
+def test_a_detection_is_of_one_thing_with_itself_whatever_the_threshold() -> None:
+    view = instances([([0, 0, 10, 10], 0.9, 0, 0.8), ([1, 0, 10, 10], 0.6, 0, 0.5)])
+    torch.testing.assert_close(join([view], 1.0, 100).scores, torch.tensor([0.9, 0.6]))
+
+
 def test_views_without_detections_lower_the_scores_of_others() -> None:
     some, none = instances([([0, 0, 10, 10], 0.9, 0, 0.8)]), instances([])
     for views in ([some, none], [none, some]):

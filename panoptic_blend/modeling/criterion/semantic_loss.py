@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -16,7 +17,7 @@ from panoptic_blend.modeling.network.semantic import STRIDE
 
 
 def semantic_loss(logits: Tensor, targets: Tensor) -> Tensor:
-    """Cross-entropy at full resolution, averaged over the pixels that are not ignored.
+    """Cross-entropy at full resolution, averaged over the pixels, of all processes, that are not ignored.
 
     Args:
         logits: [B, 1 + S, H / 4, W / 4].
@@ -26,7 +27,7 @@ def semantic_loss(logits: Tensor, targets: Tensor) -> Tensor:
         Scalar; 0 (with zero gradients) when every pixel is ignored.
     """
     total: Tensor = _SumOverPixels.apply(_laid_out(logits), targets, _cross_entropy)
-    return total / (targets != IGNORE).sum().clamp(min=1)
+    return total / mean_over_processes((targets != IGNORE).sum()).clamp(min=1)
 
 
 def semantic_dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
@@ -43,7 +44,7 @@ def semantic_dice_loss(logits: Tensor, targets: Tensor) -> Tensor:
     """
     logits = _laid_out(logits)
     with torch.no_grad(), _full_precision(logits):
-        areas = torch.stack([_areas(pixels, labels) for pixels, labels, _ in _strips(logits, targets)]).sum(dim=0)
+        areas = torch.stack([_areas(pixels, labels) for pixels, labels, _ in _tiles(logits, targets)]).sum(dim=0)
         common, predicted, true = mean_over_processes(areas)
         present = true > 0
         both = (predicted + true).clamp(min=1e-6)
@@ -78,8 +79,10 @@ def _areas(pixels: Tensor, labels: Tensor) -> Tensor:
     probability = pixels.softmax(dim=1)
     index = labels.clamp(min=0)
     own = probability.gather(1, index[:, None])[:, 0] * counted
-    common = pixels.new_zeros(pixels.shape[1]).index_add(0, index.flatten(), own.flatten())
-    true = pixels.new_zeros(pixels.shape[1]).index_add(0, index.flatten(), counted.flatten())
+    # In float64: a CPU adds up millions of terms one after the other.
+    none = pixels.new_zeros(pixels.shape[1], dtype=torch.float64)
+    common = none.index_add(0, index.flatten(), own.flatten().double()).to(pixels.dtype)
+    true = none.index_add(0, index.flatten(), counted.flatten().double()).to(pixels.dtype)
     if pixels.dim() == 2:
         predicted = counted @ probability
     else:
@@ -97,42 +100,54 @@ def _laid_out(logits: Tensor) -> Tensor:
     return logits.float().contiguous(memory_format=torch.channels_last if many else torch.contiguous_format)
 
 
-def _strips(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, slice]]]:
-    """Logits upsampled x4, a few rows at a time, since those of every class and pixel would be the largest tensor of a
+def _tiles(logits: Tensor, targets: Tensor) -> Iterator[tuple[Tensor, Tensor, tuple[Tensor, slice, slice]]]:
+    """Logits upsampled x4, a tile at a time, since those of every class and pixel would be the largest tensor of a
     training step.
 
     Yields:
-        Logits of the pixels of these rows, [B, C, h, W] or, of many classes, [P, C]; their targets, [B, h, W] or [P];
-        and what the logits depend on: rows of `logits`, cut off from its graph, and which these are.
+        Logits of the pixels of a tile, [B, C, h, w] or, of many classes, [P, C]; their targets, [B, h, w] or [P]; and
+        what the logits depend on: cells of `logits`, cut off from its graph, and which rows and columns these are.
     """
     height, width = logits.shape[2:]
-    down, across = _bilinear_weights(height, logits.device), _bilinear_weights(width, logits.device)
-    step = max(_LEAST_ROWS, _LOGITS_AT_ONCE // (logits[:, :, 0].numel() * STRIDE**2))
-    for top in range(0, height, step):
-        bottom = min(top + step, height)
-        mixed = slice(max(top - 1, 0), min(bottom + 1, height))  # with the neighbours that upsampling mixes in
-        rows = logits[:, :, mixed].detach().requires_grad_(torch.is_grad_enabled())
-        own = down[top * STRIDE : bottom * STRIDE, mixed]
-        labels = targets[:, top * STRIDE : bottom * STRIDE]
+    across = min(width, _MOST_COLUMNS)
+    down = max(_LEAST_ROWS, _LOGITS_AT_ONCE // (logits[:, :, 0, 0].numel() * across * STRIDE**2))
+    for top, left in itertools.product(range(0, height, down), range(0, width, across)):
+        rows, columns = slice(top, min(top + down, height)), slice(left, min(left + across, width))
+        mixed_rows, mixed_columns = _with_neighbours(rows, height), _with_neighbours(columns, width)
+        cells = logits[:, :, mixed_rows, mixed_columns].detach().requires_grad_(torch.is_grad_enabled())
+        by_row = _bilinear_weights(rows, mixed_rows, height, logits.device)
+        by_column = _bilinear_weights(columns, mixed_columns, width, logits.device)
+        labels = targets[:, _pixels(rows), _pixels(columns)]
         if logits.shape[1] >= _MANY_CLASSES:
-            tall = (own @ rows.permute(0, 2, 3, 1).flatten(2)).unflatten(2, (width, -1))
-            yield (across @ tall).flatten(0, 2), labels.flatten(), (rows, mixed)
+            wide = by_column @ cells.permute(0, 2, 3, 1)  # [B, rows, w, C]
+            tile = (by_row @ wide.flatten(2)).unflatten(2, wide.shape[2:])
+            yield tile.flatten(0, 2), labels.flatten(), (cells, mixed_rows, mixed_columns)
         else:
-            yield own @ (rows @ across.T), labels, (rows, mixed)
+            yield by_row @ (cells @ by_column.T), labels, (cells, mixed_rows, mixed_columns)
 
 
-def _bilinear_weights(length: int, device: torch.device) -> Tensor:
-    """What each of `length` values gives to each of `STRIDE` times as many, [STRIDE * length, length].
+def _pixels(cells: slice) -> slice:
+    return slice(cells.start * STRIDE, cells.stop * STRIDE)
 
-    As products of matrices, bilinear upsampling has the same numbers as `F.interpolate` and a gradient that takes a
-    half to a fifth of the time on CPUs.
+
+def _with_neighbours(cells: slice, length: int) -> slice:
+    """With those that upsampling mixes in."""
+    return slice(max(cells.start - 1, 0), min(cells.stop + 1, length))
+
+
+def _bilinear_weights(cells: slice, mixed: slice, length: int, device: torch.device) -> Tensor:
+    """What each of the cells `mixed`, of `length`, gives to each pixel of the cells `cells`, [pixels, mixed].
+
+    As products of matrices, bilinear upsampling has the numbers of `F.interpolate` (to the precision that
+    `torch.set_float32_matmul_precision` asks for), and on CPUs its gradient takes a half to a fifth of the time.
     """
-    one_each = torch.eye(length, device=device)[None]
-    return F.interpolate(one_each, scale_factor=float(STRIDE), mode="linear", align_corners=False)[0].T.contiguous()
+    pixels = torch.arange(cells.start * STRIDE, cells.stop * STRIDE, device=device)
+    places = ((pixels + 0.5) / STRIDE - 0.5).clamp(0, length - 1)
+    return (1 - (places[:, None] - torch.arange(mixed.start, mixed.stop, device=device)).abs()).clamp(min=0)
 
 
 def _full_precision(logits: Tensor) -> torch.autocast:
-    """No rounding to the precision of a mixed-precision step, which would reach the products of `_strips`."""
+    """No rounding to the precision of a mixed-precision step, which would reach the products of `_tiles`."""
     return torch.autocast(logits.device.type, enabled=False)
 
 
@@ -145,10 +160,10 @@ class _SumOverPixels(torch.autograd.Function):
         wanted = ctx.needs_input_grad[0]
         gradient = torch.zeros_like(logits) if wanted else None
         with torch.set_grad_enabled(wanted), _full_precision(logits):
-            for pixels, labels, (rows, mixed) in _strips(logits, targets):
+            for pixels, labels, (cells, rows, columns) in _tiles(logits, targets):
                 part = loss(pixels, labels)
                 if gradient is not None:
-                    gradient[:, :, mixed] += torch.autograd.grad(part, rows)[0]
+                    gradient[:, :, rows, columns] += torch.autograd.grad(part, cells)[0]
                 total += part.detach()
         ctx.save_for_backward(gradient)
         return total
@@ -163,4 +178,6 @@ _LOGITS_AT_ONCE = 1 << 22
 """Few enough to stay in a processor's last cache."""
 _MANY_CLASSES = 16
 _LEAST_ROWS = 8
-"""Of every step, since two more are computed with them."""
+"""Of every tile, since two more are computed with them."""
+_MOST_COLUMNS = 256
+"""Of a tile, since the work of a product grows with them."""

@@ -23,7 +23,7 @@ class FrozenBatchNorm(FrozenBatchNorm2d):
     def forward(self, x: Tensor) -> Tensor:
         """[B, C, H, W] -> [B, C, H, W]."""
         if x.requires_grad:  # the fused operation would keep x for gradients of the scale that nobody asks for
-            return super().forward(x)
+            return super().forward(x).to(x.dtype)  # of bf16 and its own fp32 it makes fp32, which would be kept
         return F.batch_norm(x, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps)
 
 

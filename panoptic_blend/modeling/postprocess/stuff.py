@@ -37,7 +37,9 @@ def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int
 
     cells = torch.arange(table.shape[0] * table.shape[1], device=logits.device).view(table.shape[:2])
     cells = cells.unfold(0, row_weights.shape[1], 1).unfold(1, column_weights.shape[1], 1)
-    for rows, columns in zip(*(p.split(_PIXELS_AT_ONCE) for p in _positions(labels == undecided)), strict=True):
+    for rows, columns in zip(
+        *(p.split(_PIXELS_AT_ONCE) for p in (labels == undecided).nonzero(as_tuple=True)), strict=True
+    ):
         weights = row_weights[rows, :, None] * column_weights[columns, None, :]
         mixed = F.embedding_bag(
             cells[top[rows], left[columns]].flatten(1),
@@ -51,11 +53,6 @@ def semantic_labels(logits: Tensor, image_size: tuple[int, int], size: tuple[int
 
 _PIXELS_AT_ONCE = 1 << 15
 _APART = 8
-
-
-def _positions(mask: Tensor) -> tuple[Tensor, Tensor]:
-    rows, columns = mask.nonzero(as_tuple=True)
-    return rows, columns
 
 
 def _taps(cells: int, image_length: int, length: int, device: torch.device) -> tuple[Tensor, Tensor]:

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from panoptic_blend.modeling.network.layers import group_norm
+from panoptic_blend.modeling.network.layers import FrozenBatchNorm, group_norm
 
 
 def test_a_group_of_a_single_value_has_its_shift() -> None:
@@ -39,3 +39,15 @@ def test_gradients_in_bf16_are_those_of_fp32_rounded(channels: int, size: tuple[
         torch.autograd.grad(found, [rounded_x, *norm.parameters()], slope.bfloat16()), expected, strict=True
     ):
         torch.testing.assert_close(ours.float(), theirs, atol=0.02, rtol=0.02)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_frozen_norms_keep_the_type_of_a_map_with_and_without_gradients(dtype: torch.dtype) -> None:
+    torch.manual_seed(0)
+    norm = FrozenBatchNorm(8)
+    for name in ("weight", "bias", "running_mean"):
+        getattr(norm, name).normal_()
+    x = torch.randn(2, 8, 3, 5, dtype=dtype)
+    trained = norm(x.clone().requires_grad_())
+    assert trained.dtype == norm(x).dtype == dtype
+    torch.testing.assert_close(trained, norm(x))
