@@ -25,6 +25,7 @@ import panoptic_blend as pb
 from panoptic_blend.cli import main
 from panoptic_blend.commands.parsing import Parser, parse
 from panoptic_blend.config_files import read_config, write_config
+from panoptic_blend.demo import _free_folder
 from panoptic_blend.errors import ConfigError
 from tests.training.tiny_run import tiny_config
 
@@ -233,15 +234,11 @@ def test_demo_goes_from_nothing_to_a_picture_and_never_into_a_used_folder(
     assert [path.name for path in (tmp_path / "demo").iterdir()] == ["mine.txt"]
 
 
-def test_a_demo_in_a_folder_that_is_used_lies_beside_it(
-    settings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_a_demo_in_a_folder_that_is_used_lies_beside_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     (tmp_path / "here").mkdir()
     (tmp_path / "here" / "mine.txt").touch()
     monkeypatch.chdir(tmp_path / "here")
-    small = ["--train-images", "4", "--val-images", "2", "--trainer.max_steps", "1"]
-    assert main(["demo", "--config", str(settings), "--output", ".", *small]) == 0
-    assert (tmp_path / "here-2" / "demo.png").is_file()
+    assert _free_folder(Path(".")) == tmp_path / "here-2"
 
 
 def test_the_demo_trains_the_model_of_the_package(tmp_path: Path):

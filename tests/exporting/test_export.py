@@ -158,8 +158,8 @@ def test_category_ids_that_do_not_fit_are_told(tmp_path: Path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        (["--most-pq-loss", "nan"], "invalid"),
-        (["--most-pq-loss", "-1"], "invalid"),
+        (["--most-pq-loss", "nan"], "no number of 0 or more"),
+        (["--most-pq-loss", "-1"], "no number of 0 or more"),
         (["--most-pq-loss", "1"], "needs --guard"),
     ],
 )
