@@ -14,7 +14,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from panoptic_blend.errors import DatasetError
-from panoptic_blend.files.images import upright
+from panoptic_blend.files.images import turn_upright
 
 _Bytes = npt.NDArray[np.int16]
 
@@ -69,7 +69,7 @@ def read_deep_png(path: Path, turned: bool = False) -> npt.NDArray[np.uint16]:
         raise DatasetError(f"{path}: cannot be read as a 16-bit PNG ({error}). Write the file again.") from error
     if turned and any(kind in _MAY_TURN for kind, _ in chunks):
         with Image.open(io.BytesIO(data)) as image:
-            return upright(values, image)
+            return turn_upright(values, image)
     return values
 
 

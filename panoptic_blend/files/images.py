@@ -169,7 +169,7 @@ def read_thumbnail(path: Path | str) -> tuple[tuple[int, int], Image.Image]:
     return (width, height) if orientation >= 5 else (height, width), upright
 
 
-def upright(values: npt.NDArray[np.uint16], image: Image.Image) -> npt.NDArray[np.uint16]:
+def turn_upright(values: npt.NDArray[np.uint16], image: Image.Image) -> npt.NDArray[np.uint16]:
     """An image's samples [H, W, C], decoded by other means, turned as its EXIF orientation says."""
     turned = {
         2: values[:, ::-1],

@@ -37,29 +37,34 @@ def read_picture(path: Path | str, bands: int = RGB) -> Bands:
     """
     path = Path(path)
     rows = tiff.open_tiff(path, bands)
-    if rows is not None and bands != RGB:
+    return _read_colors(path, rows) if bands == RGB else _read_bands(path, rows, bands)
+
+
+def _read_bands(path: Path, rows: tiff.RowsOfTiff | None, bands: int) -> Bands:
+    if rows is not None:
         return _decode(rows, bands)
-    if bands != RGB and tiff.is_tiff(path):
+    if tiff.is_tiff(path):
         raise DatasetError(
             f"{path}: its bands cannot be read. Run `pip install 'panoptic-blend[large]'` if tifffile is missing, or "
             "write it with upright strips or tiles of 8 or 16 bits."
         )
-    if bands == RGB:
-        with suppress(DatasetError):  # 8 bits of it may be read by Pillow, which else tells what is wrong
-            if rows is not None and rows.dtype == np.uint16:
-                return _decode(rows, bands)
-            if is_deep_png(path):
-                return _as_colors(read_deep_png(path, turned=True))
+    found = read_deep_png(path, turned=True) if is_deep_png(path) else read_channels(path)
+    _check_bands(path, found.shape[2], bands)
+    return found
+
+
+def _read_colors(path: Path, rows: tiff.RowsOfTiff | None) -> Bands:
+    with suppress(DatasetError):  # Pillow may read 8 bits of it, and else tells what is wrong
+        if rows is not None and rows.dtype == np.uint16:
+            return _decode(rows, RGB)
+        if is_deep_png(path):
+            return _as_colors(read_deep_png(path, turned=True))
     try:
-        found = read_deep_png(path, turned=True) if bands != RGB and is_deep_png(path) else read_channels(path)
+        return _as_colors(read_channels(path))
     except DatasetError:
         if rows is None:
             raise
-        return _decode(rows, bands)  # Pillow knows few of those with many bands
-    if bands == RGB:
-        return _as_colors(found)
-    _check_bands(path, found.shape[2], bands)
-    return found
+        return _decode(rows, RGB)  # Pillow knows few of those with many bands
 
 
 def _as_colors(found: Bands) -> Bands:
