@@ -71,6 +71,16 @@ def training_seconds(hours: float, validation: float) -> float:
     return 3600 * hours - min(validation, 1800 * hours)
 
 
+def late_validation(validation: float, images: int, hours: float) -> str:
+    """What to do where a validation of so many images takes more than half of the hours; else nothing."""
+    if validation <= 1800 * hours:
+        return ""
+    return (
+        f"Predicting the {images} validation images takes about {validation / 60:.0f} minutes, more than half of the "
+        "time: give fewer with --val-annotations, or more hours."
+    )
+
+
 def network_settings(measured: Measurements, most_pixels: float = math.inf) -> list[Setting]:
     """Those of the model.
 
@@ -191,12 +201,6 @@ def training_settings(
     step = BATCH * crop[0] * crop[1] * machine.seconds_per_pixel
     validations = 4 if 4 * validation < 3600 * hours / 20 else 1
     steps = max(10, int((seconds - (validations - 1) * validation) / step / 10) * 10)
-    late = (
-        f" That is more than half of the time, of which training has half nevertheless: give fewer of the "
-        f"{validation_images} images with --val-annotations, or more hours."
-        if validation > 1800 * hours
-        else ""
-    )
     warmup = min(steps // 10, 1000)
     frequencies = measured.present.mean(axis=0)
     rarest = int(np.where(frequencies > 0, frequencies, np.inf).argmin())
@@ -230,7 +234,7 @@ def training_settings(
             "trainer.max_steps",
             steps,
             f"{hours:g} hours at {step:.2f} s a step on {machine.name}, less {validations} times "
-            f"{validation:.0f} s of validation.{late}",
+            f"{validation:.0f} s of validation. {late_validation(validation, validation_images, hours)}",
         ),
         Setting("trainer.batch_size", BATCH, "Enough for the statistics of batch norm."),
         Setting("trainer.ema_decay", derivation.averaging(steps), "Averages over about a fifth of the run."),

@@ -25,6 +25,7 @@ from panoptic_blend.suggestion.settings import (
     JITTER,
     Machine,
     Setting,
+    late_validation,
     median_aspect,
     network_settings,
     training_seconds,
@@ -111,7 +112,8 @@ def suggest_config(paths: DataPaths, output: Path, hours: float, console: Consol
     console.print("timing a few steps")
     seconds = time_steps(draft, training, device)
     machine = Machine(_name(device, draft.trainer.precision), seconds / (BATCH * crop[0] * crop[1]))
-    validating = machine.validation(len(validation), edge, median_aspect(measured))
+    aspect = median_aspect(measured)
+    validating = machine.validation(len(validation), edge, aspect)
     network = network_settings(measured, machine.affordable_crop(training_seconds(hours, validating)))
     edge, longest = (setting.value for setting in network[:2])
     settings = [
@@ -127,11 +129,9 @@ def suggest_config(paths: DataPaths, output: Path, hours: float, console: Consol
     )
     with atomic_path(output) as unfinished:
         unfinished.write_text(as_yaml(heading, settings), encoding="utf-8")
-    if validating > 1800 * hours:
-        console.print(
-            f"Predicting the {len(validation)} validation images alone takes about {validating / 60:.0f} minutes. "
-            "Give fewer with --val-annotations, or more hours."
-        )
+    late = late_validation(machine.validation(len(validation), edge, aspect), len(validation), hours)
+    if late:
+        console.print(late)
     console.print(f"{output}: train with panoptic-blend train --config {output} --init-from {NUCLEI_NANO}")
     return read_config(output)
 

@@ -76,11 +76,11 @@ def test_nearly_all_weights_come_from_the_model_of_the_package(shapes_root: Path
 @pytest.mark.usefixtures("instant")
 def test_validation_takes_no_more_than_half_of_the_time(shapes_root: Path, tmp_path: Path, capsys, monkeypatch) -> None:
     few = suggest_config(paths(shapes_root), tmp_path / "few.yaml", 1.0, Console(soft_wrap=True))
-    assert "alone takes" not in capsys.readouterr().out
+    assert "validation images takes" not in capsys.readouterr().out
     monkeypatch.setattr(settings, "PREDICTION_SHARE", 10**5)
     many = suggest_config(paths(shapes_root), tmp_path / "many.yaml", 1.0, Console(soft_wrap=True))
-    assert "alone takes about" in capsys.readouterr().out
-    assert "give fewer of the" in " ".join(
+    assert "validation images takes about" in capsys.readouterr().out
+    assert "give fewer with --val-annotations" in " ".join(
         (tmp_path / "many.yaml").read_text(encoding="utf-8").replace("#", "").split()
     )
     assert few.trainer.max_steps / 2.2 < many.trainer.max_steps < few.trainer.max_steps
