@@ -57,27 +57,18 @@ def make_parser() -> Parser:
     parser.add_argument(
         "--stuff-labels", metavar="PATH", type=Path, help="label maps or JSON with the stuff, for formats of objects"
     )
+    names = {"metavar": "A,B", "type": _names, "action": "extend", "default": []}
     parser.add_argument(
         "--things",
         "--thing",
-        metavar="A,B",
-        type=_names,
-        action="extend",
-        default=[],
         help="categories that are things; a name with a comma stands in double quotes, here and below",
+        **names,
     )
-    parser.add_argument(
-        "--stuff", metavar="A,B", type=_names, action="extend", default=[], help="categories that are stuff"
-    )
+    parser.add_argument("--stuff", help="categories that are stuff", **names)
     parser.add_argument("--rename", metavar="OLD=NEW", action="append", default=[], help="may be given several times")
     parser.add_argument("--merge", metavar="A,B=NEW", action="append", default=[], help="several categories as one")
     parser.add_argument(
-        "--drop",
-        metavar="A,B",
-        type=_names,
-        action="extend",
-        default=[],
-        help="categories to leave out: what lies behind them shows, or the pixels are void",
+        "--drop", help="categories to leave out: what lies behind them shows, or the pixels are void", **names
     )
     parser.add_argument(
         "--overlap",
